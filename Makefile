@@ -1,0 +1,84 @@
+# The entry points. Everything is installed into $(VENV); stamps in it record what is done, so that a
+# repeated command starts at once.
+#
+#   make demo       train word vectors (the first time sets everything up)
+#   make test       run all tests on the installed package
+#   make install    only set up
+#   make lint       format and style
+#   make sanitize   the core under AddressSanitizer and UndefinedBehaviorSanitizer
+#
+# Another Python or TensorFlow goes into an environment of its own:
+#   make test PYTHON=python3.12 TENSORFLOW=tensorflow-cpu==2.20.0 VENV=.venv-2.20
+
+PYTHON ?= python3
+VENV ?= .venv
+TENSORFLOW ?= tensorflow-cpu~=2.21.0
+
+LINTERS := ruff==0.17.6 clang-format==23.1.5
+SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1"
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+SANITIZED := $(VENV)/sanitized
+PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
+TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
+# Directories count too: they change when a file is deleted.
+SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmake \
+  -name __pycache__ -prune -o \
+  '(' -type d -o -name '*.py' -o -name '*.h' -o -name '*.cc' -o -name '*.cmake' -o -name '*.in' ')' \
+  ! -name _build_info.py -print)
+CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
+
+.PHONY: install demo test lint sanitize
+.DELETE_ON_ERROR:
+
+install: $(STAMPS)/package
+
+demo: install
+	$(BIN)/fastw2v demo
+
+test: $(STAMPS)/test
+	$(BIN)/pytest -n 2
+
+lint: $(STAMPS)/lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/python tools/check_includes.py
+
+sanitize: $(STAMPS)/sanitize
+	PATH=$(abspath $(BIN)):$$PATH cmake -S . -B $(SANITIZED) -G Ninja \
+	  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+	  -DFASTW2V_TENSORFLOW=OFF -DFASTW2V_SANITIZE=address+undefined
+	PATH=$(abspath $(BIN)):$$PATH cmake --build $(SANITIZED)
+	set -a && . $(SANITIZED)/environment && $(BIN)/pytest --capture=sys tests/kernels
+
+$(PYTHON_STAMP):
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: fastw2v needs Python 3.10" \
+	  "to 3.13, for example make demo PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) tools/check_python.py $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(TENSORFLOW_STAMP): | $(PYTHON_STAMP)
+	@rm -f $(STAMPS)/tensorflow*
+	$(PIP) install '$(TENSORFLOW)'
+	@touch $@
+
+$(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
+	$(PIP) install '.[demo]'
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml | $(STAMPS)/package
+	$(PIP) install 'fastw2v[test]'
+	@touch $@
+
+$(STAMPS)/lint: Makefile | $(PYTHON_STAMP)
+	$(PIP) install $(LINTERS)
+	@touch $@
+
+$(STAMPS)/sanitize: Makefile | $(PYTHON_STAMP)
+	$(PIP) install $(SANITIZE_TOOLS)
+	@touch $@
