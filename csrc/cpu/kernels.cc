@@ -1,0 +1,86 @@
+#include "csrc/cpu/kernels.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <vector>
+
+namespace fastw2v::cpu {
+
+namespace baseline {
+extern const KernelTable kTable;
+}
+#ifdef FASTW2V_HAVE_AVX2
+namespace avx2 {
+extern const KernelTable kTable;
+}
+#endif
+#ifdef FASTW2V_HAVE_AVX512
+namespace avx512 {
+extern const KernelTable kTable;
+}
+#endif
+
+namespace {
+
+// Best last.
+std::vector<const KernelTable*> Available() {
+  std::vector<const KernelTable*> tables = {&baseline::kTable};
+#if defined(FASTW2V_HAVE_AVX2)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
+    tables.push_back(&avx2::kTable);
+  }
+#endif
+#if defined(FASTW2V_HAVE_AVX512)
+  if (tables.size() == 2 && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    tables.push_back(&avx512::kTable);
+  }
+#endif
+  return tables;
+}
+
+const KernelTable* Find(const std::string& name) {
+  for (const KernelTable* table : Available()) {
+    if (name == table->name) return table;
+  }
+  return nullptr;
+}
+
+std::atomic<const KernelTable*>& Active() {
+  static std::atomic<const KernelTable*> active = [] {
+    const char* wanted = std::getenv("FASTW2V_ISA");
+    const KernelTable* table = wanted == nullptr ? nullptr : Find(wanted);
+    return table == nullptr ? Available().back() : table;
+  }();
+  return active;
+}
+
+}  // namespace
+
+const KernelTable& ActiveKernels() { return *Active().load(std::memory_order_relaxed); }
+
+std::vector<std::string> AvailableKernels() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : Available()) names.push_back(table->name);
+  return names;
+}
+
+Status SelectKernels(const std::string& name) {
+  const KernelTable* table = Find(name);
+  if (table == nullptr) {
+    std::string have;
+    for (const std::string& available : AvailableKernels()) {
+      have += (have.empty() ? "" : ", ") + available;
+    }
+    return InvalidArgument("FASTW2V_ISA = ", name,
+                           " is not one of the instruction sets that this "
+                           "processor and build have: ",
+                           have);
+  }
+  Active().store(table);
+  return Status();
+}
+
+}  // namespace fastw2v::cpu

@@ -1,0 +1,28 @@
+// The core on NumPy arrays, for tests and benchmarks without TensorFlow.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "csrc/cpu/kernels.h"
+#include "csrc/python/support.h"
+
+namespace fastw2v {
+void BindLosses(pybind11::module_& module);
+void BindSamplers(pybind11::module_& module);
+}  // namespace fastw2v
+
+PYBIND11_MODULE(_kernels, module) {
+  namespace py = pybind11;
+  using namespace fastw2v;
+  module.doc() = "fastw2v's kernels on NumPy arrays; the public interface is fastw2v itself.";
+  module.def(
+      "instruction_set", [] { return std::string(cpu::ActiveKernels().name); },
+      "The instruction set in use.");
+  module.def("instruction_sets", &cpu::AvailableKernels,
+             "The instruction sets that this processor and build have, best last.");
+  module.def(
+      "select_instruction_set",
+      [](const std::string& name) { ThrowIfError(cpu::SelectKernels(name)); }, py::arg("name"),
+      "Uses another instruction set from here on.");
+  BindLosses(module);
+  BindSamplers(module);
+}

@@ -1,0 +1,71 @@
+// What the NumPy bindings share: threads, aligned memory, errors.
+#ifndef FASTW2V_PYTHON_SUPPORT_H_
+#define FASTW2V_PYTHON_SUPPORT_H_
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "csrc/core/parallel.h"
+#include "csrc/core/scratch.h"
+#include "csrc/core/status.h"
+
+namespace fastw2v {
+
+inline void ThrowIfError(const Status& status) {
+  if (status.ok()) return;
+  if (status.code() == StatusCode::kInvalidArgument) {
+    throw pybind11::value_error(status.message());
+  }
+  throw std::runtime_error(status.message());
+}
+
+// Fresh threads for every call: enough for tests, and any number of them.
+class PlainThreads final : public Parallel {
+ public:
+  explicit PlainThreads(int num_threads) : num_threads_(num_threads) {
+    if (num_threads < 1) throw pybind11::value_error("num_threads must be at least 1");
+  }
+
+  int num_workers() const override { return num_threads_; }
+
+  void For(int64_t num_tasks, int64_t /*cost*/,
+           const std::function<void(int64_t, int)>& task) const override {
+    std::atomic<int64_t> next{0};
+    const auto work = [&](int worker) {
+      for (int64_t i = next++; i < num_tasks; i = next++) task(i, worker);
+    };
+    std::vector<std::thread> threads;
+    for (int worker = 1; worker < num_threads_; ++worker) threads.emplace_back(work, worker);
+    work(0);
+    for (std::thread& thread : threads) thread.join();
+  }
+
+ private:
+  const int num_threads_;
+};
+
+// Memory aligned as kernels expect their scratch.
+class AlignedMemory {
+ public:
+  explicit AlignedMemory(std::size_t bytes) : storage_(new char[bytes + Scratch::kAlignment]) {
+    data_ = storage_.get();
+    std::size_t space = bytes + Scratch::kAlignment;
+    std::align(Scratch::kAlignment, bytes, data_, space);
+  }
+
+  void* data() const { return data_; }
+
+ private:
+  std::unique_ptr<char[]> storage_;
+  void* data_;
+};
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_PYTHON_SUPPORT_H_
