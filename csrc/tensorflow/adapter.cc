@@ -1,0 +1,146 @@
+#include "csrc/tensorflow/adapter.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/core/scratch.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/lib/core/threadpool.h"
+
+namespace fastw2v {
+
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::Var;
+
+absl::Status ToTensorFlow(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return absl::OkStatus();
+    case StatusCode::kInvalidArgument:
+      return absl::InvalidArgumentError(status.message());
+    case StatusCode::kResourceExhausted:
+      return absl::ResourceExhaustedError(status.message());
+  }
+  return absl::InternalError(status.message());
+}
+
+TensorFlowParallel::TensorFlowParallel(OpKernelContext* context)
+    : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
+
+// The calling thread takes part.
+int TensorFlowParallel::num_workers() const { return pool_->NumThreads() + 1; }
+
+void TensorFlowParallel::For(int64_t num_tasks, int64_t cost,
+                             const std::function<void(int64_t, int)>& task) const {
+  constexpr int64_t kWorthAThread = 20000;  // cycles: waking another thread costs about as many
+  if (num_tasks <= 1 || num_tasks * cost < kWorthAThread) {
+    for (int64_t i = 0; i < num_tasks; ++i) task(i, 0);
+    return;
+  }
+  const int64_t per_block = std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(cost, 1));
+  using Pool = tensorflow::thread::ThreadPool;
+  const Pool::SchedulingParams schedule(Pool::SchedulingStrategy::kFixedBlockSize, std::nullopt,
+                                        per_block);
+  pool_->ParallelForWithWorkerId(num_tasks, schedule, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) task(i, worker);
+  });
+}
+
+absl::Status TableArgument::Read(OpKernelContext* context, const char* name,
+                                 tensorflow::DataType dtype, int rank) {
+  name_ = name;
+  dtype_ = dtype;
+  rank_ = rank;
+  tensorflow::OpInputList inputs;
+  TF_RETURN_IF_ERROR(context->input_list(name, &inputs));
+  for (int i = 0; i < inputs.size(); ++i) {
+    tensorflow::core::RefCountPtr<Var> variable;
+    if (inputs[i].dtype() == tensorflow::DT_RESOURCE) {
+      const auto& handle = inputs[i].flat<tensorflow::ResourceHandle>()(0);
+      const absl::Status found = LookupResource(context, handle, &variable);
+      if (!found.ok()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            name, ": the variable '", handle.name(),
+            "' cannot be read; initialize it first, on this device (", found.message(), ")"));
+      }
+      inputs_.push_back(nullptr);
+    } else {
+      inputs_.push_back(&inputs[i]);
+    }
+    variables_.push_back(std::move(variable));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TableArgument::Resolve() {
+  shards_.clear();
+  rows_ = dim_ = 0;
+  const auto which = [&](std::size_t i) {
+    return inputs_.size() == 1 ? name_ : absl::StrCat(name_, "[", i, "]");
+  };
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const Tensor* shard = inputs_[i] == nullptr ? variables_[i]->tensor() : inputs_[i];
+    if (inputs_[i] == nullptr && !variables_[i]->is_initialized) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(which(i), ": the variable is not initialized"));
+    }
+    if (shard->dtype() != dtype_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(which(i), " has dtype ", tensorflow::DataTypeString(shard->dtype()),
+                       ", expected ", tensorflow::DataTypeString(dtype_)));
+    }
+    if (shard->dims() != rank_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(which(i), " has shape ", shard->shape().DebugString(), ", expected rank ",
+                       rank_, rank_ == 2 ? ": [rows, dim]" : ": [rows]"));
+    }
+    const int64_t dim = rank_ == 2 ? shard->dim_size(1) : 1;
+    if (i > 0 && dim != dim_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(which(i), " has width ", dim, ", but ", which(0), " has width ", dim_));
+    }
+    dim_ = dim;
+    rows_ += shard->dim_size(0);
+    shards_.push_back(shard);
+  }
+  const int64_t count = static_cast<int64_t>(shards_.size());
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t expected = rows_ / count + (i < rows_ % count ? 1 : 0);
+    if (shards_[i]->dim_size(0) != expected) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(which(i), " has ", shards_[i]->dim_size(0), " rows, expected ", expected,
+                       ": the partition strategy \"div\" cuts ", rows_, " rows into ", count,
+                       " contiguous shards, the first ", rows_ % count, " of them one row longer"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void TableArgument::AppendVariables(std::vector<Var*>* variables) const {
+  for (const auto& variable : variables_) {
+    if (variable != nullptr) variables->push_back(variable.get());
+  }
+}
+
+ReadLock::ReadLock(std::vector<Var*> variables) {
+  std::sort(variables.begin(), variables.end());
+  variables.erase(std::unique(variables.begin(), variables.end()), variables.end());
+  for (Var* variable : variables) {
+    locks_.push_back(std::make_unique<tensorflow::tf_shared_lock>(*variable->mu()));
+  }
+}
+
+absl::Status AllocateScratch(OpKernelContext* context, std::size_t bytes, Tensor* holder,
+                             void** memory) {
+  // TensorFlow aligns tensors to EIGEN_MAX_ALIGN_BYTES, which may be less than the core asks for.
+  const int64_t size = static_cast<int64_t>(bytes + Scratch::kAlignment);
+  TF_RETURN_IF_ERROR(
+      context->allocate_temp(tensorflow::DT_INT8, tensorflow::TensorShape({size}), holder));
+  const auto address = reinterpret_cast<std::uintptr_t>(holder->flat<int8_t>().data());
+  *memory = reinterpret_cast<void*>((address + Scratch::kAlignment - 1) &
+                                    ~static_cast<std::uintptr_t>(Scratch::kAlignment - 1));
+  return absl::OkStatus();
+}
+
+}  // namespace fastw2v

@@ -1,0 +1,177 @@
+// Registration and shape functions of the losses. A table (embeddings, weights, biases) is a list
+// of shards, each a tensor [rows, dim] of type T or the handle of a variable that holds one; biases
+// are [rows] and may be absent (empty list). `inputs` are ids int64 [batch] or [batch, n], or,
+// where the list of embeddings is empty, activations [batch, dim] of type T. `row_splits` is absent
+// or one int64 vector that makes bags of the ids. `inputs` and `labels` are documented in
+// core/gather.h and core/loss.h.
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace {
+
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+// Labels are [batch, num_true]; every output is [batch].
+absl::Status LossShape(InferenceContext* c) {
+  std::vector<ShapeHandle> inputs;
+  TF_RETURN_IF_ERROR(c->input("labels", &inputs));
+  ShapeHandle labels;
+  TF_RETURN_IF_ERROR(c->WithRank(inputs[0], 2, &labels));
+  for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->Vector(c->Dim(labels, 0)));
+  return absl::OkStatus();
+}
+
+bool IsTensor(InferenceContext* c, const ShapeHandle& shape, tensorflow::DataType dtype) {
+  return dtype != tensorflow::DT_RESOURCE && c->RankKnown(shape);
+}
+
+// A dense gradient has the shape of its shard where that is a tensor; the shape of a variable is
+// not known here.
+absl::Status SetDenseGradients(InferenceContext* c, const char* table, const char* types,
+                               int rank) {
+  std::vector<ShapeHandle> shards, gradients;
+  TF_RETURN_IF_ERROR(c->input(table, &shards));
+  std::vector<tensorflow::DataType> dtypes;
+  TF_RETURN_IF_ERROR(c->GetAttr(types, &dtypes));
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    gradients.push_back(IsTensor(c, shards[i], dtypes[i]) ? shards[i]
+                                                          : c->UnknownShapeOfRank(rank));
+  }
+  return c->set_output(std::string("d_") + table, gradients);
+}
+
+// A sparse gradient: rows [u] and values [u, dim] (or [u] for biases), u known when it runs.
+absl::Status SetSparseGradients(InferenceContext* c, const char* table, int rank) {
+  std::vector<ShapeHandle> shards;
+  TF_RETURN_IF_ERROR(c->input(table, &shards));
+  std::vector<ShapeHandle> rows, values;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const auto unique = c->UnknownDim();
+    rows.push_back(c->Vector(unique));
+    values.push_back(rank == 1 ? c->Vector(unique) : c->Matrix(unique, c->UnknownDim()));
+  }
+  TF_RETURN_IF_ERROR(c->set_output(std::string(table) + "_rows", rows));
+  return c->set_output(std::string("d_") + table, values);
+}
+
+absl::Status SetInputGradients(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(SetSparseGradients(c, "embeddings", 2));
+  std::vector<ShapeHandle> inputs;
+  TF_RETURN_IF_ERROR(c->input("inputs", &inputs));
+  int num_inputs;
+  TF_RETURN_IF_ERROR(c->GetAttr("num_activations", &num_inputs));
+  return c->set_output("d_inputs", std::vector<ShapeHandle>(num_inputs, inputs[0]));
+}
+
+absl::Status SoftmaxLossGradShape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(SetInputGradients(c));
+  TF_RETURN_IF_ERROR(SetDenseGradients(c, "weights", "Weights", 2));
+  return SetDenseGradients(c, "biases", "Biases", 1);
+}
+
+absl::Status SampledLossGradShape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(SetInputGradients(c));
+  TF_RETURN_IF_ERROR(SetSparseGradients(c, "weights", 2));
+  return SetSparseGradients(c, "biases", 1);
+}
+
+}  // namespace
+
+// clang-format off
+#define FASTW2V_LOSS_INPUTS                       \
+   Input("embeddings: Embeddings")                \
+  .Input("weights: Weights")                      \
+  .Input("biases: Biases")                        \
+  .Input("inputs: Inputs")                        \
+  .Input("row_splits: num_row_splits * int64")    \
+  .Input("labels: int64")
+
+#define FASTW2V_SAMPLED_INPUTS                                \
+   Input("sampled_candidates: int64")                         \
+  .Input("true_expected_count: num_counts * float")           \
+  .Input("sampled_expected_count: num_counts * float")
+
+#define FASTW2V_LOSS_ATTRS                                    \
+   Attr("T: {float, double, half, bfloat16}")                 \
+  .Attr("Accumulator: {float, double}")                       \
+  .Attr("Embeddings: list({resource, float, double, half, bfloat16}) >= 0") \
+  .Attr("Weights: list({resource, float, double, half, bfloat16}) >= 1")    \
+  .Attr("Biases: list({resource, float, double, half, bfloat16}) >= 0")     \
+  .Attr("Inputs: {int64, float, double, half, bfloat16}")     \
+  .Attr("num_row_splits: int >= 0")                           \
+  .Attr("combiner: {'mean', 'sum'} = 'mean'")                 \
+  .Attr("use_ignore_label: bool = false")                     \
+  .Attr("ignore_label: int = -1")                             \
+  .Attr("logit_scale: float = 1.0")                           \
+  .Attr("logit_softcap: float = 0.0")                         \
+  .Attr("z_loss: float = 0.0")                                \
+  .Attr("compute_bfloat16: bool = false")
+
+#define FASTW2V_SOFTMAX_ATTRS                                 \
+   Attr("label_smoothing: float = 0.0")
+
+#define FASTW2V_SAMPLED_ATTRS                                 \
+   Attr("num_counts: int >= 0")                               \
+  .Attr("link: {'softmax', 'logistic'}")                      \
+  .Attr("positive_target: float = 1.0")                       \
+  .Attr("remove_accidental_hits: bool = true")
+
+#define FASTW2V_LOSS_OUTPUTS                                  \
+   Output("loss: Accumulator")                                \
+  .Output("max: Accumulator")                                 \
+  .Output("log_sum: Accumulator")
+
+#define FASTW2V_SAVED_INPUTS                                  \
+   Input("d_loss: Accumulator")                               \
+  .Input("max: Accumulator")                                  \
+  .Input("log_sum: Accumulator")
+
+#define FASTW2V_INPUT_GRADIENTS                               \
+   Attr("num_embeddings: int >= 0")                           \
+  .Attr("num_activations: int >= 0")                          \
+  .Attr("num_weights: int >= 1")                              \
+  .Attr("num_biases: int >= 0")                               \
+  .Output("embeddings_rows: num_embeddings * int64")          \
+  .Output("d_embeddings: num_embeddings * T")                 \
+  .Output("d_inputs: num_activations * T")
+
+REGISTER_OP("Fastw2v>SoftmaxLoss")
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SOFTMAX_ATTRS
+    .FASTW2V_LOSS_OUTPUTS
+    .SetShapeFn(LossShape);
+
+REGISTER_OP("Fastw2v>SoftmaxLossGrad")
+    .FASTW2V_SAVED_INPUTS
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SOFTMAX_ATTRS
+    .FASTW2V_INPUT_GRADIENTS
+    .Output("d_weights: num_weights * T")
+    .Output("d_biases: num_biases * T")
+    .SetShapeFn(SoftmaxLossGradShape);
+
+REGISTER_OP("Fastw2v>SampledLoss")
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_SAMPLED_INPUTS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAMPLED_ATTRS
+    .FASTW2V_LOSS_OUTPUTS
+    .SetShapeFn(LossShape);
+
+REGISTER_OP("Fastw2v>SampledLossGrad")
+    .FASTW2V_SAVED_INPUTS
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_SAMPLED_INPUTS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAMPLED_ATTRS
+    .FASTW2V_INPUT_GRADIENTS
+    .Output("weights_rows: num_weights * int64")
+    .Output("d_weights: num_weights * T")
+    .Output("biases_rows: num_biases * int64")
+    .Output("d_biases: num_biases * T")
+    .SetShapeFn(SampledLossGradShape);
+// clang-format on

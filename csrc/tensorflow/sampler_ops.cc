@@ -1,0 +1,229 @@
+// Fastw2v>UnigramTable and Fastw2v>CandidateSampler: csrc/core/sampler.h as TensorFlow ops.
+#include <string>
+
+#include "csrc/core/sampler.h"
+#include "csrc/tensorflow/adapter.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+namespace fastw2v {
+namespace {
+
+using tensorflow::DT_DOUBLE;
+using tensorflow::DT_INT64;
+using tensorflow::OpInputList;
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::TensorShapeUtils;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+absl::Status CheckShape(bool matches, const char* name, const Tensor& tensor,
+                        const char* expected) {
+  if (matches) return absl::OkStatus();
+  return ToTensorFlow(
+      InvalidArgument(name, " has shape ", tensor.shape().DebugString(), "; expected ", expected));
+}
+
+absl::Status UnigramTableShape(InferenceContext* c) {
+  ShapeHandle counts, power;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &counts));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &power));
+  for (int i = 0; i < 3; ++i) c->set_output(i, counts);
+  c->set_output(3, c->Scalar());
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>UnigramTable")
+    .Input("counts: double")
+    .Input("power: double")
+    .Output("probability: double")
+    .Output("acceptance: double")
+    .Output("alias: int64")
+    .Output("support: int64")
+    .SetShapeFn(UnigramTableShape)
+    .Doc(R"doc(
+The alias table of the distribution p(k) ~ counts[k]^power over the classes.
+
+counts: [num_classes], finite and not negative, at least one above 0.
+power: Scalar; an input and not an attribute because attributes are float32.
+probability: [num_classes], p(k).
+acceptance: [num_classes], the probability that column k of the table gives class k.
+alias: [num_classes], the class that column k gives otherwise.
+support: Scalar, the number of classes with a probability above 0.
+)doc");
+
+class UnigramTableOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& counts = context->input(0);
+    const Tensor& power = context->input(1);
+    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsVector(counts.shape()), "counts", counts,
+                                       "[num_classes]"));
+    OP_REQUIRES_OK(
+        context, CheckShape(TensorShapeUtils::IsScalar(power.shape()), "power", power, "a scalar"));
+    const int64_t num_classes = counts.NumElements();
+    Tensor *probability = nullptr, *acceptance = nullptr, *alias = nullptr, *support = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, counts.shape(), &probability));
+    OP_REQUIRES_OK(context, context->allocate_output(1, counts.shape(), &acceptance));
+    OP_REQUIRES_OK(context, context->allocate_output(2, counts.shape(), &alias));
+    OP_REQUIRES_OK(context, context->allocate_output(3, TensorShape({}), &support));
+    Tensor holder;
+    void* scratch = nullptr;
+    OP_REQUIRES_OK(context, AllocateScratch(context, UnigramTableScratchBytes(num_classes), &holder,
+                                            &scratch));
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(BuildUnigramTable(
+                       counts.flat<double>().data(), num_classes, power.scalar<double>()(), scratch,
+                       probability->flat<double>().data(), acceptance->flat<double>().data(),
+                       alias->flat<int64_t>().data(), support->flat<int64_t>().data())));
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>UnigramTable").Device(tensorflow::DEVICE_CPU),
+                        UnigramTableOp);
+
+absl::Status CandidateSamplerShape(InferenceContext* c) {
+  int64_t num_sampled;
+  bool per_example;
+  TF_RETURN_IF_ERROR(c->GetAttr("num_sampled", &num_sampled));
+  TF_RETURN_IF_ERROR(c->GetAttr("per_example", &per_example));
+  ShapeHandle true_classes, seed;
+  DimensionHandle two;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &true_classes));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &seed));
+  TF_RETURN_IF_ERROR(c->WithValue(c->Dim(seed, 0), 2, &two));
+  const ShapeHandle sampled =
+      per_example ? c->Matrix(c->Dim(true_classes, 0), num_sampled) : c->Vector(num_sampled);
+  c->set_output(0, sampled);
+  c->set_output(1, true_classes);
+  c->set_output(2, sampled);
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>CandidateSampler")
+    .Input("true_classes: int64")
+    .Input("seed: int64")
+    .Input("table: Table")
+    .Output("sampled: int64")
+    .Output("true_expected_count: float")
+    .Output("sampled_expected_count: float")
+    .Attr("Table: list({double, int64}) >= 0")
+    .Attr("sampler: {'uniform', 'log_uniform', 'unigram'}")
+    .Attr("num_sampled: int >= 1")
+    .Attr("range_max: int >= 1")
+    .Attr("unique: bool")
+    .Attr("per_example: bool")
+    .SetShapeFn(CandidateSamplerShape)
+    .Doc(R"doc(
+Draws candidate classes from [0, range_max), and how often each class is expected among them.
+
+true_classes: [batch, num_true], each in [0, range_max).
+seed: [2], decides the draw.
+table: The outputs of Fastw2v>UnigramTable for the sampler "unigram", nothing otherwise.
+sampled: [num_sampled], or [batch, num_sampled] where each example has its own list.
+true_expected_count: [batch, num_true].
+sampled_expected_count: Like sampled.
+)doc");
+
+class CandidateSamplerOp : public OpKernel {
+ public:
+  explicit CandidateSamplerOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("sampler", &sampler_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_sampled", &num_sampled_));
+    OP_REQUIRES_OK(context, context->GetAttr("range_max", &range_max_));
+    OP_REQUIRES_OK(context, context->GetAttr("unique", &unique_));
+    OP_REQUIRES_OK(context, context->GetAttr("per_example", &per_example_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& true_classes = context->input(0);
+    const Tensor& seed = context->input(1);
+    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsMatrix(true_classes.shape()),
+                                       "true_classes", true_classes, "[batch, num_true]"));
+    OP_REQUIRES_OK(context, CheckShape(seed.shape() == TensorShape({2}), "seed", seed, "[2]"));
+    UnigramTable table;
+    OP_REQUIRES_OK(context, ReadTable(context, &table));
+
+    SamplerProblem problem;
+    OP_REQUIRES_OK(context, ToTensorFlow(ClassDistribution::Create(sampler_, range_max_, table,
+                                                                   &problem.distribution)));
+    problem.num_sampled = num_sampled_;
+    problem.unique = unique_;
+    problem.per_example = per_example_;
+    problem.batch = true_classes.dim_size(0);
+    problem.num_true = true_classes.dim_size(1);
+    OP_REQUIRES_OK(context, ToTensorFlow(ValidateSampler(problem)));
+
+    TensorShape sampled_shape;
+    if (per_example_) sampled_shape.AddDim(problem.batch);
+    OP_REQUIRES_OK(context, sampled_shape.AddDimWithStatus(num_sampled_));
+    Tensor *sampled = nullptr, *true_count = nullptr, *sampled_count = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, sampled_shape, &sampled));
+    OP_REQUIRES_OK(context, context->allocate_output(1, true_classes.shape(), &true_count));
+    OP_REQUIRES_OK(context, context->allocate_output(2, sampled_shape, &sampled_count));
+    Tensor num_tries, holder;
+    void* scratch = nullptr;
+    OP_REQUIRES_OK(
+        context, context->allocate_temp(DT_INT64, TensorShape({problem.num_lists()}), &num_tries));
+    const TensorFlowParallel parallel(context);
+    OP_REQUIRES_OK(context, AllocateScratch(context, SamplerScratchBytes(problem, parallel),
+                                            &holder, &scratch));
+    OP_REQUIRES_OK(
+        context,
+        ToTensorFlow(SampleCandidates(
+            problem, seed.flat<int64_t>().data(), true_classes.flat<int64_t>().data(), parallel,
+            scratch, sampled->flat<int64_t>().data(), true_count->flat<float>().data(),
+            sampled_count->flat<float>().data(), num_tries.flat<int64_t>().data())));
+  }
+
+ private:
+  // The table's tensors stay alive as inputs of the op.
+  absl::Status ReadTable(OpKernelContext* context, UnigramTable* table) const {
+    OpInputList tensors;
+    TF_RETURN_IF_ERROR(context->input_list("table", &tensors));
+    const int expected = sampler_ == "unigram" ? 4 : 0;
+    if (tensors.size() != expected) {
+      return ToTensorFlow(InvalidArgument("table has ", tensors.size(), " tensors; the sampler \"",
+                                          sampler_, "\" takes ", expected));
+    }
+    if (expected == 0) return absl::OkStatus();
+    const TensorShape rows({range_max_});
+    for (int i = 0; i < expected; ++i) {
+      const bool matches = tensors[i].dtype() == (i < 2 ? DT_DOUBLE : DT_INT64) &&
+                           tensors[i].shape() == (i < 3 ? rows : TensorShape({}));
+      if (!matches) {
+        return ToTensorFlow(InvalidArgument("table[", i, "] is ", tensors[i].DebugString(0),
+                                            "; expected the outputs of "
+                                            "Fastw2v>UnigramTable for range_max = ",
+                                            range_max_, " classes"));
+      }
+    }
+    table->probability = tensors[0].flat<double>().data();
+    table->acceptance = tensors[1].flat<double>().data();
+    table->alias = tensors[2].flat<int64_t>().data();
+    table->support = tensors[3].scalar<int64_t>()();
+    return absl::OkStatus();
+  }
+
+  std::string sampler_;
+  int64_t num_sampled_;
+  int64_t range_max_;
+  bool unique_;
+  bool per_example_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>CandidateSampler").Device(tensorflow::DEVICE_CPU),
+                        CandidateSamplerOp);
+
+}  // namespace
+}  // namespace fastw2v
