@@ -1,0 +1,123 @@
+"""Turns what callers give as a table (variable, Keras variable, tensor, list of shards) into what the
+ops take: handles of variables, so that rows are read without copying the table, or tensors."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import record
+from tensorflow.python.ops import resource_variable_ops
+
+FLOATS = (tf.float32, tf.float64, tf.float16, tf.bfloat16)
+
+
+class GradientWarning(UserWarning):
+    """A table was given in a form that no gradient can pass."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table argument: its shards as the ops take them, and what is known of it statically."""
+
+    name: str
+    shards: list[tf.Tensor]
+    dtype: tf.DType
+    rows: int | None
+    dim: int | None  # None for biases too
+
+
+def table(name: str, value: Any, rank: int = 2) -> Table:
+    """Reads the argument ``name``: a table [rows, dim] (``rank`` 2) or biases [rows] (``rank`` 1).
+
+    Raises:
+        ValueError: Wrong rank or dtype, or shards that do not fit each other.
+    """
+    shards, shapes, dtypes = [], [], []
+    for i, shard in enumerate(_shards(value, rank)):
+        which = name if not isinstance(value, (list, tuple)) else f"{name}[{i}]"
+        shard = _unwrap(shard)
+        if isinstance(shard, tf.Variable) and resource_variable_ops.is_resource_variable(shard):
+            # The handle alone does not tell a tape that the variable was used.
+            resource_variable_ops.variable_accessed(shard)
+            shape, dtype = shard.shape, shard.dtype
+            shards.append(shard.handle)
+        else:
+            _warn_if_detached(which, shard)
+            tensor = tf.convert_to_tensor(shard)
+            shape, dtype = tensor.shape, tensor.dtype
+            shards.append(tensor)
+        if dtype not in FLOATS:
+            raise ValueError(
+                f"{which} has dtype {dtype.name}, expected one of "
+                + ", ".join(allowed.name for allowed in FLOATS)
+            )
+        if shape.rank is not None and shape.rank != rank:
+            layout = "[rows, dim]" if rank == 2 else "[rows]"
+            raise ValueError(f"{which} has shape {shape}, expected {layout}")
+        shapes.append(shape if shape.rank is not None else tf.TensorShape([None] * rank))
+        dtypes.append(dtype)
+    _check_shards(name, shapes, dtypes)
+    rows = [shape[0] for shape in shapes]
+    return Table(
+        name=name,
+        shards=shards,
+        dtype=dtypes[0],
+        rows=None if None in rows else sum(rows),
+        dim=shapes[0][1] if rank == 2 else None,
+    )
+
+
+def _shards(value: Any, rank: int) -> list[Any]:
+    """A list of tables is a list of shards; nested numbers are one table."""
+    if hasattr(value, "variables") and not isinstance(value, tf.Variable):
+        return list(value.variables)  # tf.distribute's ShardedVariable
+    if not isinstance(value, (list, tuple)):
+        return [value]
+    if not value:
+        raise ValueError("a list of shards is empty, expected at least one")
+    is_table = [isinstance(_unwrap(v), (tf.Variable, tf.Tensor, np.ndarray)) for v in value]
+    ranks = [getattr(_unwrap(v), "shape", None) for v in value]
+    if all(is_table) and all(shape is None or len(shape) == rank for shape in ranks):
+        return list(value)
+    return [tf.convert_to_tensor(value)]
+
+
+def _unwrap(value: Any) -> Any:
+    """The tf.Variable (or, under autocast, the tensor) inside a Keras variable."""
+    if isinstance(value, (tf.Variable, tf.Tensor)):
+        return value
+    inner = getattr(value, "value", None)
+    return inner if isinstance(inner, (tf.Variable, tf.Tensor)) else value
+
+
+def _check_shards(name: str, shapes: list[tf.TensorShape], dtypes: list[tf.DType]) -> None:
+    for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True)):
+        if dtype != dtypes[0]:
+            raise ValueError(
+                f"{name}[{i}] has dtype {dtype.name}, but {name}[0] has dtype {dtypes[0].name}"
+            )
+        if not shape[1:].is_compatible_with(shapes[0][1:]):
+            raise ValueError(f"{name}[{i}] has shape {shape}, but {name}[0] has shape {shapes[0]}")
+
+
+def _warn_if_detached(name: str, value: Any) -> None:
+    """A tape is recording, and the caller has already cut this table off from it."""
+    if not record.could_possibly_record():
+        return
+    if isinstance(value, tf.Tensor):
+        if not value.dtype.is_floating or record.should_record_backprop([value]):
+            return
+        what = "a tensor that the recording tape does not watch"
+    else:
+        what = f"a {type(value).__name__}"
+    warnings.warn(
+        f"{name} is {what}, so no gradient will reach a variable through it. Pass the tf.Variable "
+        "itself, or compute the tensor from it inside the tape; if the table is meant to stay as "
+        "it is, pass a tf.Variable with trainable=False.",
+        GradientWarning,
+        stacklevel=5,
+    )

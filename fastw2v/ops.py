@@ -1,0 +1,823 @@
+"""The public losses. Each prepares its arguments and calls one fused op; none stores the logits.
+
+What the losses have in common:
+
+* **Tables** (``embeddings``, ``weights`` [rows, dim]; ``biases`` [rows]) are a ``tf.Variable``, a
+  Keras variable, a tensor, or a list of shards (partition strategy ``div``), of dtype float32,
+  float64, float16 or bfloat16. A variable's rows are read where they lie, without a copy.
+* **Losses** are in nats. 16-bit tables are summed, and their losses returned, in float32.
+* **Gradients** are never None for a float argument: dense for exact ``weights`` and ``biases`` and
+  for activations, elsewhere ``tf.IndexedSlices`` with unique ascending rows. Second derivatives
+  work and store the logits.
+* **Determinism**: same arguments and seeds, same bits, whatever the number of threads.
+* **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
+  ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
+  both name the argument, the value and the range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fastw2v import gradients as _gradients  # noqa: F401  registers the gradients
+from fastw2v import samplers
+from fastw2v._library import ops as _ops
+from fastw2v._tables import Table, table
+
+Reduction = str
+
+
+def softmax_loss(
+    embeddings: Any,
+    weights: Any,
+    biases: Any,
+    inputs: Any,
+    labels: Any,
+    *,
+    num_sampled: int | None = None,
+    sampler: str | samplers.Sampler = "log_uniform",
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = True,
+    combiner: str = "mean",
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    label_smoothing: float = 0.0,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    z_loss: float = 0.0,
+    reduction: Reduction = "none",
+    compute_dtype: Any = None,
+    seed: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Softmax cross-entropy of embedding rows against all or sampled classes.
+
+    Gathers ``hidden = embeddings[inputs]``, and computes for each example the cross-entropy of
+    ``softmax(logits)`` with the label, ``logits = hidden @ weights.T + biases``. With
+    ``num_sampled`` the label competes with that many sampled classes only, their logits corrected
+    by the logarithm of their expected counts (Jean et al. 2015, "On Using Very Large Target
+    Vocabulary for Neural Machine Translation", section 3).
+
+    Args:
+        embeddings: Table [num_inputs, dim].
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        inputs: Integer ids of rows of ``embeddings``: a scalar, [batch], bags [batch, n] in which a
+            negative id is padding, or a ``tf.RaggedTensor`` of bags.
+        labels: Integer classes: a scalar, [batch], or [batch, num_true], each then with the target
+            probability ``1 / num_true``.
+        num_sampled: Number of sampled classes; None: all classes compete.
+        sampler: "log_uniform" (classes sorted by falling frequency), "uniform", or an instance of
+            `fastw2v.samplers.Sampler`; used when ``num_sampled`` is given.
+        sampled_values: Candidates already drawn, in place of ``num_sampled``: the triple
+            (sampled_candidates, true_expected_count, sampled_expected_count) of this library's
+            samplers or of TensorFlow's. Candidates are [num_sampled] for the whole batch or
+            [batch, num_sampled], a list for each example.
+        remove_accidental_hits: Whether a sampled class that is a label of the example drops out.
+        combiner: "mean" or "sum", how a bag becomes one row.
+        sample_weight: Factor on the loss of each example, a scalar or [batch].
+        ignore_label: Labels of this value do not count. An example that has no other label has loss
+            0 and no gradient.
+        label_smoothing: In [0, 1): this much of the target is spread over all classes evenly.
+            Exact softmax only.
+        logit_scale: Factor on ``hidden @ weights.T``, the inverse of a temperature.
+        logit_softcap: Bounds the logits, biases included: ``cap * tanh(logits / cap)``.
+        z_loss: Adds ``z_loss * logsumexp(logits)**2``, which keeps the normaliser near 1.
+        reduction: "none", "sum", or "mean": the sum divided by the sum of the weights of the
+            examples that are not ignored.
+        compute_dtype: "bfloat16" rounds the operands of matrix products to bfloat16 (sums stay in
+            float32); None keeps the precision of the tables.
+        seed: Of the sampler; see `fastw2v.samplers.Sampler.sample`.
+        name: Name of the op.
+
+    The numbers of the options are kept in float32.
+
+    Returns:
+        The loss of each example in nats, [batch], or a scalar when ``inputs`` is one or when
+        ``reduction`` asks for it.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: An id or label out of range, or an empty bag.
+
+    Example:
+        >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
+        >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
+        >>> with tf.GradientTape() as tape:
+        ...     loss = fastw2v.softmax_loss(embeddings, weights, biases, [3, 7], [42, 0])
+        >>> [round(float(x), 4) for x in loss]
+        [6.2146, 6.2146]
+        >>> [g is None for g in tape.gradient(loss, [embeddings, weights, biases])]
+        [False, False, False]
+    """
+    with tf.name_scope(name or "softmax_loss"):
+        hidden = _gathered(embeddings, inputs, combiner)
+        classes = _classes(weights, biases, hidden)
+        labels, shape = _labels(labels, hidden)
+        values = _candidates(
+            num_sampled, sampler, sampled_values, labels, classes.weights.rows, ignore_label, seed
+        )
+        options = _options(
+            classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
+        )
+        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0, open_end=True)
+        if values is None:
+            loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
+        else:
+            if smoothing:
+                raise ValueError(
+                    f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
+                    "classes it must be 0"
+                )
+            loss = _sampled(
+                hidden,
+                classes,
+                labels,
+                values,
+                link="softmax",
+                remove_accidental_hits=remove_accidental_hits,
+                **options,
+            )
+        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
+
+
+def linear_cross_entropy(
+    labels: Any,
+    inputs: Any,
+    weights: Any,
+    biases: Any = None,
+    *,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    label_smoothing: float = 0.0,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    z_loss: float = 0.0,
+    reduction: Reduction = "none",
+    compute_dtype: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Softmax cross-entropy of ``inputs @ weights.T + biases``, for float activations.
+
+    The exact loss of a last linear layer, such as the head of a language model, without its logits.
+
+    Args:
+        labels: Integer classes, of the shape of ``inputs`` but for the last axis; or with one more
+            axis, [..., num_true], each then with the target probability ``1 / num_true``.
+        inputs: Activations [..., dim]; cast to the dtype of ``weights`` where that differs.
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        sample_weight, ignore_label, label_smoothing, logit_scale, logit_softcap, z_loss, reduction,
+            compute_dtype, name: As in `softmax_loss`; ``sample_weight`` has the shape of the loss.
+
+    Returns:
+        The loss in nats, in the shape of ``inputs`` but for the last axis, or a scalar when
+        ``reduction`` asks for it.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: A label out of range.
+
+    Example:
+        >>> weights = tf.Variable(tf.zeros([500, 16]))
+        >>> loss = fastw2v.linear_cross_entropy([42, 0], tf.ones([2, 16]), weights)
+        >>> [round(float(x), 4) for x in loss]
+        [6.2146, 6.2146]
+    """
+    with tf.name_scope(name or "linear_cross_entropy"):
+        dense = table("weights", weights)
+        hidden = _activations(inputs, dense.dtype)
+        classes = _classes(dense, biases, hidden)
+        labels, shape = _labels(labels, hidden)
+        options = _options(
+            dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
+        )
+        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0, open_end=True)
+        loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
+        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
+
+
+def sampled_softmax_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = True,
+    seed: Any = None,
+    name: str | None = None,
+    *,
+    sampler: str | samplers.Sampler = "log_uniform",
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    z_loss: float = 0.0,
+    reduction: Reduction = "none",
+    compute_dtype: Any = None,
+) -> tf.Tensor:
+    """Drop-in for ``tf.nn.sampled_softmax_loss``: same arguments, defaults and result.
+
+    Args:
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        labels: Integer classes [batch, num_true].
+        inputs: Activations [batch, dim].
+        num_sampled: Number of classes to sample.
+        num_classes: Number of classes to sample from, at most the rows of ``weights``.
+        num_true: Number of labels of an example.
+        sampled_values: Candidates already drawn, as in `softmax_loss`.
+        remove_accidental_hits: Whether a sampled class that is a label of the example drops out.
+        seed: Of the sampler; see `fastw2v.samplers.Sampler.sample`.
+        name: Name of the op.
+        sampler, sample_weight, ignore_label, logit_scale, logit_softcap, z_loss, reduction,
+            compute_dtype: As in `softmax_loss`.
+
+    Returns:
+        The loss of each example in nats, [batch], in the dtype of ``inputs``.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: A label or candidate out of range.
+
+    Example:
+        >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
+        >>> loss = fastw2v.sampled_softmax_loss(
+        ...     weights, biases, labels=[[42], [0]], inputs=tf.ones([2, 16]), num_sampled=8,
+        ...     num_classes=500)
+        >>> loss.shape
+        TensorShape([2])
+    """
+    with tf.name_scope(name or "sampled_softmax_loss"):
+        return _tf_nn_loss(
+            weights,
+            biases,
+            labels,
+            inputs,
+            (num_sampled, num_classes, num_true, sampled_values, sampler, seed),
+            (sample_weight, ignore_label, reduction),
+            (logit_scale, logit_softcap, z_loss, compute_dtype),
+            link="softmax",
+            remove_accidental_hits=remove_accidental_hits,
+        )
+
+
+def nce_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = False,
+    name: str | None = None,
+    *,
+    seed: Any = None,
+    sampler: str | samplers.Sampler = "log_uniform",
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    reduction: Reduction = "none",
+    compute_dtype: Any = None,
+) -> tf.Tensor:
+    """Drop-in for ``tf.nn.nce_loss``: same arguments, defaults and result.
+
+    Noise-contrastive estimation (Gutmann and Hyvärinen 2010, equation 3): tells each label from
+    sampled classes by a logistic loss, its logits corrected by the logarithm of expected counts.
+
+    Args:
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        labels: Integer classes [batch, num_true].
+        inputs: Activations [batch, dim].
+        num_sampled: Number of classes to sample.
+        num_classes: Number of classes to sample from, at most the rows of ``weights``.
+        num_true: Number of labels of an example; the target of each is ``1 / num_true``.
+        sampled_values: Candidates already drawn, as in `softmax_loss`.
+        remove_accidental_hits: Whether a sampled class that is a label of the example drops out.
+        name: Name of the op.
+        seed: Of the sampler; see `fastw2v.samplers.Sampler.sample`.
+        sampler, sample_weight, ignore_label, logit_scale, logit_softcap, reduction, compute_dtype:
+            As in `softmax_loss`.
+
+    Returns:
+        The loss of each example in nats, [batch], in the dtype of ``inputs``.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: A label or candidate out of range.
+
+    Example:
+        >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
+        >>> loss = fastw2v.nce_loss(
+        ...     weights, biases, labels=[[42], [0]], inputs=tf.ones([2, 16]), num_sampled=8,
+        ...     num_classes=500)
+        >>> loss.shape
+        TensorShape([2])
+    """
+    with tf.name_scope(name or "nce_loss"):
+        return _tf_nn_loss(
+            weights,
+            biases,
+            labels,
+            inputs,
+            (num_sampled, num_classes, num_true, sampled_values, sampler, seed),
+            (sample_weight, ignore_label, reduction),
+            (logit_scale, logit_softcap, 0.0, compute_dtype),
+            link="logistic",
+            positive_target=1.0 / _integer("num_true", num_true, 1),
+            remove_accidental_hits=remove_accidental_hits,
+        )
+
+
+def negative_sampling_loss(
+    embeddings: Any,
+    weights: Any,
+    inputs: Any,
+    labels: Any,
+    num_sampled: int | None = None,
+    *,
+    sampler: str | samplers.Sampler = "log_uniform",
+    sampled_values: Any = None,
+    shared_negatives: bool = False,
+    remove_accidental_hits: bool = True,
+    combiner: str = "mean",
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    reduction: Reduction = "none",
+    compute_dtype: Any = None,
+    seed: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """word2vec's negative sampling, for skip-gram (one id) and CBOW (a bag of ids).
+
+    With ``z = embeddings[inputs] @ weights.T``, the loss of an example is the sum of
+    ``softplus(-z)`` over its labels and ``softplus(z)`` over its sampled classes (Mikolov et al.
+    2013, "Distributed Representations of Words and Phrases and their Compositionality",
+    equation 4). There are no biases, and expected counts are not subtracted.
+
+    Args:
+        embeddings: Table [num_inputs, dim].
+        weights: Table [num_classes, dim].
+        inputs: Integer ids, as in `softmax_loss`.
+        labels: Integer classes: a scalar, [batch], or [batch, num_true], each of them a positive.
+        num_sampled: Number of negatives, for each example or, where shared, for the batch.
+        sampler: "log_uniform" (classes sorted by falling frequency), "uniform", or an instance of
+            `fastw2v.samplers.Sampler`; word2vec's own is ``samplers.Unigram(counts, 0.75,
+            unique=False)``. The names draw with replacement.
+        sampled_values: Negatives already drawn, in place of ``num_sampled``: a triple as in
+            `softmax_loss`, or the candidates alone, [num_sampled] or [batch, num_sampled].
+        shared_negatives: Whether one list of negatives serves the whole batch.
+        remove_accidental_hits: Whether a negative that is a label of the example drops out.
+        combiner, sample_weight, ignore_label, logit_scale, logit_softcap, reduction, compute_dtype,
+            seed, name: As in `softmax_loss`.
+
+    Returns:
+        The loss of each example in nats, [batch], or a scalar when ``inputs`` is one or when
+        ``reduction`` asks for it.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: An id, label or candidate out of range, or an empty bag.
+
+    Example:
+        >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
+        >>> weights = tf.Variable(tf.zeros([1000, 16]))
+        >>> loss = fastw2v.negative_sampling_loss(embeddings, weights, [3, 7], [42, 0], 5)
+        >>> loss.shape
+        TensorShape([2])
+    """
+    with tf.name_scope(name or "negative_sampling_loss"):
+        hidden = _gathered(embeddings, inputs, combiner)
+        classes = _classes(weights, None, hidden)
+        labels, shape = _labels(labels, hidden)
+        if sampled_values is not None and not isinstance(sampled_values, tuple):
+            sampled_values = (sampled_values, None, None)
+        values = _candidates(
+            num_sampled,
+            sampler,
+            sampled_values,
+            labels,
+            classes.weights.rows,
+            ignore_label,
+            seed,
+            unique=False,
+            per_example=not shared_negatives,
+        )
+        if values is None:
+            raise ValueError("num_sampled = None, expected a number of negatives of at least 1")
+        loss = _sampled(
+            hidden,
+            classes,
+            labels,
+            (values[0], None, None),
+            link="logistic",
+            remove_accidental_hits=remove_accidental_hits,
+            **_options(
+                classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
+            ),
+        )
+        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
+
+
+# ---- Where the hidden row comes from -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """Hidden rows as the ops take them: rows of a table picked by ids, or activations."""
+
+    embeddings: Table | None
+    inputs: tf.Tensor  # ids [batch] or [batch, n] or flat, or activations [batch, dim]
+    row_splits: list[tf.Tensor]
+    combiner: str
+    dim: int | None
+    batch: int | None
+    shape: tf.Tensor | None  # shape of the loss, where that is not [batch]
+    rank: int  # of the batch axes: 0 for a single example
+
+
+def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
+    _one_of("combiner", combiner, ("mean", "sum"))
+    rows = table("embeddings", embeddings)
+    row_splits: list[tf.Tensor] = []
+    rank = 1
+    if isinstance(inputs, tf.RaggedTensor):
+        if inputs.ragged_rank != 1 or inputs.flat_values.shape.rank != 1:
+            raise ValueError(f"inputs has shape {inputs.shape}, expected bags of ids [batch, (n)]")
+        row_splits = [tf.cast(inputs.row_splits, tf.int64)]
+        batch = inputs.shape[0]
+        ids = _ids("inputs", inputs.flat_values)
+    else:
+        ids = _ids("inputs", inputs)
+        if ids.shape.rank is not None and ids.shape.rank > 2:
+            raise ValueError(
+                f"inputs has shape {ids.shape}, expected a scalar id, [batch], or bags [batch, n]"
+            )
+        if ids.shape.rank == 0:
+            rank, ids = 0, tf.reshape(ids, [1])
+        batch = ids.shape[0] if ids.shape.rank is not None else None
+    return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, None, rank)
+
+
+def _activations(inputs: Any, dtype: tf.DType) -> _Hidden:
+    activations = tf.convert_to_tensor(inputs)
+    if not activations.dtype.is_floating:
+        raise ValueError(
+            f"inputs has dtype {activations.dtype.name}, expected float activations [..., dim]; "
+            "for ids of embedding rows call fastw2v.softmax_loss"
+        )
+    rank = activations.shape.rank
+    if rank is None or rank < 1:
+        raise ValueError(f"inputs has shape {activations.shape}, expected [..., dim]")
+    activations = tf.cast(activations, dtype)
+    dim = activations.shape[-1]
+    shape = None
+    if rank != 2:
+        shape = tf.shape(activations)[:-1]
+        activations = tf.reshape(activations, [tf.reduce_prod(shape), tf.shape(activations)[-1]])
+    batch = activations.shape[0]
+    return _Hidden(None, activations, [], "mean", dim, batch, shape, rank - 1)
+
+
+# ---- Which classes compete -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Classes:
+    weights: Table
+    biases: Table | None
+
+
+def _classes(weights: Any, biases: Any, hidden: _Hidden) -> _Classes:
+    weights = weights if isinstance(weights, Table) else table("weights", weights)
+    biases = None if biases is None else table("biases", biases, rank=1)
+    for other in (hidden.embeddings, biases):
+        if other is not None and other.dtype != weights.dtype:
+            raise ValueError(
+                f"{other.name} has dtype {other.dtype.name}, but weights has dtype "
+                f"{weights.dtype.name}; they must be equal"
+            )
+    if None not in (hidden.dim, weights.dim) and hidden.dim != weights.dim:
+        source = "inputs" if hidden.embeddings is None else "embeddings"
+        raise ValueError(f"{source} has width {hidden.dim}, but weights has width {weights.dim}")
+    if biases is not None and None not in (biases.rows, weights.rows):
+        if biases.rows != weights.rows:
+            raise ValueError(
+                f"biases has {biases.rows} entries, but weights has {weights.rows} rows"
+            )
+    return _Classes(weights, biases)
+
+
+def _labels(labels: Any, hidden: _Hidden) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Labels as [batch, num_true], and the shape of the loss where that is not [batch]."""
+    labels = _ids("labels", labels)
+    rank = labels.shape.rank
+    shape = hidden.shape if hidden.rank else tf.constant([], tf.int32)
+    if rank is None:
+        batch = tf.shape(hidden.inputs)[0] if not hidden.row_splits else -1
+        labels = tf.reshape(labels, [batch, -1 if not hidden.row_splits else 1])
+    elif rank == hidden.rank:
+        labels = tf.reshape(labels, [-1, 1])
+    elif rank == hidden.rank + 1:
+        labels = tf.reshape(labels, [tf.reduce_prod(tf.shape(labels)[:-1]), tf.shape(labels)[-1]])
+    else:
+        expected = "[batch] or [batch, num_true]" if hidden.rank else "a scalar or [num_true]"
+        raise ValueError(
+            f"labels has shape {labels.shape}, expected {expected} beside inputs of "
+            f"{'a batch' if hidden.rank else 'a single example'}"
+        )
+    static = (
+        tf.get_static_value(tf.shape(labels)[0]) if labels.shape[0] is None else labels.shape[0]
+    )
+    if None not in (static, hidden.batch) and static != hidden.batch:
+        raise ValueError(
+            f"labels has a batch of {static}, but inputs has a batch of {hidden.batch}"
+        )
+    return labels, shape
+
+
+def _candidates(
+    num_sampled: int | None,
+    sampler: str | samplers.Sampler,
+    sampled_values: Any,
+    labels: tf.Tensor,
+    num_classes: int | None,
+    ignore_label: int | None,
+    seed: Any,
+    *,
+    unique: bool = True,
+    per_example: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None] | None:
+    """Sampled candidates with their expected counts, given or drawn; None: all classes compete."""
+    if sampled_values is not None:
+        return _given_candidates(sampled_values, num_sampled)
+    if num_sampled is None:
+        return None
+    num_sampled = _integer("num_sampled", num_sampled, 1)
+    if num_classes is None:
+        raise ValueError(
+            "weights has an unknown number of rows, so classes cannot be sampled from them: set its "
+            "static shape or pass sampled_values"
+        )
+    if ignore_label is not None:  # the sampler wants classes; any will do for a label without loss
+        labels = tf.where(labels == ignore_label, tf.zeros_like(labels), labels)
+    chosen = samplers.resolve(sampler, num_classes, unique)
+    return chosen.sample(labels, num_sampled, seed=seed, per_example=per_example)
+
+
+def _given_candidates(
+    sampled_values: Any, num_sampled: int | None
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+    if not isinstance(sampled_values, (tuple, list)) or len(sampled_values) != 3:
+        raise ValueError(
+            "sampled_values is not a triple (sampled_candidates, true_expected_count, "
+            f"sampled_expected_count): {type(sampled_values).__name__}"
+        )
+    candidates = _ids("sampled_values[0]", sampled_values[0])
+    if candidates.shape.rank not in (None, 1, 2):
+        raise ValueError(
+            f"sampled_values[0] has shape {candidates.shape}, expected [num_sampled] or "
+            "[batch, num_sampled]"
+        )
+    if num_sampled is not None and candidates.shape.rank is not None:
+        if candidates.shape[-1] not in (None, num_sampled):
+            raise ValueError(
+                f"num_sampled = {num_sampled}, but sampled_values holds {candidates.shape[-1]} "
+                "candidates"
+            )
+    counts = [
+        None if count is None else tf.stop_gradient(tf.cast(count, tf.float32))
+        for count in sampled_values[1:]
+    ]
+    return candidates, counts[0], counts[1]
+
+
+# ---- The ops -------------------------------------------------------------------------------------
+
+
+def _options(
+    dtype: tf.DType,
+    ignore_label: int | None,
+    logit_scale: float,
+    logit_softcap: float | None,
+    z_loss: float,
+    compute_dtype: Any,
+) -> dict[str, Any]:
+    """Attributes that all loss ops have."""
+    options: dict[str, Any] = {
+        "logit_scale": _number("logit_scale", logit_scale, -math.inf, math.inf),
+        "z_loss": _number("z_loss", z_loss, 0.0, math.inf),
+        "logit_softcap": 0.0,
+        "compute_bfloat16": _rounds_to_bfloat16(dtype, compute_dtype),
+    }
+    if logit_softcap is not None:
+        options["logit_softcap"] = _number("logit_softcap", logit_softcap, 0.0, math.inf)
+        if options["logit_softcap"] == 0.0:
+            raise ValueError("logit_softcap = 0.0 is not in (0, inf); None: no cap")
+    if ignore_label is not None:
+        options["use_ignore_label"] = True
+        options["ignore_label"] = _integer("ignore_label", ignore_label, -(2**63))
+    return options
+
+
+def _rounds_to_bfloat16(dtype: tf.DType, compute_dtype: Any) -> bool:
+    if compute_dtype is None:
+        return False
+    try:
+        wanted = tf.as_dtype(compute_dtype)
+    except TypeError:
+        wanted = None
+    if dtype == tf.float64 and wanted == tf.float64:
+        return False
+    if dtype == tf.float64 or wanted not in (tf.float32, tf.bfloat16):
+        allowed = "float64" if dtype == tf.float64 else "float32 or bfloat16"
+        raise ValueError(
+            f"compute_dtype = {compute_dtype!r}, expected None or {allowed} for tables of "
+            f"{dtype.name}"
+        )
+    return wanted == tf.bfloat16
+
+
+def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[str, Any]:
+    dtype = classes.weights.dtype
+    return {
+        "embeddings": hidden.embeddings.shards if hidden.embeddings else [],
+        "weights": classes.weights.shards,
+        "biases": classes.biases.shards if classes.biases else [],
+        "inputs": hidden.inputs,
+        "row_splits": hidden.row_splits,
+        "labels": labels,
+        "T": dtype,
+        "Accumulator": tf.float64 if dtype == tf.float64 else tf.float32,
+        "combiner": hidden.combiner,
+    }
+
+
+def _exact(hidden: _Hidden, classes: _Classes, labels: tf.Tensor, **attributes: Any) -> tf.Tensor:
+    return _ops.fastw2v_softmax_loss(**_op_inputs(hidden, classes, labels), **attributes).loss
+
+
+def _sampled(
+    hidden: _Hidden,
+    classes: _Classes,
+    labels: tf.Tensor,
+    values: Sequence[tf.Tensor | None],
+    **attributes: Any,
+) -> tf.Tensor:
+    candidates, true_count, sampled_count = values
+    counts = true_count is not None
+    return _ops.fastw2v_sampled_loss(
+        **_op_inputs(hidden, classes, labels),
+        sampled_candidates=candidates,
+        true_expected_count=[true_count] if counts else [],
+        sampled_expected_count=[sampled_count] if counts else [],
+        **attributes,
+    ).loss
+
+
+def _tf_nn_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    sampling: tuple,
+    reducing: tuple,
+    scaling: tuple,
+    **attributes: Any,
+) -> tf.Tensor:
+    """The losses that take their arguments as tf.nn does."""
+    num_sampled, num_classes, num_true, sampled_values, sampler, seed = sampling
+    sample_weight, ignore_label, reduction = reducing
+    num_true = _integer("num_true", num_true, 1)
+    num_classes = _integer("num_classes", num_classes, 1)
+    weights = table("weights", weights)
+    if weights.rows is not None and num_classes > weights.rows:
+        raise ValueError(
+            f"num_classes = {num_classes} is not in [1, {weights.rows}], the rows of weights"
+        )
+    inputs = tf.convert_to_tensor(inputs)
+    if inputs.shape.rank not in (None, 2):
+        raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
+    if inputs.shape.rank is None:
+        inputs = tf.ensure_shape(inputs, [None, None])
+    hidden = _activations(inputs, weights.dtype)
+    classes = _classes(weights, biases, hidden)
+    labels = _ids("labels", labels)
+    if labels.shape.rank not in (None, 2) or (labels.shape.rank and labels.shape[1] != num_true):
+        if labels.shape.rank != 2 or labels.shape[1] is not None:
+            raise ValueError(
+                f"labels has shape {labels.shape}, expected [batch, num_true] with num_true = "
+                f"{num_true}"
+            )
+    labels, _ = _labels(tf.ensure_shape(labels, [None, num_true]), hidden)
+    values = _candidates(
+        num_sampled, sampler, sampled_values, labels, num_classes, ignore_label, seed
+    )
+    if values is None:
+        raise ValueError("num_sampled = None, expected a number of classes of at least 1")
+    if values[1] is not None:  # TensorFlow's samplers leave the batch unknown
+        values = (values[0], tf.reshape(values[1], tf.shape(labels)), values[2])
+    loss = _sampled(
+        hidden,
+        classes,
+        labels,
+        values,
+        **attributes,
+        **_options(weights.dtype, ignore_label, *scaling),
+    )
+    return tf.cast(
+        _reduced(loss, labels, None, sample_weight, ignore_label, reduction), inputs.dtype
+    )
+
+
+def _reduced(
+    loss: tf.Tensor,
+    labels: tf.Tensor,
+    shape: tf.Tensor | None,
+    sample_weight: Any,
+    ignore_label: int | None,
+    reduction: Reduction,
+) -> tf.Tensor:
+    """Applies weights and reduction, and gives the loss the shape that the caller expects."""
+    _one_of("reduction", reduction, ("none", "mean", "sum"))
+    if shape is not None:
+        loss = tf.reshape(loss, shape)
+    weight = None
+    if sample_weight is not None:
+        weight = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
+        if not weight.shape.is_compatible_with(loss.shape) and weight.shape.rank != 0:
+            raise ValueError(
+                f"sample_weight has shape {weight.shape}, expected a scalar or that of the loss, "
+                f"{loss.shape}"
+            )
+        loss *= weight
+    if reduction == "none":
+        return loss
+    total = tf.reduce_sum(loss)
+    if reduction == "sum":
+        return total
+    counts = tf.ones_like(loss) if weight is None else weight * tf.ones_like(loss)
+    if ignore_label is not None:
+        present = tf.reduce_any(labels != ignore_label, axis=1)
+        counts *= tf.reshape(tf.cast(present, loss.dtype), tf.shape(loss))
+    return tf.math.divide_no_nan(total, tf.reduce_sum(counts))
+
+
+# ---- Single arguments ----------------------------------------------------------------------------
+
+
+def _ids(name: str, value: Any) -> tf.Tensor:
+    ids = tf.convert_to_tensor(value)
+    if not ids.dtype.is_integer:
+        if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) == 0:
+            return tf.cast(ids, tf.int64)  # an empty list has no type of its own
+        raise ValueError(
+            f"{name} has dtype {ids.dtype.name}, expected integer ids. A cast to float cuts the "
+            "gradient and changes ids above 2**24 in float32; keep ids in int32 or int64"
+        )
+    return tf.cast(ids, tf.int64)
+
+
+def _number(name: str, value: Any, low: float, high: float, open_end: bool = True) -> float:
+    """A finite Python number in [low, high), as float32 keeps it."""
+    try:
+        number = float(np.float32(value))
+    except (TypeError, ValueError, NotImplementedError):
+        raise ValueError(f"{name} = {value!r} is not a Python number") from None
+    if isinstance(value, bool) or not math.isfinite(number) or not low <= number < high:
+        left = "(-inf" if low == -math.inf else f"[{low}"
+        right = "inf" if high == math.inf else str(high)
+        raise ValueError(f"{name} = {value!r} is not a number in {left}, {right})")
+    return number
+
+
+def _integer(name: str, value: Any, low: int) -> int:
+    if isinstance(value, tf.Tensor):
+        value = tf.get_static_value(value)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer, np.ndarray)):
+        raise ValueError(f"{name} = {value!r} is not a Python integer")
+    if int(value) < low:
+        raise ValueError(f"{name} = {int(value)} is not at least {low}")
+    return int(value)
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"{name} = {value!r} is not one of " + ", ".join(f'"{choice}"' for choice in allowed)
+        )

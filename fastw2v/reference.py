@@ -1,0 +1,295 @@
+"""The definition of every loss in plain TensorFlow: the one reference that tests compare with.
+
+Each function takes the arguments of its namesake in `fastw2v` (but for seeds and samplers: sampled
+candidates are given) and returns one loss per example. Logits are stored, so use these on small
+problems only. 16-bit tables are computed in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+
+def softmax_loss(
+    embeddings: Any,
+    weights: Any,
+    biases: Any,
+    inputs: Any,
+    labels: Any,
+    *,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = True,
+    combiner: str = "mean",
+    **options: Any,
+) -> tf.Tensor:
+    """Softmax cross-entropy of the rows of ``embeddings`` picked by ``inputs``."""
+    hidden = hidden_rows(_table(embeddings), inputs, combiner)
+    weights, biases = _table(weights), _table(biases)
+    if sampled_values is None:
+        return exact_loss(hidden, weights, biases, labels, **options)
+    return sampled_loss(
+        hidden,
+        weights,
+        biases,
+        labels,
+        sampled_values,
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
+
+
+def linear_cross_entropy(
+    labels: Any, inputs: Any, weights: Any, biases: Any = None, **options: Any
+) -> tf.Tensor:
+    """Softmax cross-entropy of float activations."""
+    return exact_loss(
+        tf.convert_to_tensor(inputs), _table(weights), _table(biases), labels, **options
+    )
+
+
+def sampled_softmax_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    *,
+    sampled_values: Any,
+    remove_accidental_hits: bool = True,
+    **options: Any,
+) -> tf.Tensor:
+    """Softmax over the true and the sampled classes, corrected by their expected counts.
+
+    Jean et al. (2015), "On Using Very Large Target Vocabulary for Neural Machine Translation",
+    section 3.
+    """
+    return sampled_loss(
+        tf.convert_to_tensor(inputs),
+        _table(weights),
+        _table(biases),
+        labels,
+        sampled_values,
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
+
+
+def nce_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    *,
+    sampled_values: Any,
+    remove_accidental_hits: bool = False,
+    **options: Any,
+) -> tf.Tensor:
+    """Noise-contrastive estimation: Gutmann and Hyvärinen (2010), equation 3.
+
+    Each of ``num_true`` labels has the target ``1 / num_true``, as in ``tf.nn.nce_loss``.
+    """
+    labels = tf.convert_to_tensor(labels)
+    return sampled_loss(
+        tf.convert_to_tensor(inputs),
+        _table(weights),
+        _table(biases),
+        labels,
+        sampled_values,
+        link="logistic",
+        positive_target=1.0 / labels.shape[1],
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
+
+
+def negative_sampling_loss(
+    embeddings: Any,
+    weights: Any,
+    inputs: Any,
+    labels: Any,
+    *,
+    sampled_values: Any,
+    remove_accidental_hits: bool = True,
+    combiner: str = "mean",
+    **options: Any,
+) -> tf.Tensor:
+    """word2vec's negative sampling: Mikolov et al. (2013), "Distributed Representations of Words
+    and Phrases and their Compositionality", equation 4."""
+    return sampled_loss(
+        hidden_rows(_table(embeddings), inputs, combiner),
+        _table(weights),
+        None,
+        labels,
+        (sampled_values[0], None, None),
+        link="logistic",
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
+
+
+def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
+    """Rows of ``embeddings``: one per id, or the sum or mean of a bag of ids (negative: padding)."""
+    if isinstance(inputs, tf.RaggedTensor):
+        inputs = inputs.to_tensor(default_value=-1)
+    inputs = tf.convert_to_tensor(inputs)
+    if inputs.shape.rank == 1:
+        return tf.gather(embeddings, inputs)
+    present = tf.cast(inputs >= 0, embeddings.dtype)
+    rows = tf.gather(embeddings, tf.maximum(inputs, 0)) * present[..., tf.newaxis]
+    hidden = tf.reduce_sum(rows, axis=1)
+    if combiner == "mean":
+        hidden /= tf.reduce_sum(present, axis=1, keepdims=True)
+    return hidden
+
+
+def exact_loss(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    labels: Any,
+    *,
+    ignore_label: int | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    **logit_options: Any,
+) -> tf.Tensor:
+    """All classes compete. ``hidden`` [batch, dim], ``labels`` [batch] or [batch, num_true]."""
+    logits = _logits(hidden, weights, biases, **logit_options)
+    labels, present = _labels(labels, ignore_label, logits.dtype)
+    true_logits = tf.gather(logits, labels, batch_dims=1)
+    # Everything relative to the largest logit: a large common offset cancels.
+    largest = tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
+    log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - largest), axis=1))
+    below_true = _mean(largest - true_logits, present)
+    below_all = tf.reduce_mean(largest - logits, axis=1) if label_smoothing else 0.0
+    loss = log_sum + (1 - label_smoothing) * below_true + label_smoothing * below_all
+    loss += z_loss * tf.square(log_sum + largest[:, 0])
+    return _without_ignored(loss, present)
+
+
+def sampled_loss(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    labels: Any,
+    sampled_values: Any,
+    *,
+    link: str = "softmax",
+    positive_target: float = 1.0,
+    remove_accidental_hits: bool = True,
+    ignore_label: int | None = None,
+    z_loss: float = 0.0,
+    **logit_options: Any,
+) -> tf.Tensor:
+    """The labels of an example compete with sampled classes: ``sampled_values`` is the triple that
+    the candidate samplers return, its counts None where nothing is to be subtracted."""
+    sampled, true_count, sampled_count = sampled_values
+    sampled = tf.cast(tf.convert_to_tensor(sampled), tf.int64)
+    dtype = _accumulator(weights.dtype)
+    labels, present = _labels(labels, ignore_label, dtype)
+    if sampled.shape.rank == 1:
+        sampled = tf.tile(sampled[tf.newaxis], [tf.shape(labels)[0], 1])
+    candidates = tf.concat([labels, sampled], axis=1)
+    logits = _own_logits(hidden, weights, biases, candidates, **logit_options)
+    if true_count is not None:
+        counts = [tf.reshape(c, tf.shape(labels)) for c in [true_count]]
+        counts.append(tf.broadcast_to(sampled_count, tf.shape(sampled)))
+        logits -= tf.math.log(tf.cast(tf.concat(counts, axis=1), dtype))
+
+    competes = tf.ones_like(sampled, tf.bool)
+    if remove_accidental_hits:
+        hits = (sampled[:, :, tf.newaxis] == labels[:, tf.newaxis, :]) & present[:, tf.newaxis, :]
+        competes = ~tf.reduce_any(hits, axis=2)
+    competes = tf.concat([present, competes], axis=1)
+    num_true = tf.shape(labels)[1]
+    if link == "logistic":
+        zero = tf.zeros_like(logits)
+        safe = tf.where(competes, logits, zero)
+        targets = tf.concat(
+            [positive_target * tf.ones_like(safe[:, :num_true]), zero[:, num_true:]], axis=1
+        )
+        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=safe)
+        return _without_ignored(tf.reduce_sum(tf.where(competes, terms, zero), axis=1), present)
+    logits = tf.where(competes, logits, tf.constant(-math.inf, dtype))
+    largest = tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
+    largest = tf.where(tf.math.is_inf(largest) & (largest < 0), tf.zeros_like(largest), largest)
+    log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - largest), axis=1))
+    loss = log_sum + _mean(largest - logits[:, :num_true], present)
+    loss += z_loss * tf.square(log_sum + largest[:, 0])
+    return _without_ignored(loss, present)
+
+
+def _table(table: Any) -> tf.Tensor | None:
+    if table is None:
+        return None
+    if isinstance(table, (list, tuple)):
+        return tf.concat([tf.convert_to_tensor(shard) for shard in table], axis=0)
+    return tf.convert_to_tensor(table)
+
+
+def _accumulator(dtype: tf.DType) -> tf.DType:
+    return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
+
+
+def _logits(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+) -> tf.Tensor:
+    dtype = _accumulator(weights.dtype)
+    logits = tf.matmul(tf.cast(hidden, dtype), tf.cast(weights, dtype), transpose_b=True)
+    return _adjust(logits, biases, logit_scale, logit_softcap)
+
+
+def _own_logits(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    candidates: tf.Tensor,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+) -> tf.Tensor:
+    dtype = _accumulator(weights.dtype)
+    rows = tf.cast(tf.gather(weights, candidates), dtype)
+    logits = tf.einsum("bd,bcd->bc", tf.cast(hidden, dtype), rows)
+    biases = None if biases is None else tf.gather(biases, candidates)
+    return _adjust(logits, biases, logit_scale, logit_softcap)
+
+
+def _adjust(
+    logits: tf.Tensor, biases: tf.Tensor | None, logit_scale: float, logit_softcap: float | None
+) -> tf.Tensor:
+    logits *= logit_scale
+    if biases is not None:
+        logits += tf.cast(biases, logits.dtype)
+    if logit_softcap:
+        logits = logit_softcap * tf.tanh(logits / logit_softcap)
+    return logits
+
+
+def _labels(labels: Any, ignore_label: int | None, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    """Labels [batch, num_true] with ignored ones made 0, and which are not ignored."""
+    labels = tf.cast(tf.convert_to_tensor(labels), tf.int64)
+    if labels.shape.rank == 1:
+        labels = labels[:, tf.newaxis]
+    if ignore_label is None:
+        return labels, tf.ones_like(labels, tf.bool)
+    present = labels != ignore_label
+    return tf.where(present, labels, tf.zeros_like(labels)), present
+
+
+def _mean(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Mean over the labels that are not ignored."""
+    total = tf.reduce_sum(tf.where(present, values, tf.zeros_like(values)), axis=1)
+    count = tf.reduce_sum(tf.cast(present, values.dtype), axis=1)
+    return total / tf.maximum(count, 1)
+
+
+def _without_ignored(loss: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.reduce_any(present, axis=1), loss, tf.zeros_like(loss))

@@ -1,0 +1,321 @@
+"""Candidate samplers: which classes compete with the true ones, and how often each is expected.
+
+A sampler is made once and asked for candidates at every step::
+
+    sampler = fastw2v.samplers.Unigram(counts)
+    values = sampler.sample(labels, num_sampled=64)
+
+The result can be passed as ``sampled_values`` to this library's losses and to those of ``tf.nn``.
+Draws are stateless underneath: a pair of integers decides them, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import reprlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fastw2v._library import ops as _ops
+
+tf.no_gradient("Fastw2v>UnigramTable")
+tf.no_gradient("Fastw2v>CandidateSampler")
+
+_MAX_CLASSES = 2**53  # the core computes classes in double precision
+
+
+class SampledValues(NamedTuple):
+    """Candidates and how often each class is expected among them.
+
+    The triple that ``tf.random.log_uniform_candidate_sampler`` and its relatives return.
+
+    Attributes:
+        sampled_candidates: int64 ``[num_sampled]``, or ``[batch, num_sampled]`` per example.
+        true_expected_count: float32 ``[batch, num_true]``, how often each true class is expected
+            in its list of candidates.
+        sampled_expected_count: float32, the same for each candidate, in the shape of
+            ``sampled_candidates``.
+    """
+
+    sampled_candidates: tf.Tensor
+    true_expected_count: tf.Tensor
+    sampled_expected_count: tf.Tensor
+
+
+class Sampler:
+    """What the samplers have in common; make a `Uniform`, a `LogUniform` or a `Unigram`.
+
+    Attributes:
+        num_classes: Number of classes V; candidates are in ``[0, V)``.
+        unique: Whether the candidates of a list are all different.
+    """
+
+    _name: str
+    _table: Sequence[tf.Tensor] = ()
+
+    def __init__(self, num_classes: int, unique: bool = True) -> None:
+        self.num_classes = _integer("num_classes", num_classes, _MAX_CLASSES)
+        self.unique = bool(unique)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(num_classes={self.num_classes}, unique={self.unique})"
+
+    def sample(
+        self,
+        true_classes: Any,
+        num_sampled: int,
+        seed: Any = None,
+        per_example: bool = False,
+    ) -> SampledValues:
+        """Draws candidates.
+
+        With ``unique``, draws that repeat an earlier one of the same list are skipped, and the
+        expected counts are the probabilities ``1 - (1 - p(k))^num_tries`` that class ``k`` is in
+        the list, where ``num_tries`` is the number of draws, repeats included. Otherwise, and where
+        no draw was a repeat, they are ``p(k) * num_sampled``. Nothing here is differentiable.
+
+        Args:
+            true_classes: Integers ``[batch, num_true]`` in ``[0, num_classes)``. They are not
+                kept out of the candidates; they are here for ``true_expected_count``.
+            num_sampled: Candidates in a list, at least 1; with ``unique`` at most the number of
+                classes that can be drawn.
+            seed: ``None`` draws anew at each call and obeys ``tf.random.set_seed``. An integer
+                works as in ``tf.random.uniform(seed=...)``: calls differ, and their sequence is
+                decided by it and by ``tf.random.set_seed``. A pair of integers, as a tensor
+                ``[2]``, a list or a tuple, decides the draw: the same pair, the same candidates.
+            per_example: Draws a list for each example in place of one for the whole batch. List 0
+                is the one that the whole batch would have.
+
+        Returns:
+            A `SampledValues`.
+
+        Raises:
+            ValueError: ``num_sampled`` or ``seed`` is none of the above, or ``true_classes`` is
+                not a matrix of integers.
+            tf.errors.InvalidArgumentError: A true class is out of range, or ``unique`` and
+                ``num_sampled`` exceeds the classes that can be drawn.
+            tf.errors.ResourceExhaustedError: ``unique``, and so few classes have nearly all the
+                probability that ``num_sampled`` different ones are not found in
+                ``2**20 + 1024 * num_sampled`` draws.
+
+        Example:
+            >>> import fastw2v
+            >>> sampler = fastw2v.samplers.Uniform(num_classes=1000)
+            >>> values = sampler.sample([[3], [7]], num_sampled=5, seed=(1, 2))
+            >>> values.sampled_candidates.shape, values.true_expected_count.numpy().tolist()
+            (TensorShape([5]), [[0.004999999888241291], [0.004999999888241291]])
+
+        Source: Jean, Cho, Memisevic and Bengio, "On Using Very Large Target Vocabulary for Neural
+        Machine Translation", ACL 2015, section 3; expected counts as TensorFlow's samplers have
+        them.
+        """
+        return SampledValues(
+            *_ops.fastw2v_candidate_sampler(
+                true_classes=_integers("true_classes", true_classes, [None, None]),
+                seed=_seed_pair(seed),
+                table=list(self._table),
+                sampler=self._name,
+                num_sampled=_integer("num_sampled", num_sampled, _MAX_CLASSES),
+                range_max=self.num_classes,
+                unique=self.unique,
+                per_example=bool(per_example),
+            )
+        )
+
+
+class Uniform(Sampler):
+    """Draws every class with the same probability ``1 / num_classes``.
+
+    Args:
+        num_classes: Number of classes, at least 1.
+        unique: Whether the candidates of a list are all different.
+
+    Raises:
+        ValueError: ``num_classes`` is not an integer in ``[1, 2**53]``.
+
+    Example:
+        >>> import fastw2v
+        >>> values = fastw2v.samplers.Uniform(4).sample([[0]], num_sampled=4, seed=(1, 2))
+        >>> sorted(values.sampled_candidates.numpy().tolist())
+        [0, 1, 2, 3]
+    """
+
+    _name = "uniform"
+
+
+class LogUniform(Sampler):
+    """Draws class ``k`` with probability ``log((k + 2) / (k + 1)) / log(num_classes + 1)``.
+
+    Approximately Zipf's law, for classes sorted by falling frequency, as words of a vocabulary
+    usually are. The distribution of ``tf.random.log_uniform_candidate_sampler``.
+
+    Args:
+        num_classes: Number of classes, at least 1.
+        unique: Whether the candidates of a list are all different.
+
+    Raises:
+        ValueError: ``num_classes`` is not an integer in ``[1, 2**53]``.
+
+    Example:
+        >>> import fastw2v
+        >>> sampler = fastw2v.samplers.LogUniform(3, unique=False)
+        >>> sampler.sample([[0, 1, 2]], num_sampled=1).true_expected_count.numpy().round(4).tolist()
+        [[0.5, 0.29249998927116394, 0.20749999582767487]]
+    """
+
+    _name = "log_uniform"
+
+
+class Unigram(Sampler):
+    """Draws class ``k`` with probability ``counts[k]**power / sum(counts**power)``.
+
+    A class whose count is 0 is never drawn, whatever the power. The alias table takes 24 bytes a
+    class and is built here, once; a change of `counts` afterwards has no effect.
+
+    Args:
+        counts: How often each class occurs, ``[num_classes]``: integers or floats, finite and not
+            negative, at least one above 0. Read as float64.
+        power: Finite. 0.75 is word2vec's (gensim's ``ns_exponent``); 1 keeps the distribution of
+            the counts, 0 makes it uniform over the classes that occur.
+        unique: Whether the candidates of a list are all different.
+
+    Raises:
+        ValueError: `counts` is not a vector of at least one number, or `power` is not a number.
+        tf.errors.InvalidArgumentError: A count is NaN, infinite or negative, all are 0, or
+            `power` is not finite.
+
+    Example:
+        >>> import fastw2v
+        >>> sampler = fastw2v.samplers.Unigram([1, 16, 81], unique=False)
+        >>> sampler.sample([[0, 1, 2]], num_sampled=36).true_expected_count.numpy().tolist()
+        [[1.0, 8.0, 27.0]]
+
+    Source: Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and
+    Phrases and their Compositionality", NIPS 2013, section 2.2; Vose, "A linear algorithm for
+    generating random numbers with a given distribution", 1991.
+    """
+
+    _name = "unigram"
+
+    def __init__(self, counts: Any, power: float = 0.75, unique: bool = True) -> None:
+        try:
+            self.power = float(power)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"power must be a number; got {reprlib.repr(power)}") from error
+        # A sampler made while a tf.function is traced may outlive the trace; so must its table.
+        symbolic = tf.is_symbolic_tensor(counts)
+        with contextlib.nullcontext() if symbolic else tf.init_scope():
+            counts = _counts(counts)
+            self._table = _ops.fastw2v_unigram_table(counts=counts, power=self.power)
+        super().__init__(counts.shape[0], unique)
+
+    def __repr__(self) -> str:
+        return f"Unigram(num_classes={self.num_classes}, power={self.power}, unique={self.unique})"
+
+
+_BY_NAME = {"uniform": Uniform, "log_uniform": LogUniform}
+
+
+def resolve(sampler: str | Sampler, num_classes: int, unique: bool = True) -> Sampler:
+    """Returns the sampler that an argument of a loss stands for.
+
+    Args:
+        sampler: ``"uniform"``, ``"log_uniform"`` or a `Sampler`.
+        num_classes: Number of classes that are sampled from: the rows of the loss's weights.
+        unique: Whether the candidates of a list are all different, where a name is given; a
+            `Sampler` has its own.
+
+    Returns:
+        `sampler` itself, or a new sampler of that name.
+
+    Raises:
+        ValueError: The name is unknown, or the sampler's ``num_classes`` is another.
+
+    Example:
+        >>> import fastw2v
+        >>> fastw2v.samplers.resolve("log_uniform", num_classes=10)
+        LogUniform(num_classes=10, unique=True)
+    """
+    if isinstance(sampler, Sampler):
+        if sampler.num_classes != num_classes:
+            raise ValueError(
+                f"sampler has num_classes = {sampler.num_classes}; the table of weights has "
+                f"{num_classes} classes"
+            )
+        return sampler
+    if isinstance(sampler, str) and sampler in _BY_NAME:
+        return _BY_NAME[sampler](num_classes, unique)
+    if sampler == "unigram":
+        raise ValueError(
+            'sampler = "unigram" needs the counts of the classes: give '
+            "fastw2v.samplers.Unigram(counts)"
+        )
+    allowed = ", ".join(f'"{name}"' for name in _BY_NAME)
+    raise ValueError(
+        f"sampler = {reprlib.repr(sampler)} is not one of {allowed}, nor a sampler such as "
+        "fastw2v.samplers.Unigram(counts)"
+    )
+
+
+def _integer(name: str, value: Any, maximum: int) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        integer = operator.index(value)
+    except TypeError:
+        integer = 0
+    if not 1 <= integer <= maximum:
+        raise ValueError(f"{name} = {reprlib.repr(value)} is not an integer in [1, {maximum}]")
+    return integer
+
+
+def _integers(name: str, value: Any, shape: list[int | None]) -> tf.Tensor:
+    """Converts to an int64 tensor of the given shape; None stands for any size."""
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be integers of shape {shape}; got {reprlib.repr(value)}"
+        ) from error
+    if not tensor.dtype.is_integer or not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"{name} must be integers of shape {shape}; got dtype {tensor.dtype.name} and shape "
+            f"{tensor.shape}"
+        )
+    return tf.cast(tensor, tf.int64)
+
+
+def _counts(counts: Any) -> tf.Tensor:
+    try:
+        counts = counts if tf.is_tensor(counts) else np.asarray(counts)
+        dtype = tf.as_dtype(counts.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"counts must be a vector of numbers; got {reprlib.repr(counts)}"
+        ) from error
+    shape = tf.TensorShape(counts.shape)
+    if not (dtype.is_integer or dtype.is_floating) or shape.rank != 1 or not shape[0]:
+        raise ValueError(
+            "counts must be a vector of numbers, one for each of at least one class; got dtype "
+            f"{dtype.name} and shape {shape}"
+        )
+    return tf.cast(counts, tf.float64)
+
+
+def _seed_pair(seed: Any) -> tf.Tensor:
+    if isinstance(seed, (list, tuple, np.ndarray)) or tf.is_tensor(seed):
+        return _integers("seed", seed, [2])
+    if seed is not None:
+        try:
+            if isinstance(seed, bool):
+                raise TypeError
+            seed = operator.index(seed)
+        except TypeError:
+            raise ValueError(
+                f"seed = {reprlib.repr(seed)} is not None, an integer or a pair of integers"
+            ) from None
+    return tf.random.uniform([2], tf.int64.min, tf.int64.max, tf.int64, seed)
