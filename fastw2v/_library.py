@@ -1,4 +1,4 @@
-"""Finds the compiled op library, checks that it was built for this TensorFlow, and loads it once."""
+"""Finds the compiled op library, checks that it fits this TensorFlow, and loads it once."""
 
 from __future__ import annotations
 

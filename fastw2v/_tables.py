@@ -1,5 +1,5 @@
-"""Turns what callers give as a table (variable, Keras variable, tensor, list of shards) into what the
-ops take: handles of variables, so that rows are read without copying the table, or tensors."""
+"""Turns what callers give as a table (variable, Keras variable, tensor, list of shards) into what
+the ops take: handles of variables, so that rows are read without copying the table, or tensors."""
 
 from __future__ import annotations
 

@@ -533,20 +533,17 @@ def _labels(labels: Any, hidden: _Hidden) -> tuple[tf.Tensor, tf.Tensor | None]:
         labels = tf.reshape(labels, [batch, -1 if not hidden.row_splits else 1])
     elif rank == hidden.rank:
         labels = tf.reshape(labels, [-1, 1])
-    elif rank == hidden.rank + 1:
+    elif rank == hidden.rank + 1 and rank != 2:
         labels = tf.reshape(labels, [tf.reduce_prod(tf.shape(labels)[:-1]), tf.shape(labels)[-1]])
-    else:
+    elif rank != hidden.rank + 1:
         expected = "[batch] or [batch, num_true]" if hidden.rank else "a scalar or [num_true]"
         raise ValueError(
             f"labels has shape {labels.shape}, expected {expected} beside inputs of "
             f"{'a batch' if hidden.rank else 'a single example'}"
         )
-    static = (
-        tf.get_static_value(tf.shape(labels)[0]) if labels.shape[0] is None else labels.shape[0]
-    )
-    if None not in (static, hidden.batch) and static != hidden.batch:
+    if None not in (labels.shape[0], hidden.batch) and labels.shape[0] != hidden.batch:
         raise ValueError(
-            f"labels has a batch of {static}, but inputs has a batch of {hidden.batch}"
+            f"labels has a batch of {labels.shape[0]}, but inputs has a batch of {hidden.batch}"
         )
     return labels, shape
 
@@ -571,8 +568,8 @@ def _candidates(
     num_sampled = _integer("num_sampled", num_sampled, 1)
     if num_classes is None:
         raise ValueError(
-            "weights has an unknown number of rows, so classes cannot be sampled from them: set its "
-            "static shape or pass sampled_values"
+            "weights has an unknown number of rows, so classes cannot be sampled from them: set "
+            "its static shape or pass sampled_values"
         )
     if ignore_label is not None:  # the sampler wants classes; any will do for a label without loss
         labels = tf.where(labels == ignore_label, tf.zeros_like(labels), labels)
@@ -711,19 +708,15 @@ def _tf_nn_loss(
             f"num_classes = {num_classes} is not in [1, {weights.rows}], the rows of weights"
         )
     inputs = tf.convert_to_tensor(inputs)
-    if inputs.shape.rank not in (None, 2):
+    if not inputs.shape.is_compatible_with([None, None]):
         raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
-    if inputs.shape.rank is None:
-        inputs = tf.ensure_shape(inputs, [None, None])
-    hidden = _activations(inputs, weights.dtype)
+    hidden = _activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
     classes = _classes(weights, biases, hidden)
     labels = _ids("labels", labels)
-    if labels.shape.rank not in (None, 2) or (labels.shape.rank and labels.shape[1] != num_true):
-        if labels.shape.rank != 2 or labels.shape[1] is not None:
-            raise ValueError(
-                f"labels has shape {labels.shape}, expected [batch, num_true] with num_true = "
-                f"{num_true}"
-            )
+    if not labels.shape.is_compatible_with([None, num_true]):
+        raise ValueError(
+            f"labels has shape {labels.shape}, expected [batch, num_true] = [batch, {num_true}]"
+        )
     labels, _ = _labels(tf.ensure_shape(labels, [None, num_true]), hidden)
     values = _candidates(
         num_sampled, sampler, sampled_values, labels, num_classes, ignore_label, seed

@@ -130,7 +130,7 @@ def negative_sampling_loss(
 
 
 def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
-    """Rows of ``embeddings``: one per id, or the sum or mean of a bag of ids (negative: padding)."""
+    """Rows of ``embeddings``: one per id, or the sum or mean of a bag (negative: padding)."""
     if isinstance(inputs, tf.RaggedTensor):
         inputs = inputs.to_tensor(default_value=-1)
     inputs = tf.convert_to_tensor(inputs)

@@ -8,6 +8,7 @@
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/framework/types.h"
 
 namespace fastw2v {
 namespace {
@@ -202,10 +203,11 @@ class CandidateSamplerOp : public OpKernel {
       const bool matches = tensors[i].dtype() == (i < 2 ? DT_DOUBLE : DT_INT64) &&
                            tensors[i].shape() == (i < 3 ? rows : TensorShape({}));
       if (!matches) {
-        return ToTensorFlow(InvalidArgument("table[", i, "] is ", tensors[i].DebugString(0),
-                                            "; expected the outputs of "
-                                            "Fastw2v>UnigramTable for range_max = ",
-                                            range_max_, " classes"));
+        return ToTensorFlow(InvalidArgument(
+            "table[", i, "] has dtype ", tensorflow::DataTypeString(tensors[i].dtype()),
+            " and shape ", tensors[i].shape().DebugString(),
+            "; expected the outputs of Fastw2v>UnigramTable for range_max = ", range_max_,
+            " classes"));
       }
     }
     table->probability = tensors[0].flat<double>().data();
