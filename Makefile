@@ -2,7 +2,7 @@
 # repeated command starts at once.
 #
 #   make demo       train word vectors (the first time sets everything up)
-#   make test       run all tests on the installed package
+#   make test       run all tests and the examples in docstrings on the installed package
 #   make install    only set up
 #   make lint       format and style
 #   make sanitize   the core under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -39,7 +39,7 @@ demo: install
 	$(BIN)/fastw2v demo
 
 test: $(STAMPS)/test
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check
