@@ -107,6 +107,7 @@ def softmax_loss(
         tf.errors.InvalidArgumentError: An id or label out of range, or an empty bag.
 
     Example:
+        >>> import fastw2v
         >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
         >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
         >>> with tf.GradientTape() as tape:
@@ -185,6 +186,7 @@ def linear_cross_entropy(
         tf.errors.InvalidArgumentError: A label out of range.
 
     Example:
+        >>> import fastw2v
         >>> weights = tf.Variable(tf.zeros([500, 16]))
         >>> loss = fastw2v.linear_cross_entropy([42, 0], tf.ones([2, 16]), weights)
         >>> [round(float(x), 4) for x in loss]
@@ -250,6 +252,7 @@ def sampled_softmax_loss(
         tf.errors.InvalidArgumentError: A label or candidate out of range.
 
     Example:
+        >>> import fastw2v
         >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
         >>> loss = fastw2v.sampled_softmax_loss(
         ...     weights, biases, labels=[[42], [0]], inputs=tf.ones([2, 16]), num_sampled=8,
@@ -320,6 +323,7 @@ def nce_loss(
         tf.errors.InvalidArgumentError: A label or candidate out of range.
 
     Example:
+        >>> import fastw2v
         >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
         >>> loss = fastw2v.nce_loss(
         ...     weights, biases, labels=[[42], [0]], inputs=tf.ones([2, 16]), num_sampled=8,
@@ -395,6 +399,7 @@ def negative_sampling_loss(
         tf.errors.InvalidArgumentError: An id, label or candidate out of range, or an empty bag.
 
     Example:
+        >>> import fastw2v
         >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
         >>> weights = tf.Variable(tf.zeros([1000, 16]))
         >>> loss = fastw2v.negative_sampling_loss(embeddings, weights, [3, 7], [42, 0], 5)
