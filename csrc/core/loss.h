@@ -39,7 +39,7 @@ struct LossOptions {
   double logit_softcap = 0;    // 0: none
   double label_smoothing = 0;  // [0, 1)
   double z_loss = 0;           // >= 0
-  double positive_target = 1;  // logistic only
+  double positive_target = 1;  // [0, 1], logistic only
   bool remove_accidental_hits = false;
   bool has_ignore_label = false;
   int64_t ignore_label = 0;

@@ -57,6 +57,16 @@ std::atomic<const KernelTable*>& Active() {
   return active;
 }
 
+Status Unavailable(const std::string& name) {
+  std::string have;
+  for (const std::string& available : AvailableKernels()) {
+    have += (have.empty() ? "" : ", ") + available;
+  }
+  return InvalidArgument(
+      "FASTW2V_ISA = ", name,
+      " is not one of the instruction sets that this processor and build have: ", have);
+}
+
 }  // namespace
 
 const KernelTable& ActiveKernels() { return *Active().load(std::memory_order_relaxed); }
@@ -69,18 +79,17 @@ std::vector<std::string> AvailableKernels() {
 
 Status SelectKernels(const std::string& name) {
   const KernelTable* table = Find(name);
-  if (table == nullptr) {
-    std::string have;
-    for (const std::string& available : AvailableKernels()) {
-      have += (have.empty() ? "" : ", ") + available;
-    }
-    return InvalidArgument("FASTW2V_ISA = ", name,
-                           " is not one of the instruction sets that this "
-                           "processor and build have: ",
-                           have);
-  }
+  if (table == nullptr) return Unavailable(name);
   Active().store(table);
   return Status();
+}
+
+Status CheckKernelChoice() {
+  static const Status status = [] {
+    const char* wanted = std::getenv("FASTW2V_ISA");
+    return wanted == nullptr || Find(wanted) != nullptr ? Status() : Unavailable(wanted);
+  }();
+  return status;
 }
 
 }  // namespace fastw2v::cpu

@@ -72,6 +72,8 @@ struct KernelTable {
 // The table in use: the best that the processor has, or the one that the environment variable
 // FASTW2V_ISA names ("baseline", "avx2", "avx512").
 const KernelTable& ActiveKernels();
+// Refuses a value of FASTW2V_ISA that names no such table; the best one is in use then.
+Status CheckKernelChoice();
 // Names of all that processor and build have, best last.
 std::vector<std::string> AvailableKernels();
 // Refuses a name that is unknown or that the processor does not have. For tests.

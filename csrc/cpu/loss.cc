@@ -101,6 +101,8 @@ struct Operands {
     });
     if (p.options.remove_accidental_hits) {
       for (int64_t i = 0; i < p.batch * p.num_true; ++i) {
+        hits[2 * i] = hits[2 * i + 1] = 0;
+        if (p.Ignored(p.labels[i])) continue;
         const auto range = std::equal_range(sampled, sampled + p.num_sampled, p.labels[i]);
         hits[2 * i] = range.first - sampled;
         hits[2 * i + 1] = range.second - sampled;
@@ -122,6 +124,7 @@ struct Operands {
     shared.weights = p.weights;
     shared.biases = p.biases;
     shared.labels = p.labels;
+    if (p.options.has_ignore_label) shared.ignored_label = p.options.ignore_label;
     return shared;
   }
 
@@ -158,7 +161,7 @@ struct OwnCandidate {
     const int64_t s = b * p.num_sampled + k - p.num_true;
     row = p.sampled[s];
     const int64_t* labels = p.labels + b * p.num_true;
-    competes = !p.options.remove_accidental_hits ||
+    competes = !p.options.remove_accidental_hits || p.Ignored(row) ||
                std::find(labels, labels + p.num_true, row) == labels + p.num_true;
     if (p.sampled_expected_count != nullptr) expected_count = p.sampled_expected_count[s];
   }
@@ -334,11 +337,9 @@ Accumulator<T> SoftmaxLoss(const LossProblem<T>& p, int64_t b, const Accumulator
     if (!p.Ignored(p.labels[b * p.num_true + j])) below_max += stats.max - label_logits[j];
   }
   below_max /= static_cast<A>(NumLabels(p, b));
-  A loss = log_sum + below_max;
-  if (p.options.label_smoothing != 0) {
-    const A smoothing = static_cast<A>(p.options.label_smoothing);
-    loss += smoothing * (-stats.sum_shifted / stats.count - below_max);
-  }
+  const A smoothing = static_cast<A>(p.options.label_smoothing);
+  A loss = log_sum + (1 - smoothing) * below_max;
+  if (smoothing != 0) loss -= smoothing * stats.sum_shifted / stats.count;
   if (p.options.z_loss != 0) {
     const A lse = stats.max + log_sum;
     loss += static_cast<A>(p.options.z_loss) * lse * lse;
@@ -374,6 +375,7 @@ Status CheckCounts(const char* name, const float* counts, int64_t size) {
 
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& p) {
+  FASTW2V_RETURN_IF_ERROR(cpu::CheckKernelChoice());
   const LossOptions& options = p.options;
   if (p.classes() < 1) return InvalidArgument("weights has no rows; there must be a class");
   if (!p.biases.empty() && p.biases.rows() != p.classes()) {
@@ -392,6 +394,9 @@ Status CheckLossProblem(const LossProblem<T>& p) {
   }
   if (!(options.z_loss >= 0) || !std::isfinite(options.z_loss)) {
     return InvalidArgument("z_loss = ", options.z_loss, " is not in [0, inf)");
+  }
+  if (!(options.positive_target >= 0 && options.positive_target <= 1)) {
+    return InvalidArgument("positive_target = ", options.positive_target, " is not in [0, 1]");
   }
   if (options.label_smoothing != 0 && p.candidates != Candidates::kAll) {
     return InvalidArgument("label_smoothing = ", options.label_smoothing,

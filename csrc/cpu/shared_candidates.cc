@@ -162,7 +162,9 @@ class ClassTile {
   void ForLabels(int64_t row, Use use) const {
     if (p_->labels == nullptr) return;
     for (int64_t j = 0; j < p_->num_true; ++j) {
-      const int64_t column = p_->labels[row * p_->num_true + j] - first_;
+      const int64_t label = p_->labels[row * p_->num_true + j];
+      if (label == p_->ignored_label) continue;
+      const int64_t column = label - first_;
       if (column >= 0 && column < count_) use(column, j);
     }
   }

@@ -26,9 +26,10 @@ struct SharedCandidates {
   Table<const T> biases;      // [classes, 1] or empty
   const A* log_q = nullptr;   // [classes] or null; subtracted after the soft cap
 
-  // Exact: the labels are among the classes. Labels outside [0, classes) are ignored ones.
+  // Exact: the labels, except ignored ones, are among the classes.
   const int64_t* labels = nullptr;  // [batch, num_true] or null
   int64_t num_true = 0;
+  int64_t ignored_label = -1;  // may itself be a class; -1 is none
   // Sampled: classes [hits[2i], hits[2i + 1]) do not compete for label i of [batch * num_true].
   const int64_t* hits = nullptr;
 

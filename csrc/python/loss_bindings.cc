@@ -171,6 +171,12 @@ class Gather {
          const std::string& combiner, int num_threads)
       : embeddings_(embeddings), ids_(ids), row_splits_(row_splits), threads_(num_threads) {
     CheckRank(embeddings_, "embeddings", 2);
+    if (combiner != "mean" && combiner != "sum") {
+      throw py::value_error("combiner = \"" + combiner + "\" is not \"mean\" or \"sum\"");
+    }
+    if (row_splits_.has_value() && row_splits_->size() == 0) {
+      throw py::value_error("row_splits is empty; it must have batch + 1 entries");
+    }
     bags_.ids = ids_.data();
     bags_.num_ids = ids_.size();
     bags_.batch = row_splits_.has_value() ? row_splits_->size() - 1 : ids_.shape(0);
