@@ -3,6 +3,7 @@ the ops take: handles of variables, so that rows are read without copying the ta
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,9 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
         ValueError: Wrong rank or dtype, or shards that do not fit each other.
     """
     shards, shapes, dtypes = [], [], []
-    for i, shard in enumerate(_shards(value, rank)):
-        which = name if not isinstance(value, (list, tuple)) else f"{name}[{i}]"
+    pieces = _shards(name, value, rank)
+    for i, shard in enumerate(pieces):
+        which = name if len(pieces) == 1 else f"{name}[{i}]"
         shard = _unwrap(shard)
         if isinstance(shard, tf.Variable) and resource_variable_ops.is_resource_variable(shard):
             # The handle alone does not tell a tape that the variable was used.
@@ -71,19 +73,19 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
     )
 
 
-def _shards(value: Any, rank: int) -> list[Any]:
-    """A list of tables is a list of shards; nested numbers are one table."""
+def _shards(name: str, value: Any, rank: int) -> list[Any]:
+    """A list of tables is a list of shards; a list of rows or of numbers is one table."""
     if hasattr(value, "variables") and not isinstance(value, tf.Variable):
         return list(value.variables)  # tf.distribute's ShardedVariable
     if not isinstance(value, (list, tuple)):
         return [value]
     if not value:
-        raise ValueError("a list of shards is empty, expected at least one")
-    is_table = [isinstance(_unwrap(v), (tf.Variable, tf.Tensor, np.ndarray)) for v in value]
-    ranks = [getattr(_unwrap(v), "shape", None) for v in value]
-    if all(is_table) and all(shape is None or len(shape) == rank for shape in ranks):
-        return list(value)
-    return [tf.convert_to_tensor(value)]
+        raise ValueError(f"{name} is an empty list, expected a table or at least one shard")
+    parts = [_unwrap(part) for part in value]
+    if not all(isinstance(part, (tf.Variable, tf.Tensor, np.ndarray)) for part in parts):
+        return [value]
+    are_rows = all(part.shape is not None and len(part.shape) == rank - 1 for part in parts)
+    return [value] if are_rows else list(value)
 
 
 def _unwrap(value: Any) -> Any:
@@ -113,11 +115,23 @@ def _warn_if_detached(name: str, value: Any) -> None:
             return
         what = "a tensor that the recording tape does not watch"
     else:
-        what = f"a {type(value).__name__}"
+        what = "a NumPy array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
     warnings.warn(
         f"{name} is {what}, so no gradient will reach a variable through it. Pass the tf.Variable "
         "itself, or compute the tensor from it inside the tape; if the table is meant to stay as "
         "it is, pass a tf.Variable with trainable=False.",
         GradientWarning,
-        stacklevel=5,
+        stacklevel=_levels_to_caller(),
     )
+
+
+def _levels_to_caller() -> int:
+    """The stack level, as `warnings.warn` counts it, of the line that called this package; in a
+    tf.function AutoGraph stands between."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in ("fastw2v", "tensorflow"):
+            break
+        frame, level = frame.f_back, level + 1
+    return level

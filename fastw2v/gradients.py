@@ -289,14 +289,17 @@ def _reference_loss(
         if call.true_expected_count
         else (None, None)
     )
-    # An ignored label is not among the rows met, so its position is -1.
+    labels = weights.local(call.labels)
+    if ignore_label is not None:  # it may be a class that was met as a candidate
+        labels = tf.where(call.labels == ignore_label, -tf.ones_like(labels), labels)
+        ignore_label = -1
     return reference.sampled_loss(
         hidden,
         weight_rows,
         bias_rows,
-        weights.local(call.labels),
+        labels,
         (weights.local(call.sampled_candidates), *counts),
-        ignore_label=None if ignore_label is None else -1,
+        ignore_label=ignore_label,
         link=call.attributes["link"],
         positive_target=call.attributes["positive_target"],
         remove_accidental_hits=call.attributes["remove_accidental_hits"],

@@ -17,6 +17,7 @@ What the losses have in common:
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def softmax_loss(
         options = _options(
             classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
-        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0, open_end=True)
+        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0)
         if values is None:
             loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
         else:
@@ -200,7 +201,7 @@ def linear_cross_entropy(
         options = _options(
             dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
-        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0, open_end=True)
+        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0)
         loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
         return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
 
@@ -791,13 +792,14 @@ def _ids(name: str, value: Any) -> tf.Tensor:
     return tf.cast(ids, tf.int64)
 
 
-def _number(name: str, value: Any, low: float, high: float, open_end: bool = True) -> float:
+def _number(name: str, value: Any, low: float, high: float) -> float:
     """A finite Python number in [low, high), as float32 keeps it."""
-    try:
-        number = float(np.float32(value))
-    except (TypeError, ValueError, NotImplementedError):
-        raise ValueError(f"{name} = {value!r} is not a Python number") from None
-    if isinstance(value, bool) or not math.isfinite(number) or not low <= number < high:
+    number = math.nan
+    if not isinstance(value, (bool, str)):
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+            with np.errstate(over="ignore"):
+                number = float(np.float32(value))
+    if not math.isfinite(number) or not low <= number < high:
         left = "(-inf" if low == -math.inf else f"[{low}"
         right = "inf" if high == math.inf else str(high)
         raise ValueError(f"{name} = {value!r} is not a number in {left}, {right})")
