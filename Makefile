@@ -24,7 +24,7 @@ SANITIZED := $(VENV)/sanitized
 PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
 TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
 # Directories count too: they change when a file is deleted.
-SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmake \
+SOURCES := CMakeLists.txt pyproject.toml setup.py bin/fastw2v $(shell find fastw2v csrc cmake \
   -name __pycache__ -prune -o \
   '(' -type d -o -name '*.py' -o -name '*.h' -o -name '*.cc' -o -name '*.cmake' -o -name '*.in' ')' \
   ! -name _build_info.py -print)

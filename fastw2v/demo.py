@@ -1,0 +1,174 @@
+"""The main job: from text to word vectors, nearest neighbours and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastw2v.word2vec.corpus import Corpus, build_corpus, read_text
+from fastw2v.word2vec.docstrings import DocstringReader
+from fastw2v.word2vec.map import draw_map
+from fastw2v.word2vec.progress import ProgressLine
+from fastw2v.word2vec.vectors import WordVectors
+
+if TYPE_CHECKING:
+    from fastw2v.word2vec.trainer import Progress
+
+_READING_SHARE = 1 / 3  # of the time
+_NUM_PROBES = 10
+_NUM_NEIGHBOURS = 6
+_PROBE_RANKS = 2000
+_NEIGHBOUR_RANKS = 5000  # a word met a few times only has no settled neighbours
+_PROBES = (
+    "image file matrix error function thread server gradient two return delete mean "
+    "king man water night mother house white walked morning said money sea"
+).split()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what `fastw2v demo` says, with its options.
+
+    Raises:
+        OSError: The text cannot be read or the results cannot be written.
+        ValueError: The text is no text or too short, or an option is out of its range.
+    """
+    begin = time.monotonic()
+    texts = DocstringReader() if options.text is None else read_text(options.text)
+    output = Path(options.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(output))
+    corpus = _read(texts, options, begin)
+    vectors = _train(corpus, options, begin + options.max_seconds)
+    _print_neighbours(vectors)
+    _write(vectors, output)
+    print(f"done in {time.monotonic() - begin:.0f} s")
+
+
+def _read(
+    texts: DocstringReader | Iterator[str], options: argparse.Namespace, begin: float
+) -> Corpus:
+    limit = begin + _READING_SHARE * options.max_seconds
+    with ProgressLine("reading") as progress:
+        corpus = build_corpus(
+            _watched(texts, progress, limit), options.min_count, options.max_words
+        )
+    seconds = time.monotonic() - begin
+    if isinstance(texts, DocstringReader):
+        source = (
+            f"{texts.num_docstrings:,} docstrings of {texts.num_read:,} Python files "
+            f"({texts.num_repeated:,} repeated paragraphs left out, {texts.num_unreadable:,} files "
+            "unreadable)"
+        )
+    else:
+        source = str(options.text)
+    print(f"read {corpus.num_words:,} words from {source} in {seconds:.0f} s")
+    if corpus.num_words == options.max_words:
+        print("what else there may be was left out: --max-words was reached")
+    elif time.monotonic() > limit:
+        print("what else there may be was left out: a third of --max-seconds was over")
+    size = len(corpus.vocabulary)
+    if size <= options.num_sampled:
+        raise ValueError(
+            f"too few words: {size:,} different ones occur at least --min-count = "
+            f"{options.min_count} times, and it takes more than --num-sampled = "
+            f"{options.num_sampled}"
+        )
+    return corpus
+
+
+def _watched(texts: Iterable[str], progress: ProgressLine, limit: float) -> Iterator[str]:
+    """Passes text on until the time is over, and shows how much there was."""
+    characters = 0
+    for text in texts:
+        yield text
+        characters += len(text)
+        if isinstance(texts, DocstringReader):
+            progress.update(texts.num_read / texts.num_files, f"{texts.num_read:,} files")
+        else:
+            progress.update(None, f"{characters / 1e6:,.0f} million characters")
+        if time.monotonic() > limit:
+            return
+
+
+def _train(corpus: Corpus, options: argparse.Namespace, deadline: float) -> WordVectors:
+    from fastw2v.word2vec.trainer import train  # brings TensorFlow, which takes seconds
+
+    print(
+        f"training vectors of width {options.vector_size} for {len(corpus.vocabulary):,} words "
+        f"that occur at least {options.min_count} times",
+        flush=True,
+    )
+    reports: list[Progress] = []
+    with ProgressLine("training") as line:
+
+        def report(progress: Progress) -> None:
+            reports.append(progress)
+            line.update(progress.done, f"{_speed(progress)}, loss {progress.loss:.3f}")
+
+        vectors = train(
+            corpus,
+            vector_size=options.vector_size,
+            window=options.window,
+            sample=options.sample,
+            alpha=options.alpha,
+            epochs=options.epochs,
+            num_sampled=options.num_sampled,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            max_seconds=max(deadline - time.monotonic(), 1.0),
+            report=report,
+        )
+    last = reports[-1]
+    print(
+        f"trained on {last.examples:,} pairs in {last.seconds:.0f} s ({_speed(last)}): "
+        f"{last.epochs:.3g} of {options.epochs} passes over the text, loss {last.loss:.3f}"
+    )
+    if last.epochs < options.epochs:
+        print("--max-seconds ended training")
+    return vectors
+
+
+def _speed(progress: Progress) -> str:
+    return f"{progress.examples / max(progress.seconds, 1e-9):,.0f} examples/s"
+
+
+def _print_neighbours(vectors: WordVectors) -> None:
+    probes = _probes(vectors.words)
+    width = max(map(len, probes))
+    print("nearest neighbours")
+    for probe in probes:
+        neighbours = vectors.most_similar(probe, _NUM_NEIGHBOURS, _NEIGHBOUR_RANKS)
+        print(f"  {probe:{width}}  " + ", ".join(f"{word} {cos:.2f}" for word, cos in neighbours))
+
+
+def _probes(words: list[str]) -> list[str]:
+    """Chooses frequent words whose neighbours say something."""
+    frequent = set(words[:_PROBE_RANKS])
+    probes = [probe for probe in _PROBES if probe in frequent]
+    # A text in another language, or on another subject: long words are seldom function words.
+    probes += [word for word in words if len(word) > 5 and word not in probes]
+    return probes[:_NUM_PROBES]
+
+
+def _write(vectors: WordVectors, output: Path) -> None:
+    path = output / "vectors.txt"
+    vectors.save_word2vec_format(path)
+    print(f"vectors in word2vec text format: {path}")
+    path = output / "map.png"
+    try:
+        draw_map(vectors, path)
+    except ImportError as error:
+        print(
+            f"no picture of the most frequent words: {error}; pip install 'fastw2v[demo]' "
+            "brings matplotlib",
+            file=sys.stderr,
+        )
+    else:
+        print(f"the most frequent words in a picture: {path}")
