@@ -4,12 +4,14 @@ the ops take: handles of variables, so that rows are read without copying the ta
 from __future__ import annotations
 
 import inspect
+import reprlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.sharded_variable import ShardedVariable
 from tensorflow.python.eager import record
 from tensorflow.python.ops import resource_variable_ops
 
@@ -48,8 +50,8 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
             shape, dtype = shard.shape, shard.dtype
             shards.append(shard.handle)
         else:
+            tensor = to_tensor(which, shard)
             _warn_if_detached(which, shard)
-            tensor = tf.convert_to_tensor(shard)
             shape, dtype = tensor.shape, tensor.dtype
             shards.append(tensor)
         if dtype not in FLOATS:
@@ -73,10 +75,20 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
     )
 
 
+def to_tensor(name: str, value: Any) -> tf.Tensor:
+    """The argument ``name`` as a tensor; ValueError where it is nothing of the kind."""
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} = {reprlib.repr(value)} cannot be converted to a tensor"
+        ) from error
+
+
 def _shards(name: str, value: Any, rank: int) -> list[Any]:
     """A list of tables is a list of shards; a list of rows or of numbers is one table."""
-    if hasattr(value, "variables") and not isinstance(value, tf.Variable):
-        return list(value.variables)  # tf.distribute's ShardedVariable
+    if isinstance(value, ShardedVariable):
+        return list(value.variables)
     if not isinstance(value, (list, tuple)):
         return [value]
     if not value:

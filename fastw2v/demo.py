@@ -153,7 +153,8 @@ def _probes(words: list[str]) -> list[str]:
     frequent = set(words[:_PROBE_RANKS])
     probes = [probe for probe in _PROBES if probe in frequent]
     # A text in another language, or on another subject: long words are seldom function words.
-    probes += [word for word in words if len(word) > 5 and word not in probes]
+    others = [word for word in words[: _PROBE_RANKS // 10] if word not in probes]
+    probes += sorted(others, key=len, reverse=True)
     return probes[:_NUM_PROBES]
 
 

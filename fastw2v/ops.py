@@ -17,8 +17,10 @@ What the losses have in common:
 
 from __future__ import annotations
 
-import contextlib
 import math
+import numbers
+import operator
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +31,7 @@ import tensorflow as tf
 from fastw2v import gradients as _gradients  # noqa: F401  registers the gradients
 from fastw2v import samplers
 from fastw2v._library import ops as _ops
-from fastw2v._tables import Table, table
+from fastw2v._tables import Table, table, to_tensor
 
 Reduction = str
 
@@ -481,7 +483,7 @@ def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
 
 
 def _activations(inputs: Any, dtype: tf.DType) -> _Hidden:
-    activations = tf.convert_to_tensor(inputs)
+    activations = to_tensor("inputs", inputs)
     if not activations.dtype.is_floating:
         raise ValueError(
             f"inputs has dtype {activations.dtype.name}, expected float activations [..., dim]; "
@@ -603,9 +605,16 @@ def _given_candidates(
                 f"num_sampled = {num_sampled}, but sampled_values holds {candidates.shape[-1]} "
                 "candidates"
             )
+    if (sampled_values[1] is None) != (sampled_values[2] is None):
+        raise ValueError(
+            "sampled_values has one expected count, expected both true_expected_count and "
+            "sampled_expected_count, or None for both where nothing is to be subtracted"
+        )
     counts = [
-        None if count is None else tf.stop_gradient(tf.cast(count, tf.float32))
-        for count in sampled_values[1:]
+        None
+        if count is None
+        else tf.stop_gradient(_floats(f"sampled_values[{i}]", count, tf.float32))
+        for i, count in enumerate(sampled_values[1:], start=1)
     ]
     return candidates, counts[0], counts[1]
 
@@ -713,7 +722,7 @@ def _tf_nn_loss(
         raise ValueError(
             f"num_classes = {num_classes} is not in [1, {weights.rows}], the rows of weights"
         )
-    inputs = tf.convert_to_tensor(inputs)
+    inputs = to_tensor("inputs", inputs)
     if not inputs.shape.is_compatible_with([None, None]):
         raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
     hidden = _activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
@@ -758,19 +767,20 @@ def _reduced(
         loss = tf.reshape(loss, shape)
     weight = None
     if sample_weight is not None:
-        weight = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
+        weight = _floats("sample_weight", sample_weight, loss.dtype)
         if not weight.shape.is_compatible_with(loss.shape) and weight.shape.rank != 0:
             raise ValueError(
                 f"sample_weight has shape {weight.shape}, expected a scalar or that of the loss, "
                 f"{loss.shape}"
             )
+        weight = tf.broadcast_to(weight, tf.shape(loss), name="sample_weight")
         loss *= weight
     if reduction == "none":
         return loss
     total = tf.reduce_sum(loss)
     if reduction == "sum":
         return total
-    counts = tf.ones_like(loss) if weight is None else weight * tf.ones_like(loss)
+    counts = tf.ones_like(loss) if weight is None else weight
     if ignore_label is not None:
         present = tf.reduce_any(labels != ignore_label, axis=1)
         counts *= tf.reshape(tf.cast(present, loss.dtype), tf.shape(loss))
@@ -781,7 +791,7 @@ def _reduced(
 
 
 def _ids(name: str, value: Any) -> tf.Tensor:
-    ids = tf.convert_to_tensor(value)
+    ids = to_tensor(name, value)
     if not ids.dtype.is_integer:
         if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) == 0:
             return tf.cast(ids, tf.int64)  # an empty list has no type of its own
@@ -792,32 +802,46 @@ def _ids(name: str, value: Any) -> tf.Tensor:
     return tf.cast(ids, tf.int64)
 
 
+def _floats(name: str, value: Any, dtype: tf.DType) -> tf.Tensor:
+    floats = to_tensor(name, value)
+    if not (floats.dtype.is_floating or floats.dtype.is_integer or floats.dtype.is_bool):
+        raise ValueError(f"{name} has dtype {floats.dtype.name}, expected numbers")
+    return tf.cast(floats, dtype)
+
+
 def _number(name: str, value: Any, low: float, high: float) -> float:
     """A finite Python number in [low, high), as float32 keeps it."""
     number = math.nan
-    if not isinstance(value, (bool, str)):
-        with contextlib.suppress(TypeError, ValueError, NotImplementedError):
-            with np.errstate(over="ignore"):
-                number = float(np.float32(value))
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with np.errstate(over="ignore"):
+            number = float(np.float32(value))
     if not math.isfinite(number) or not low <= number < high:
         left = "(-inf" if low == -math.inf else f"[{low}"
         right = "inf" if high == math.inf else str(high)
-        raise ValueError(f"{name} = {value!r} is not a number in {left}, {right})")
+        raise ValueError(
+            f"{name} = {reprlib.repr(value)} is not a Python number in {left}, {right})"
+        )
     return number
 
 
 def _integer(name: str, value: Any, low: int) -> int:
-    if isinstance(value, tf.Tensor):
-        value = tf.get_static_value(value)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer, np.ndarray)):
-        raise ValueError(f"{name} = {value!r} is not a Python integer")
-    if int(value) < low:
-        raise ValueError(f"{name} = {int(value)} is not at least {low}")
-    return int(value)
+    high = 2**63 - 1
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        integer = operator.index(tf.get_static_value(value) if tf.is_tensor(value) else value)
+    except TypeError:
+        integer = low - 1
+    if not low <= integer <= high:
+        raise ValueError(
+            f"{name} = {reprlib.repr(value)} is not a Python integer in [{low}, {high}]"
+        )
+    return integer
 
 
 def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(
-            f"{name} = {value!r} is not one of " + ", ".join(f'"{choice}"' for choice in allowed)
+            f"{name} = {reprlib.repr(value)} is not one of "
+            + ", ".join(f'"{choice}"' for choice in allowed)
         )

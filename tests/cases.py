@@ -74,7 +74,8 @@ def _widths() -> list[Case]:
         33: "one past two vectors of 16",
         100: "many vectors and a rest of 4",
     }
-    return [Case(f"width {dim}", why, dim=dim) for dim, why in whys.items()]
+    losses = ("exact", "sampled", "negatives_own")  # each kind of product with the rows
+    return [Case(f"width {dim}", why, losses, dim=dim) for dim, why in whys.items()]
 
 
 def _classes() -> list[Case]:
@@ -199,7 +200,9 @@ CASES = (
         options={"logit_softcap": 30.0},
     ),
     Case("z loss", "the normaliser is drawn to 1", SOFTMAX, options={"z_loss": 0.25}),
-    Case("smoothing", "part of the target for all classes", EXACT, options={"label_smoothing": 0.25}),
+    Case(
+        "smoothing", "part of the target for all classes", EXACT, options={"label_smoothing": 0.25}
+    ),
     Case(
         "smoothing of huge logits",
         "the mean of the logits is far below the maximum",

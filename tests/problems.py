@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cases
@@ -108,7 +112,7 @@ def selected(
     dtypes: Sequence[str] = cases.DTYPES,
     names: Sequence[str] | None = None,
 ) -> pytest.MarkDecorator:
-    """Parametrizes a test by every ``case``, ``loss`` and ``dtype`` of the table that is asked for."""
+    """Parametrizes by every ``case``, ``loss`` and ``dtype`` of the table that is asked for."""
     return pytest.mark.parametrize(
         ("case", "loss", "dtype"),
         [
@@ -121,6 +125,20 @@ def selected(
             if dtype in dtypes
         ],
     )
+
+
+def run_python(script: str, *arguments: str) -> str:
+    """Runs a script in a Python of its own, which finds the modules that this one finds (but not
+    the package in the checkout, if another one is installed), and returns what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 class Given:

@@ -3,9 +3,6 @@ SavedModel, several threads."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import cases
@@ -13,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from problems import Problem, given, gradients_of, to_dense
+from problems import Problem, given, gradients_of, run_python, to_dense
 
 import fastw2v
 
@@ -211,9 +208,7 @@ def test_a_loop_that_trains(loss):
                 named = dict(zip(setting.problem.tables, variables, strict=True))
                 value = tf.reduce_sum(function(named))
             losses = losses.write(step, value)
-            for variable, gradient in zip(
-                variables, tape.gradient(value, variables), strict=True
-            ):
+            for variable, gradient in zip(variables, tape.gradient(value, variables), strict=True):
                 variable.assign_sub(0.05 * tf.convert_to_tensor(gradient))
         return losses.stack()
 
@@ -240,9 +235,11 @@ def test_readers_of_a_variable_are_not_serialised():
 
 def test_a_recompute_block():
     setting = Setting("linear")
-    block = tf.recompute_grad(lambda *tables: setting.problem.fused(dict(zip(
-        setting.problem.tables, tables, strict=True
-    ))))
+    block = tf.recompute_grad(
+        lambda *tables: setting.problem.fused(
+            dict(zip(setting.problem.tables, tables, strict=True))
+        )
+    )
     tables = list(setting.problem.tables.values())
     with tf.GradientTape() as tape:
         tape.watch(tables)
@@ -301,9 +298,7 @@ class Head(keras.layers.Layer):
     def call(self, inputs):
         hidden, labels = inputs
         self.add_loss(
-            fastw2v.linear_cross_entropy(
-                labels, hidden, self.kernel, self.bias, reduction="mean"
-            )
+            fastw2v.linear_cross_entropy(labels, hidden, self.kernel, self.bias, reduction="mean")
         )
         return hidden
 
@@ -380,13 +375,7 @@ def test_a_saved_model_in_another_process(tmp_path):
     module.loss_and_gradient = loss_and_gradient
     expected = loss_and_gradient(tf.constant([1, 2, 2]), tf.constant([3, 0, 3]))
     tf.saved_model.save(module, str(tmp_path / "model"))
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path / "model"), str(tmp_path / "results.npz")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    assert run.returncode == 0, run.stderr
+    run_python(LOAD, str(tmp_path / "model"), str(tmp_path / "results.npz"))
     got = np.load(tmp_path / "results.npz")
     np.testing.assert_array_equal(got["loss"], expected[0])
     np.testing.assert_array_equal(got["rows"], expected[1])

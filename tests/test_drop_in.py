@@ -120,17 +120,13 @@ def test_half_precision_is_as_good_as_that_of_tf_nn(name, dtype):
     naive, naive_gradients = value_and_gradients(
         getattr(tf.nn, name), tables, others, upstream, "tensor"
     )
-    op, gradients = value_and_gradients(
-        getattr(fastw2v, name), tables, others, upstream, "tensor"
-    )
+    op, gradients = value_and_gradients(getattr(fastw2v, name), tables, others, upstream, "tensor")
     assert op.dtype == naive.dtype
     kept = {"dtype": tf.float32, "output_dtype": dtype}
     doubled = [tf.cast(value, tf.float64) for value in (op, naive, truth)]
     problems.assert_as_accurate(*doubled, **kept)
     for table, gradient in gradients.items():
-        problems.assert_as_accurate(
-            gradient, naive_gradients[table], true_gradients[table], **kept
-        )
+        problems.assert_as_accurate(gradient, naive_gradients[table], true_gradients[table], **kept)
 
 
 @each_loss

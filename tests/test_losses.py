@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
-import subprocess
-import sys
 
 import cases
 import numpy as np
@@ -116,7 +114,9 @@ def test_the_formula_by_hand():
 # ---- Shapes and dtypes of ids and activations ----------------------------------------------------
 
 
-@pytest.mark.parametrize("integer", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "integer", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"]
+)
 @every_loss
 def test_every_type_of_integers(case, loss, dtype, integer):
     problem = Problem(case, loss, dtype)
@@ -384,33 +384,31 @@ def test_a_class_of_no_probability(loss):
 )
 def test_unknown_static_shapes(case, loss, dtype, known):
     problem = Problem(case, loss, dtype)
-    by_ids = loss in cases.IDS
-    # Without a rank, labels are [batch], and inputs are what the activations or the labels show.
-    if known == "nothing" and (case.inputs != "ids" or np.ndim(problem.labels) > 1 and by_ids):
-        shape = [None] * np.ndim(problem.labels)
-    else:
-        shape = [None] * np.ndim(problem.labels) if known == "rank" else None
+    unknown_rank = known == "nothing"
 
-    def spec(value, shape):
+    def spec(value, none_allowed=True):
+        shape = None if unknown_rank and none_allowed else [None] * np.ndim(value)
         return tf.TensorSpec(shape, tf.as_dtype(value.dtype))
 
+    # Where labels have no rank they are [batch], or for the losses of tf.nn [batch, num_true].
+    by_ids = loss in cases.IDS
+    plain = case.inputs in ("ids", "padded") or not by_ids
+    has_one_rank = plain and np.ndim(problem.labels) == (1 if not loss.startswith("tf_nn") else 2)
     arguments = {"labels": tf.constant(problem.labels)}
-    signature = {"labels": spec(arguments["labels"], shape)}
+    signature = {"labels": spec(arguments["labels"], has_one_rank)}
     if isinstance(problem.inputs, tf.RaggedTensor):
         arguments["inputs"] = problem.inputs
         signature["inputs"] = tf.RaggedTensorSpec([None, None], tf.int64)
     elif by_ids:
         arguments["inputs"] = tf.constant(problem.inputs)
-        rank = np.ndim(problem.inputs)
-        signature["inputs"] = spec(arguments["inputs"], [None] * rank)
+        signature["inputs"] = spec(arguments["inputs"], plain)
     values = problem.sampled_values
     if values is not None:
         arguments["sampled_values"] = values
-        signature["sampled_values"] = tuple(
-            spec(value, [None] * np.ndim(value) if known == "rank" else None) for value in values
-        )
+        signature["sampled_values"] = tuple(spec(value) for value in values)
     signatures = {
-        name: spec(table, [None] * len(table.shape)) for name, table in problem.tables.items()
+        name: spec(table, name == "activations" and loss != "linear")
+        for name, table in problem.tables.items()
     }
 
     @tf.function
@@ -433,8 +431,6 @@ print(test_losses.bits_of_losses_and_gradients())
 
 def bits_of_losses_and_gradients() -> str:
     """A fingerprint of the losses and gradients of a few problems that work in parallel."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name in ("batch 1300", "batch 289", "3000 classes", "more samples than a tile"):
         case = cases.BY_NAME[name]
@@ -458,13 +454,5 @@ def bits_of_losses_and_gradients() -> str:
 def test_the_same_bits_at_every_call_and_for_any_number_of_threads():
     here = bits_of_losses_and_gradients()
     assert here == bits_of_losses_and_gradients()
-    path = os.pathsep.join(filter(None, [os.path.dirname(__file__), *sys.path]))
-    for threads in (1, 2, 3):
-        run = subprocess.run(
-            [sys.executable, "-c", BITS, str(threads)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        assert run.returncode == 0, run.stderr
-        assert run.stdout.split()[-1] == here, f"{threads} threads"
+    for threads in ("1", "2", "3"):
+        assert problems.run_python(BITS, threads).split()[-1] == here, f"{threads} threads"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib import image
 
 from fastw2v.word2vec.map import draw_map, spread, tsne
 from fastw2v.word2vec.vectors import WordVectors
@@ -47,7 +48,6 @@ def test_spread_leaves_free_boxes_alone():
 
 @pytest.mark.parametrize("num_words", [5, 60])
 def test_picture_shows_words(num_words, tmp_path):
-    image = pytest.importorskip("matplotlib.image")
     vectors = clusters(np.random.default_rng(0), num_words // 5, 5)
     words = [f"word$_{i}" for i in range(num_words)]  # a formula to matplotlib, were it to look
     draw_map(WordVectors(words, vectors), tmp_path / "map.png", num_words=num_words)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from gensim.models import KeyedVectors
 
 from fastw2v.word2vec.vectors import WordVectors
 
@@ -21,15 +22,14 @@ def test_round_trip_gives_the_same_bits(vectors, tmp_path):
 
 
 def test_gensim_loads_the_file(vectors, tmp_path):
-    keyed_vectors = pytest.importorskip("gensim.models").KeyedVectors
     vectors.save_word2vec_format(tmp_path / "vectors.txt")
-    loaded = keyed_vectors.load_word2vec_format(tmp_path / "vectors.txt")
+    loaded = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
     assert loaded.index_to_key == vectors.words
     np.testing.assert_array_equal(loaded.vectors, vectors.vectors)
 
 
 def test_loads_the_file_of_gensim(vectors, tmp_path):
-    keyed_vectors = pytest.importorskip("gensim.models").KeyedVectors(7)
+    keyed_vectors = KeyedVectors(7)
     keyed_vectors.add_vectors(vectors.words, vectors.vectors)
     keyed_vectors.save_word2vec_format(tmp_path / "vectors.txt")
     loaded = WordVectors.load_word2vec_format(tmp_path / "vectors.txt")
@@ -38,7 +38,7 @@ def test_loads_the_file_of_gensim(vectors, tmp_path):
 
 
 def test_most_similar_is_that_of_gensim():
-    keyed_vectors = pytest.importorskip("gensim.models").KeyedVectors(5)
+    keyed_vectors = KeyedVectors(5)
     words = [f"w{i}" for i in range(100)]
     vectors = WordVectors(words, np.random.default_rng(1).normal(size=(100, 5)))
     keyed_vectors.add_vectors(words, vectors.vectors)

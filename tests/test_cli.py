@@ -1,0 +1,224 @@
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+from matplotlib import image
+
+import fastw2v
+from fastw2v import cli, demo
+from fastw2v.word2vec import docstrings
+from fastw2v.word2vec.vectors import WordVectors
+
+WORDS = [f"{a}{b}{c}" for a in "bdfgklmnpt" for b in "aeiou" for c in "nrs"]
+SMALL = ["--vector-size", "12", "--epochs", "1", "--num-sampled", "20", "--batch-size", "128"]
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A file of 9000 words, 150 different ones."""
+    draw = random.Random(0)
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(" ".join(draw.choices(WORDS, k=9)) for _ in range(1000)))
+    return path
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_demo_on_a_text(text, tmp_path, capsys):
+    output = tmp_path / "some" / "where"
+    assert run("demo", "--text", text, "--output-dir", output, *SMALL) == 0
+    printed = capsys.readouterr().out
+    assert f"read 9,000 words from {text} in" in printed
+    assert "training vectors of width 12 for 150 words that occur at least 5 times" in printed
+    assert re.search(
+        r"trained on [\d,]+ pairs in \d+ s \([\d,]+ examples/s\): 1 of 1 pass", printed
+    )
+    assert re.search(r"nearest neighbours\n(  \w+ +(\w+ -?\d\.\d\d(, |\n)){6}){10}", printed)
+    assert f"vectors in word2vec text format: {output / 'vectors.txt'}" in printed
+    assert f"in a picture: {output / 'map.png'}" in printed
+
+    vectors = KeyedVectors.load_word2vec_format(output / "vectors.txt")
+    assert vectors.vectors.shape == (150, 12)
+    assert sorted(vectors.index_to_key) == sorted(WORDS)
+    assert vectors.most_similar(WORDS[0])[0][0] in WORDS
+    assert np.isfinite(vectors.vectors).all() and vectors.vectors.std() > 0.01
+    pixels = image.imread(output / "map.png")[..., :3]
+    assert pixels.shape == (1100, 1600, 3)
+    assert 10_000 < (pixels.min(axis=2) < 0.5).sum() < 300_000
+
+
+def test_demo_on_docstrings(tmp_path, monkeypatch, capsys):
+    draw = random.Random(0)
+    package = tmp_path / "package"
+    package.mkdir()
+    for number in range(20):
+        sentences = [" ".join(draw.choices(WORDS, k=9)) for _ in range(50)]
+        (package / f"m{number}.py").write_text('"""{}\n"""'.format("\n\n".join(sentences)))
+    (package / "broken.py").write_text('"""Open')
+    monkeypatch.setattr(docstrings, "package_directories", lambda: [package])
+    output = tmp_path / "output"
+    assert run("demo", "--output-dir", output, *SMALL) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "read 9,000 words from 20 docstrings of 21 Python files (0 repeated paragraphs left out, "
+        "1 files unreadable)"
+    ) in printed
+    assert sorted(WordVectors.load_word2vec_format(output / "vectors.txt").words) == sorted(WORDS)
+
+
+def test_the_seed_decides(text, tmp_path):
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("demo", "--text", text, "--output-dir", tmp_path / name, "--seed", seed, *SMALL)
+        results.append((tmp_path / name / "vectors.txt").read_bytes())
+    assert results[0] == results[1] != results[2]
+
+
+def test_limits_are_told(text, tmp_path, capsys):
+    output = ["--output-dir", tmp_path, *SMALL, "--epochs", "1000000"]
+    assert run("demo", "--text", text, *output, "--max-words", 5000, "--max-seconds", 4) == 0
+    printed = capsys.readouterr().out
+    assert "read 5,000 words" in printed
+    assert "--max-words was reached" in printed
+    assert "--max-seconds ended training" in printed
+
+
+def test_reading_ends_at_a_third_of_the_time(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "_READING_SHARE", 0.0)
+    assert run("demo", "--text", text, "--output-dir", tmp_path, *SMALL) == 0
+    assert "a third of --max-seconds was over" in capsys.readouterr().out
+
+
+def test_probes():
+    english = ["the", "of", "king", "image", "matrix", "telephone"]
+    assert demo._probes(english) == ["image", "matrix", "king", "telephone", "the", "of"]
+    german = [f"wort{'e' * (number % 20)}" for number in range(1000)] + ["image"]
+    assert demo._probes(german) == ["image"] + [f"wort{'e' * 19}"] * 9
+
+
+def test_without_matplotlib(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run("demo", "--text", text, "--output-dir", tmp_path, *SMALL) == 0
+    printed = capsys.readouterr()
+    assert "vectors in word2vec text format" in printed.out
+    assert len(WordVectors.load_word2vec_format(tmp_path / "vectors.txt")) == 150
+    assert "pip install 'fastw2v[demo]' brings matplotlib" in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text", "nowhere.txt"], "nowhere.txt: No such file or directory"),
+        (["--text", "."], ".: Is a directory"),
+        (["--text", "binary"], "binary is not UTF-8 text: byte 0xff"),
+        (["--text", "short.txt"], "too few words: 4 different ones occur at least --min-count = 5"),
+        (["--text", "empty.txt"], "too few words: 0 different ones"),
+        (["--text", "text.txt", "--num-sampled", "150"], "more than --num-sampled = 150"),
+        (["--text", "text.txt", "--output-dir", "empty.txt"], "empty.txt: File exists"),
+        (["--text", "text.txt", "--alpha", "1e30", *SMALL], "take a smaller alpha"),
+        (["--text"], "argument --text: expected one argument"),
+        (["--epochs", "0"], "argument --epochs: '0' is not an integer at least 1"),
+        (["--epochs", "1.5"], "argument --epochs: '1.5' is not an integer at least 1"),
+        (["--vector-size", "wide"], "argument --vector-size: 'wide' is not an integer at least 1"),
+        (["--alpha", "0"], "argument --alpha: '0' is not a number above 0"),
+        (["--alpha", "nan"], "argument --alpha: 'nan' is not a number above 0"),
+        (["--sample", "-1"], "argument --sample: '-1' is not a number at least 0"),
+        (["--seed", "-1"], "argument --seed: '-1' is not an integer at least 0"),
+        (["--max-seconds", "inf"], "argument --max-seconds: 'inf' is not a number above 0"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_errors_in_one_line(arguments, message, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("binary").write_bytes(b"\xff\xfe\x00\x01")
+    Path("empty.txt").touch()
+    Path("short.txt").write_text("to be or not to be " * 5 + "that " * 4)
+    try:
+        status = run("demo", *arguments)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert re.fullmatch(r"fastw2v( demo)?: error: .*\n", error)
+
+
+def test_output_directory_that_cannot_be_written(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo.os, "access", lambda path, mode: False)  # root may write everywhere
+    assert run("demo", "--text", text, "--output-dir", tmp_path) == 2
+    assert capsys.readouterr().err == f"fastw2v demo: error: {tmp_path}: Permission denied\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["sing"]])
+def test_unknown_command(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(*arguments)
+    assert capsys.readouterr().err.startswith("fastw2v: error: ")
+
+
+def test_info(capsys):
+    assert run("info") == 0
+    printed = dict(re.findall(r"^(.+?)  +(.+)$", capsys.readouterr().out, re.M))
+    assert printed["fastw2v"].startswith(fastw2v.__version__)
+    assert printed["TensorFlow"] == sys.modules["tensorflow"].__version__
+    assert printed["Keras"] == metadata.version("keras")
+    assert printed["Python"] == platform.python_version()
+    assert printed["instruction set"]
+    assert int(printed["threads"]) >= 1
+    assert printed["GPU support"].startswith(("yes", "no"))
+    assert printed["GPUs"]
+
+
+def test_help_comes_without_tensorflow(tmp_path):
+    program = (
+        "import sys; from fastw2v import cli\n"
+        "try: cli.main(['demo', '--help'])\n"
+        "except SystemExit: print('tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    printed = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert "--output-dir" in printed
+    assert printed.endswith("False\n")
+
+
+@pytest.mark.parametrize("stage", ["reading docstrings", "training"])
+def test_interrupted(stage, text, tmp_path):
+    command = [sys.executable, "-u", "-m", "fastw2v.cli", "demo", "--output-dir", str(tmp_path)]
+    if stage == "training":
+        command += ["--text", str(text), *SMALL, "--epochs", "1000000"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        if stage == "training":
+            for line in process.stdout:
+                if line.startswith("training"):
+                    break
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to the workers as well
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error.endswith("\nfastw2v demo: interrupted\n")
+    assert "Traceback" not in error
