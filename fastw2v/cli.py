@@ -114,7 +114,6 @@ def _info() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 2 after an error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on the processor
     try:
         if options.command == "info":
             print(_info())

@@ -29,7 +29,7 @@ _COMMON_ATTRIBUTES = (
     "compute_bfloat16",
 )
 _SOFTMAX_ATTRIBUTES = (*_COMMON_ATTRIBUTES, "label_smoothing")
-_SAMPLED_ATTRIBUTES = (*_COMMON_ATTRIBUTES, "link", "positive_target", "remove_accidental_hits")
+_SAMPLED_ATTRIBUTES = (*_COMMON_ATTRIBUTES, "link", "split_target", "remove_accidental_hits")
 
 
 class _Call:
@@ -301,7 +301,7 @@ def _reference_loss(
         (weights.local(call.sampled_candidates), *counts),
         ignore_label=ignore_label,
         link=call.attributes["link"],
-        positive_target=call.attributes["positive_target"],
+        positive_target=1.0 / call.labels.shape[1] if call.attributes["split_target"] else 1.0,
         remove_accidental_hits=call.attributes["remove_accidental_hits"],
         **options,
     )

@@ -344,7 +344,7 @@ def nce_loss(
             (sample_weight, ignore_label, reduction),
             (logit_scale, logit_softcap, 0.0, compute_dtype),
             link="logistic",
-            positive_target=1.0 / _integer("num_true", num_true, 1),
+            split_target=True,
             remove_accidental_hits=remove_accidental_hits,
         )
 

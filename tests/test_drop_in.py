@@ -87,7 +87,7 @@ def test_the_numbers_of_tf_nn(name, num_true, labels_dtype, form, hits):
         )
 
 
-@pytest.mark.parametrize("num_true", [1, 2])
+@pytest.mark.parametrize("num_true", [1, 3])
 @each_loss
 def test_the_numbers_of_tf_nn_in_double_precision(name, num_true):
     tables, others, upstream = arguments(num_true, "float64")

@@ -26,6 +26,7 @@ using tensorflow::TensorShape;
 struct Attributes {
   LossOptions options;
   Combiner combiner = Combiner::kMean;
+  bool split_target = false;  // logistic: 1 is shared among the labels of an example
 
   absl::Status Read(OpKernelConstruction* context, bool sampled) {
     std::string combiner_name;
@@ -42,7 +43,7 @@ struct Attributes {
     TF_RETURN_IF_ERROR(context->GetAttr("link", &link));
     options.link = link == "softmax" ? Link::kSoftmax : Link::kLogistic;
     TF_RETURN_IF_ERROR(context->GetAttr("remove_accidental_hits", &options.remove_accidental_hits));
-    return ReadFloat(context, "positive_target", &options.positive_target);
+    return context->GetAttr("split_target", &split_target);
   }
 
  private:
@@ -85,6 +86,9 @@ class Call {
     problem.weights = weights.View<T>();
     if (!biases.empty()) problem.biases = biases.View<T>();
     TF_RETURN_IF_ERROR(ReadLabels(context));
+    if (attributes.split_target && problem.num_true > 0) {
+      problem.options.positive_target = 1.0 / static_cast<double>(problem.num_true);
+    }
     TF_RETURN_IF_ERROR(ReadSampled(context));
     TF_RETURN_IF_ERROR(ReadInputs(context, attributes.combiner));
     return ToTensorFlow(CheckLossProblem(problem));

@@ -115,7 +115,7 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
 #define FASTW2V_SAMPLED_ATTRS                                 \
    Attr("num_counts: int >= 0")                               \
   .Attr("link: {'softmax', 'logistic'}")                      \
-  .Attr("positive_target: float = 1.0")                       \
+  .Attr("split_target: bool = false")                         \
   .Attr("remove_accidental_hits: bool = true")
 
 #define FASTW2V_LOSS_OUTPUTS                                  \

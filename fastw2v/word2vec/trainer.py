@@ -142,10 +142,10 @@ def train(
     for centres, contexts, epochs_done in _passes(corpus, window, sample, batch_size, epochs, rng):
         seconds = time.monotonic() - begin
         done = epochs_done / epochs
-        time_share = seconds / max_seconds
+        time_over = min(seconds / max_seconds, 1.0)
         # Not earlier: the first steps are slow, and the clock must not touch a run that has time.
-        if time_share > max(done, _CLOCK_FROM):
-            done = min(time_share, 1.0)
+        if time_over > max(done, _CLOCK_FROM):
+            done = time_over
         rate = alpha + (min_alpha - alpha) * done
         loss = float(step(centres, contexts, rate, np.array([seed, steps])))
         steps += 1
@@ -154,7 +154,7 @@ def train(
         if done == 1 or seconds - reported > _REPORT_SECONDS:
             if not math.isfinite(mean_loss):
                 raise ValueError(f"the loss is {loss} with alpha = {alpha}: take a smaller alpha")
-            report(Progress(done, epochs_done, examples, mean_loss, seconds))
+            report(Progress(max(done, time_over), epochs_done, examples, mean_loss, seconds))
             reported = seconds
         if done == 1:
             break
