@@ -1,24 +1,42 @@
-"""Fused losses for TensorFlow models with a very large number of classes."""
+"""Fused losses for TensorFlow models with a very large number of classes.
 
-from fastw2v import reference, samplers
+Importing this package imports no TensorFlow: the public names are found when they are first used.
+The compiled ops are loaded together with TensorFlow, so that a SavedModel which holds them loads.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fastw2v import _with_tensorflow
 from fastw2v._build_info import VERSION as __version__
-from fastw2v._tables import GradientWarning
-from fastw2v.ops import (
-    linear_cross_entropy,
-    nce_loss,
-    negative_sampling_loss,
-    sampled_softmax_loss,
-    softmax_loss,
-)
 
-__all__ = [
-    "GradientWarning",
-    "__version__",
-    "linear_cross_entropy",
-    "nce_loss",
-    "negative_sampling_loss",
-    "reference",
-    "sampled_softmax_loss",
-    "samplers",
-    "softmax_loss",
-]
+_HOMES = {
+    "GradientWarning": "fastw2v._tables",
+    "linear_cross_entropy": "fastw2v.ops",
+    "nce_loss": "fastw2v.ops",
+    "negative_sampling_loss": "fastw2v.ops",
+    "sampled_softmax_loss": "fastw2v.ops",
+    "softmax_loss": "fastw2v.ops",
+}
+_MODULES = ("reference", "samplers")
+
+__all__ = ["__version__", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastw2v.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastw2v' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_with_tensorflow.load_ops()

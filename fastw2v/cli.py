@@ -78,7 +78,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         ("--min-count", count, 5, "leave out words that occur less often"),
         ("--sample", _number(float, 0), 1e-3, "thin out words more frequent than this; 0: none"),
         ("--alpha", positive, 0.025, "learning rate at the beginning"),
-        ("--epochs", count, 4, "passes over the text, if the time allows"),
+        ("--epochs", count, 3, "passes over the text, if the time allows"),
         ("--num-sampled", count, 64, "sampled words that compete in each step"),
         ("--batch-size", count, 1024, "pairs of words in each step"),
         ("--seed", _number(int, 0), 1, "decides the result, unless the time ends training"),
@@ -114,6 +114,7 @@ def _info() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 2 after an error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on the processor
     try:
         if options.command == "info":
             print(_info())

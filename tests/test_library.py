@@ -13,20 +13,22 @@ import fastw2v
 from fastw2v import _build_info
 
 
-def _import_with(build_info: str) -> str:
-    """The last line on stderr of an `import fastw2v` that finds another build information."""
-    program = f"""
+def _stderr(build_info: str, program: str) -> tuple[int, str]:
+    """Exit status and stderr of a program for which the build left other information."""
+    prepare = f"""
         import sys, types
         module = types.ModuleType("fastw2v._build_info")
         exec({build_info!r}, module.__dict__)
         sys.modules["fastw2v._build_info"] = module
-        import fastw2v
     """
     finished = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(prepare) + program], capture_output=True, text=True
     )
-    assert finished.returncode != 0
-    return finished.stderr.strip().splitlines()[-1]
+    return finished.returncode, finished.stderr.strip()
+
+
+OTHER_TENSORFLOW = "VERSION = '0'; TENSORFLOW_VERSION = '2.19.1'"
+NO_BUILD = "VERSION = '0'"
 
 
 def test_version_is_that_of_the_build():
@@ -38,17 +40,48 @@ def test_library_was_built_for_this_tensorflow():
     assert built[:2] == running[:2]
 
 
-def test_another_tensorflow_is_refused_in_one_sentence():
-    message = _import_with("VERSION = '0'; TENSORFLOW_VERSION = '2.19.1'")
-    assert message.startswith("ImportError: fastw2v was built for TensorFlow 2.19.1, but")
-    assert tf.__version__ in message
-    assert "pip install" in message
+@pytest.mark.parametrize(
+    ("build_info", "sentence"),
+    [
+        (OTHER_TENSORFLOW, "fastw2v was built for TensorFlow 2.19.1, but"),
+        (NO_BUILD, "fastw2v's compiled op library is missing"),
+    ],
+    ids=["another TensorFlow", "no library"],
+)
+def test_what_to_run_is_said_in_one_sentence(build_info, sentence):
+    status, stderr = _stderr(build_info, "from fastw2v import softmax_loss")
+    assert status == 1
+    last = stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: {sentence}")
+    assert "pip install" in last
 
 
-def test_a_missing_library_says_what_to_run():
-    message = _import_with("VERSION = '0'")
-    assert message.startswith("ImportError: fastw2v's compiled op library is missing")
-    assert "pip install" in message
+@pytest.mark.parametrize("order", ["fastw2v, tensorflow", "tensorflow, fastw2v"])
+def test_tensorflow_stays_importable_beside_a_library_for_another(order):
+    status, stderr = _stderr(OTHER_TENSORFLOW, f"import {order}")
+    assert status == 0
+    assert "RuntimeWarning: fastw2v was built for TensorFlow 2.19.1, but" in stderr
+
+
+@pytest.mark.parametrize("order", ["fastw2v, tensorflow", "tensorflow, fastw2v"])
+def test_ops_come_with_tensorflow(order):
+    """Whoever loads a SavedModel needs them, and calls no function of this package."""
+    program = f"import {order}; from tensorflow.python.framework import op_def_registry\n"
+    program += "assert op_def_registry.get('Fastw2v>SoftmaxLoss') is not None"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_import_alone_brings_no_tensorflow():
+    program = "import sys, fastw2v; assert 'tensorflow' not in sys.modules; dir(fastw2v)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'sofmax_loss'"):
+        fastw2v.sofmax_loss  # noqa: B018
+    assert set(fastw2v.__all__) <= set(dir(fastw2v))
+    for name in fastw2v.__all__:
+        assert getattr(fastw2v, name) is not None
 
 
 @pytest.mark.parametrize("op", ["softmax_loss", "sampled_loss"])

@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import gc
 import inspect
-import multiprocessing
 import os
+import pickle
 import re
 import signal
+import subprocess
 import sys
 import sysconfig
 import warnings
@@ -161,12 +162,6 @@ def python_files(directories: Iterable[str | Path]) -> list[Path]:
     return sorted(files)
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
-    warnings.simplefilter("ignore")  # of the compiler, about the sources of others
-    gc.disable()  # syntax trees hold no cycles; walking them again and again triples the time
-
-
 def _read_file(path: Path) -> tuple[int, list[str]] | None:
     """Returns the number of docstrings of a file and their prose; None if it is unreadable."""
     try:
@@ -176,6 +171,16 @@ def _read_file(path: Path) -> tuple[int, list[str]] | None:
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return len(found), [text for docstring in found for text in prose(docstring)]
+
+
+def _work() -> None:
+    """Reads a list of paths from standard input and writes what `_read_file` finds to the output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
+    warnings.simplefilter("ignore")  # of the compiler, about the sources of others
+    gc.disable()  # syntax trees hold no cycles; walking them again and again triples the time
+    for path in pickle.load(sys.stdin.buffer):
+        pickle.dump(_read_file(Path(path)), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 class DocstringReader:
@@ -206,17 +211,39 @@ class DocstringReader:
     def __iter__(self) -> Iterator[str]:
         """Yields the new paragraphs of each file, one per line."""
         seen: set[str] = set()
-        # Spawned, not forked: a fork of a process that runs threads (TensorFlow's) may hang.
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(self._processes, _start_worker) as pool:
-            for result in pool.imap(_read_file, self._files, chunksize=16):
-                self.num_read += 1
-                if result is None:
-                    self.num_unreadable += 1
-                    continue
-                num_docstrings, paragraphs = result
-                new = dict.fromkeys(text for text in paragraphs if text not in seen)
-                seen.update(new)
-                self.num_docstrings += num_docstrings
-                self.num_repeated += len(paragraphs) - len(new)
-                yield "".join(f"{text}\n" for text in new)
+        for result in self._results():
+            self.num_read += 1
+            if result is None:
+                self.num_unreadable += 1
+                continue
+            num_docstrings, paragraphs = result
+            new = dict.fromkeys(text for text in paragraphs if text not in seen)
+            seen.update(new)
+            self.num_docstrings += num_docstrings
+            self.num_repeated += len(paragraphs) - len(new)
+            yield "".join(f"{text}\n" for text in new)
+
+    def _results(self) -> Iterator[tuple[int, list[str]] | None]:
+        """Yields what `_read_file` returns for each file."""
+        # This file run as a program, with the standard library alone. The workers of
+        # multiprocessing would import the main program, whatever that does when it is imported.
+        command = [sys.executable, "-I", __file__]
+        workers: list[subprocess.Popen] = []
+        try:
+            for first in range(self._processes):
+                worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                workers.append(worker)
+                with worker.stdin:
+                    paths = [str(path) for path in self._files[first :: self._processes]]
+                    pickle.dump(paths, worker.stdin)
+            for number in range(self.num_files):
+                yield pickle.load(workers[number % self._processes].stdout)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.stdout.close()
+                worker.wait()
+
+
+if __name__ == "__main__":
+    _work()

@@ -9,7 +9,7 @@ import numpy as np
 from fastw2v.word2vec.vectors import WordVectors
 
 _SIZE = np.array([1600, 1100])  # of the picture, in pixels
-_MARGIN = np.array([70, 30])
+_MARGIN = np.array([90, 60])
 _DPI = 100
 
 
