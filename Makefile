@@ -4,6 +4,7 @@
 #   make demo       train word vectors (the first time sets everything up)
 #   make test       run all tests and the examples in docstrings on the installed package
 #   make install    only set up
+#   make bench      measure speed and memory against other libraries (minutes), write the figures
 #   make lint       format and style
 #   make sanitize   the core under AddressSanitizer and UndefinedBehaviorSanitizer
 #
@@ -24,13 +25,13 @@ SANITIZED := $(VENV)/sanitized
 PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
 TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
 # Directories count too: they change when a file is deleted.
-SOURCES := CMakeLists.txt pyproject.toml setup.py bin/fastw2v $(shell find fastw2v csrc cmake \
+SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmake \
   -name __pycache__ -prune -o \
   '(' -type d -o -name '*.py' -o -name '*.h' -o -name '*.cc' -o -name '*.cmake' -o -name '*.in' ')' \
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: install demo test lint sanitize
+.PHONY: install demo test bench lint sanitize
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -40,6 +41,12 @@ demo: install
 
 test: $(STAMPS)/test
 	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
+
+bench: $(STAMPS)/bench
+	$(BIN)/python benchmarks/exact.py
+	$(BIN)/python benchmarks/sampled.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/figures.py
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check
@@ -73,6 +80,10 @@ $(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/package
 	$(PIP) install 'fastw2v[test]'
+	@touch $@
+
+$(STAMPS)/bench: pyproject.toml | $(STAMPS)/package
+	$(PIP) install 'fastw2v[bench]'
 	@touch $@
 
 $(STAMPS)/lint: Makefile | $(PYTHON_STAMP)

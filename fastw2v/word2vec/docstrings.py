@@ -13,7 +13,6 @@ import inspect
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -174,8 +173,7 @@ def _read_file(path: Path) -> tuple[int, list[str]] | None:
 
 
 def _work() -> None:
-    """Reads a list of paths from standard input and writes what `_read_file` finds to the output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
+    """Reads paths from standard input and writes what `_read_file` finds to standard output."""
     warnings.simplefilter("ignore")  # of the compiler, about the sources of others
     gc.disable()  # syntax trees hold no cycles; walking them again and again triples the time
     for path in pickle.load(sys.stdin.buffer):
@@ -198,6 +196,9 @@ class DocstringReader:
         num_unreadable: Files that could not be read or parsed.
         num_docstrings: Docstrings found so far.
         num_repeated: Paragraphs left out because they had been met before.
+
+    Raises:
+        OSError: While iterating: a process that parses files could not start or ended early.
     """
 
     def __init__(
@@ -231,13 +232,22 @@ class DocstringReader:
         workers: list[subprocess.Popen] = []
         try:
             for first in range(self._processes):
-                worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                worker = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for this process, which ends the others
+                )
                 workers.append(worker)
                 with worker.stdin:
                     paths = [str(path) for path in self._files[first :: self._processes]]
                     pickle.dump(paths, worker.stdin)
-            for number in range(self.num_files):
-                yield pickle.load(workers[number % self._processes].stdout)
+            for number, path in enumerate(self._files):
+                try:
+                    result = pickle.load(workers[number % self._processes].stdout)
+                except EOFError:
+                    raise OSError(f"the process that parses {path} ended early") from None
+                yield result
         finally:
             for worker in workers:
                 worker.kill()

@@ -1,10 +1,13 @@
 import itertools
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import numpy
 import pytest
 
+from fastw2v.word2vec import docstrings as docstrings_module
 from fastw2v.word2vec.docstrings import (
     DocstringReader,
     docstrings,
@@ -156,7 +159,7 @@ def byte_string():
 def test_package_directories_hold_the_standard_library_and_the_packages():
     directories = package_directories()
     assert Path(sysconfig.get_path("stdlib")) in directories
-    assert Path(sys.modules["numpy"].__file__).parents[1] in directories
+    assert Path(numpy.__file__).parents[1] in directories
 
 
 @pytest.fixture
@@ -226,3 +229,19 @@ def test_docstring_reader_ends_early(package):
     reader = DocstringReader([package], processes=1)
     assert list(itertools.islice(reader, 2))[1] == "Feeds the cat.\nReturns the happy cat.\n"
     assert reader.num_read == 2
+
+
+def test_docstring_reader_in_a_program_that_does_not_guard_its_main_part(package):
+    program = package / "program.py"
+    program.write_text(
+        "from fastw2v.word2vec.docstrings import DocstringReader\n"
+        f"print(len(list(DocstringReader([{str(package / 'a')!r}], processes=2))))\n"
+    )
+    finished = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert (finished.stdout, finished.stderr) == ("6\n", "")
+
+
+def test_docstring_reader_tells_that_a_process_ended(package, monkeypatch):
+    monkeypatch.setattr(docstrings_module, "__file__", "/dev/null")  # a program that does nothing
+    with pytest.raises(OSError, match="the process that parses .*/a/__init__.py ended early"):
+        list(DocstringReader([package], processes=1))

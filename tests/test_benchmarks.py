@@ -1,0 +1,144 @@
+"""The benchmarks: each runs in its quick setting, and the README says what their CSVs say."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import fastw2v
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    """Imports a script of the benchmarks by name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def run(script: str, *arguments: object) -> str:
+    finished = subprocess.run(
+        [sys.executable, BENCHMARKS / f"{script}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=BENCHMARKS,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["exact", "sampled", "latency"])
+def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
+    output = tmp_path / "results" / f"{script}.csv"
+    printed = run(script, "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == benchmark_module("harness").COLUMNS
+    cases = {tuple(row[name] for name in reader.fieldnames[:7]) for row in rows}
+    assert len(cases) >= 2
+    for row in rows:
+        assert row["contestant"] in printed
+        assert 0 < float(row["p20_s"]) <= float(row["median_s"]) <= float(row["p80_s"])
+        for name in ("gflops", "matmul_share", "time_ratio", "matmul_gflops", "copy_gbytes_per_s"):
+            assert float(row[name]) > 0, name
+        for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
+            assert row[name], name
+        assert (script == "latency") == (row["peak_extra_bytes"] == "")
+    for case in cases:
+        contestants = {
+            row["contestant"]: row
+            for row in rows
+            if tuple(row[name] for name in reader.fieldnames[:7]) == case
+        }
+        assert {"fastw2v", "TensorFlow"} < set(contestants)
+        assert float(contestants["fastw2v"]["time_ratio"]) == 1
+
+    readme = tmp_path / "README.md"
+    figures = benchmark_module("figures")
+    readme.write_text(f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n")
+    run("figures", "--results", output.parent, "--readme", readme, "--plots", tmp_path)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    section = figures.current(text)
+    assert section == figures.section(output.parent)
+    assert section.count("\n| ") == 2 + len(cases)  # the head takes two lines
+    assert rows[0]["cpu"] in section
+
+
+def test_readme_says_what_the_csvs_say(benchmark_module):
+    figures = benchmark_module("figures")
+    assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)
+
+
+def test_plots_of_the_sweeps_are_there(benchmark_module):
+    figures = benchmark_module("figures")
+    for sweep in figures.RESULTS.glob("*_sweep.csv"):
+        assert (figures.PLOTS / f"{sweep.stem}.png").exists()
+
+
+def test_plot_shows_a_sweep(tmp_path, benchmark_module):
+    figures = benchmark_module("figures")
+    points = [(1, 100), (8, 100), (64, 100), (8, 1000)]
+    rows = [
+        {
+            **{"loss": "softmax_loss", "batch": str(batch), "classes": str(classes)},
+            **{"sampled": "0", "dim": "16", "contestant": contestant, "median_s": "0.5"},
+        }
+        for batch, classes in points
+        for contestant in ("fastw2v", "TensorFlow")
+    ]
+    figures.plot(rows, tmp_path / "docs" / "sweep.png")
+    assert 1000 < (tmp_path / "docs" / "sweep.png").stat().st_size < 200_000
+
+
+def test_a_csv_of_two_machines_is_refused(benchmark_module):
+    figures = benchmark_module("figures")
+    row = dict.fromkeys(benchmark_module("harness").COLUMNS, "1")
+    with pytest.raises(ValueError, match="mixes machines"):
+        figures._machine([row, row | {"cpu": "another"}])
+
+
+@pytest.mark.parametrize("per_example", [False, True])
+@pytest.mark.parametrize("loss", ["sampled_softmax_loss", "nce_loss", "negative_sampling_loss"])
+def test_composed_peer_computes_the_loss(loss, per_example, benchmark_module):
+    batch, classes, dim, num_sampled = 6, 11, 3, 5
+    generator = tf.random.Generator.from_seed(1)
+    hidden, weights = generator.normal([batch, dim]), generator.normal([classes, dim])
+    labels = generator.uniform([batch], 0, classes, tf.int64)
+    sampler = fastw2v.samplers.LogUniform(classes)
+    drawn = sampler.sample(labels[:, None], num_sampled, seed=(1, 2), per_example=per_example)
+    if loss == "negative_sampling_loss":
+        biases, drawn = None, (drawn[0], None, None)
+        expected = fastw2v.reference.negative_sampling_loss(
+            hidden, weights, tf.range(batch), labels, sampled_values=drawn
+        )
+    else:
+        biases = generator.normal([classes])
+        expected = getattr(fastw2v.reference, loss)(
+            weights, biases, labels[:, None], hidden, sampled_values=drawn
+        )
+    composed = benchmark_module("sampled").composed_loss
+    got = composed(loss, hidden, weights, biases, labels, drawn)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_log_uniform_classes_have_their_distribution(benchmark_module):
+    log_uniform = benchmark_module("sampled").log_uniform
+    even = (np.arange(100_000) + 0.5) / 100_000
+    expected = np.log((np.arange(4) + 2) / (np.arange(4) + 1)) / np.log(5)
+    for uniform in (even, tf.constant(even, tf.float32)):
+        drawn = np.asarray(log_uniform(uniform, 4)).astype(np.int64)
+        np.testing.assert_allclose(np.bincount(drawn) / drawn.size, expected, atol=1e-4)
