@@ -36,6 +36,7 @@ from fastw2v._tables import Table, table, to_tensor
 Reduction = str
 
 
+@tf.autograph.experimental.do_not_convert
 def softmax_loss(
     embeddings: Any,
     weights: Any,
@@ -151,6 +152,7 @@ def softmax_loss(
         return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
 
 
+@tf.autograph.experimental.do_not_convert
 def linear_cross_entropy(
     labels: Any,
     inputs: Any,
@@ -208,6 +210,7 @@ def linear_cross_entropy(
         return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
 
 
+@tf.autograph.experimental.do_not_convert
 def sampled_softmax_loss(
     weights: Any,
     biases: Any,
@@ -277,6 +280,7 @@ def sampled_softmax_loss(
         )
 
 
+@tf.autograph.experimental.do_not_convert
 def nce_loss(
     weights: Any,
     biases: Any,
@@ -349,6 +353,7 @@ def nce_loss(
         )
 
 
+@tf.autograph.experimental.do_not_convert
 def negative_sampling_loss(
     embeddings: Any,
     weights: Any,
