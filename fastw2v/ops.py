@@ -782,6 +782,9 @@ def _reduced(
         loss *= weight
     if reduction == "none":
         return loss
+    if reduction == "mean" and sample_weight is None and ignore_label is None:
+        if loss.shape.num_elements():  # the plain mean, where it is known not to be empty
+            return tf.reduce_mean(loss)
     total = tf.reduce_sum(loss)
     if reduction == "sum":
         return total
