@@ -113,6 +113,23 @@ RowGradient<Accumulator<T>> SampledLossBackward(const LossProblem<T>& problem,
                                                 const Parallel& parallel, void* scratch,
                                                 Accumulator<T>* d_hidden);
 
+// Loss and gradients together, for a d_loss that is known before the loss is, as in a mean or a
+// sum: what LossForward and then the backward function give, within rounding, with less work.
+template <typename T>
+std::size_t LossWithGradientsScratchBytes(const LossProblem<T>& problem, const Parallel& parallel);
+template <typename T>
+void ExactLossWithGradients(const LossProblem<T>& problem, const Accumulator<T>* d_loss,
+                            const Parallel& parallel, void* scratch, Accumulator<T>* loss,
+                            const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden,
+                            const Table<T>& d_weights, const Table<T>& d_biases);
+template <typename T>
+RowGradient<Accumulator<T>> SampledLossWithGradients(const LossProblem<T>& problem,
+                                                     const Accumulator<T>* d_loss,
+                                                     const Parallel& parallel, void* scratch,
+                                                     Accumulator<T>* loss,
+                                                     const Normalizer<Accumulator<T>>& normalizer,
+                                                     Accumulator<T>* d_hidden);
+
 }  // namespace fastw2v
 
 #endif  // FASTW2V_CORE_LOSS_H_

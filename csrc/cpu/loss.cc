@@ -553,17 +553,49 @@ RowGradient<Accumulator<T>> SampledLossBackward(const LossProblem<T>& p,
   return SortTerms(std::move(terms));
 }
 
-#define FASTW2V_INSTANTIATE(T)                                                                  \
-  template Status CheckLossProblem<T>(const LossProblem<T>&);                                   \
-  template std::size_t LossForwardScratchBytes<T>(const LossProblem<T>&, const Parallel&);      \
-  template std::size_t LossBackwardScratchBytes<T>(const LossProblem<T>&, const Parallel&);     \
-  template void LossForward<T>(const LossProblem<T>&, const Parallel&, void*, Accumulator<T>*,  \
-                               const Normalizer<Accumulator<T>>&);                              \
-  template void ExactLossBackward<T>(const LossProblem<T>&, const Accumulator<T>*,              \
-                                     const Normalizer<const Accumulator<T>>&, const Parallel&,  \
-                                     void*, Accumulator<T>*, const Table<T>&, const Table<T>&); \
-  template RowGradient<Accumulator<T>> SampledLossBackward<T>(                                  \
-      const LossProblem<T>&, const Accumulator<T>*, const Normalizer<const Accumulator<T>>&,    \
+template <typename T>
+std::size_t LossWithGradientsScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
+  return std::max(LossForwardScratchBytes(problem, parallel),
+                  LossBackwardScratchBytes(problem, parallel));
+}
+
+template <typename T>
+void ExactLossWithGradients(const LossProblem<T>& p, const Accumulator<T>* d_loss,
+                            const Parallel& parallel, void* scratch, Accumulator<T>* loss,
+                            const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden,
+                            const Table<T>& d_weights, const Table<T>& d_biases) {
+  LossForward(p, parallel, scratch, loss, normalizer);
+  ExactLossBackward(p, d_loss, {normalizer.max, normalizer.log_sum}, parallel, scratch, d_hidden,
+                    d_weights, d_biases);
+}
+
+template <typename T>
+RowGradient<Accumulator<T>> SampledLossWithGradients(
+    const LossProblem<T>& p, const Accumulator<T>* d_loss, const Parallel& parallel, void* scratch,
+    Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden) {
+  LossForward(p, parallel, scratch, loss, normalizer);
+  return SampledLossBackward(p, d_loss, {normalizer.max, normalizer.log_sum}, parallel, scratch,
+                             d_hidden);
+}
+
+#define FASTW2V_INSTANTIATE(T)                                                                   \
+  template std::size_t LossWithGradientsScratchBytes<T>(const LossProblem<T>&, const Parallel&); \
+  template void ExactLossWithGradients<T>(                                                       \
+      const LossProblem<T>&, const Accumulator<T>*, const Parallel&, void*, Accumulator<T>*,     \
+      const Normalizer<Accumulator<T>>&, Accumulator<T>*, const Table<T>&, const Table<T>&);     \
+  template RowGradient<Accumulator<T>> SampledLossWithGradients<T>(                              \
+      const LossProblem<T>&, const Accumulator<T>*, const Parallel&, void*, Accumulator<T>*,     \
+      const Normalizer<Accumulator<T>>&, Accumulator<T>*);                                       \
+  template Status CheckLossProblem<T>(const LossProblem<T>&);                                    \
+  template std::size_t LossForwardScratchBytes<T>(const LossProblem<T>&, const Parallel&);       \
+  template std::size_t LossBackwardScratchBytes<T>(const LossProblem<T>&, const Parallel&);      \
+  template void LossForward<T>(const LossProblem<T>&, const Parallel&, void*, Accumulator<T>*,   \
+                               const Normalizer<Accumulator<T>>&);                               \
+  template void ExactLossBackward<T>(const LossProblem<T>&, const Accumulator<T>*,               \
+                                     const Normalizer<const Accumulator<T>>&, const Parallel&,   \
+                                     void*, Accumulator<T>*, const Table<T>&, const Table<T>&);  \
+  template RowGradient<Accumulator<T>> SampledLossBackward<T>(                                   \
+      const LossProblem<T>&, const Accumulator<T>*, const Normalizer<const Accumulator<T>>&,     \
       const Parallel&, void*, Accumulator<T>*);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)
