@@ -5,7 +5,6 @@
 #define FASTW2V_CPU_KERNELS_H_
 
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -14,30 +13,39 @@
 
 namespace fastw2v::cpu {
 
-// Running sums of a softmax over some classes, relative to the largest logit met.
+// Operands of a matrix product c[m, n] = left[m, k] * right[k, n].
 template <typename A>
-struct SoftmaxStats {
-  A max;          // -inf when no class was met
-  A sum_exp;      // sum of exp(z - max)
-  A sum_shifted;  // sum of (z - max), for label smoothing
-  A count;        // classes met
+struct LeftOperand {
+  const A* data;
+  int64_t stride;
+  bool by_rows;  // element (i, p) at data[i * stride + p], else at data[p * stride + i]
+};
+
+// Panels of `panel` columns: element (p, j) at data[j / panel * panel_stride + p * stride + j %
+// panel]. Packed, or a row-major matrix as it lies whose width is a multiple of `panel`.
+template <typename A>
+struct RightOperand {
+  const A* data;
+  int64_t stride;
+  int64_t panel_stride;
+};
+
+// Running sums of softmaxes over the classes met so far, one per row of a tile.
+template <typename A>
+struct SoftmaxSums {
+  A* max;          // the largest logit; -inf before any
+  A* sum_exp;      // sum of exp(z - max)
+  A* sum_shifted;  // sum of (z - max), for label smoothing
 };
 
 template <typename A>
-constexpr SoftmaxStats<A> kNoClasses = {-std::numeric_limits<A>::infinity(), 0, 0, 0};
-
-template <typename A>
 struct KernelsFor {
-  // Packed matrix product. Panels hold `pack_m` rows of the left or `pack_n` columns of the right
-  // matrix, k-major, zero-padded, so that one micro-kernel serves every shape.
-  int pack_m;
-  int pack_n;
-  // Packs x, whose element (i, k) lies at x[i * stride_i + k * stride_k], into panels of `width`.
-  void (*pack)(const A* x, int64_t stride_i, int64_t stride_k, int64_t count_i, int64_t count_k,
-               int width, A* packed);
-  // c[m, n] = (or +=) left[m, k] * right[k, n]; c is row-major with `stride` between rows.
-  void (*multiply)(int64_t m, int64_t n, int64_t k, const A* packed_left, const A* packed_right,
-                   A* c, int64_t stride, bool accumulate);
+  int panel;
+  // Packs x, whose element (p, j) lies at x[p * stride_k + j * stride_n], padded with zero columns.
+  void (*pack)(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, A* packed);
+  // c is row-major with `stride` between rows; accumulate: added to.
+  void (*multiply)(int64_t m, int64_t n, int64_t k, const LeftOperand<A>& left,
+                   const RightOperand<A>& right, A* c, int64_t stride, bool accumulate);
 
   A (*dot)(const A* x, const A* y, int64_t n);
   void (*axpy)(A a, const A* x, A* y, int64_t n);  // y += a * x
@@ -45,15 +53,33 @@ struct KernelsFor {
 
   // z = cap * tanh(z / cap) in place; slope, if not null, gets the derivative 1 - tanh^2.
   void (*softcap)(A cap, A* z, A* slope, int64_t n);
-  // Adds a row of logits to the running sums.
-  void (*softmax_accumulate)(const A* z, int64_t n, SoftmaxStats<A>* stats);
-  // z = a * exp((z - max) - log_sum) - b in place: gradients of the logits but for the true class.
-  void (*softmax_gradient)(A max, A log_sum, A a, A b, A* z, int64_t n);
-  // Sum of softplus(z) = log(1 + exp(z)).
-  A (*softplus_sum)(const A* z, int64_t n);
-  // z = a / (1 + exp(-z)) in place.
-  void (*sigmoid)(A a, A* z, int64_t n);
+
+  // Tiles of logits z[class * stride + row]. `rows` is a multiple of kRowMultiple and every array
+  // over rows holds as many; offset, an array over classes, may be null.
+  //
+  // z += offset, and max[row] is raised to the largest of the column.
+  void (*tile_max)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset, A* max);
+  // z = exp(z - new_max), 0 where both are -inf; adds the tile to sums over `met` classes, which
+  // become relative to new_max.
+  void (*tile_exp)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_max, A met,
+                   const SoftmaxSums<A>& sums);
+  // z = scale * exp((z + offset - max) - log_sum) - shift.
+  void (*tile_softmax_gradient)(A* z, int64_t classes, int64_t rows, int64_t stride,
+                                const A* offset, const A* max, const A* log_sum, const A* scale,
+                                const A* shift);
+  // Adds softplus(z + offset) = log(1 + exp(z + offset)) of all classes to sum_softplus, and z
+  // becomes its derivative 1 / (1 + exp(-z - offset)).
+  void (*tile_sigmoid)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
+                       A* sum_softplus);
+  // z = scale * z - shift.
+  void (*tile_scale)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
+                     const A* shift);
+  // sums[class] += sum over rows of z; here `rows` may be any number.
+  void (*tile_class_sums)(const A* z, int64_t classes, int64_t rows, int64_t stride, A* sums);
 };
+
+// Of every vector and every panel.
+constexpr int64_t kRowMultiple = 32;
 
 struct Conversions {
   void (*half_to_float)(const Half* x, float* y, int64_t n);

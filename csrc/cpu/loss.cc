@@ -13,10 +13,13 @@ namespace fastw2v {
 namespace {
 
 using cpu::Kernels;
+using cpu::Passes;
+using cpu::RowSums;
 using cpu::SharedCandidates;
-using cpu::SoftmaxStats;
 
 constexpr int64_t kRowsPerTask = 32;
+// Rows of a tile of logits that examples have to themselves.
+constexpr int64_t kOwnTile = cpu::kRowMultiple;
 
 int64_t NumTasks(int64_t rows) { return (rows + kRowsPerTask - 1) / kRowsPerTask; }
 
@@ -50,13 +53,11 @@ struct Operands {
   A* sampled_biases = nullptr;
   A* log_q = nullptr;       // of the shared candidates
   int64_t* hits = nullptr;  // [batch * num_true, 2]
-  A* own_logits = nullptr;  // [batch, own candidates]; in backward, their gradients
 
   Operands(const LossProblem<T>& p, Scratch* scratch) {
     if (p.options.logit_scale != 1 || p.options.round_bfloat16) {
       hidden = scratch->Take<A>(p.batch * p.dim());
     }
-    own_logits = scratch->Take<A>(p.batch * OwnCandidates(p));
     if (!Shared(p)) return;
     sampled = scratch->Take<int64_t>(p.num_sampled);
     order = scratch->Take<int64_t>(p.num_sampled);
@@ -192,175 +193,339 @@ class RowReader {
   std::vector<A> buffer_;
 };
 
-// The logit of a class an example has to itself; slope, if not null, as in Kernels::softcap.
+// Every pass over the examples of a problem, in scratch memory of the caller.
 template <typename T>
-Accumulator<T> OwnLogit(const LossProblem<T>& p, const OwnCandidate<T>& candidate,
-                        const Accumulator<T>* hidden, const Accumulator<T>* weights,
-                        Accumulator<T>* slope) {
+class LossPasses {
   using A = Accumulator<T>;
-  const auto& kernels = Kernels<A>();
-  if (!candidate.competes) return -std::numeric_limits<A>::infinity();
-  A z = kernels.dot(hidden, weights, p.dim());
-  if (!p.biases.empty()) {
-    A bias;
-    cpu::ConvertRow(p.biases.Row(candidate.row), &bias, 1);
-    z += bias;
-  }
-  if (p.options.logit_softcap != 0) {
-    kernels.softcap(static_cast<A>(p.options.logit_softcap), &z, slope, 1);
-  }
-  return z - std::log(static_cast<A>(candidate.expected_count));
-}
 
-template <typename A>
-A Softplus(A z) {
-  return Kernels<A>().softplus_sum(&z, 1);
-}
-
-template <typename T>
-struct ForwardScratch {
-  using A = Accumulator<T>;
-  Operands<T> operands;
-  SoftmaxStats<A>* stats;
-  A* softplus;
-  A* label_logits;
-
-  ForwardScratch(const LossProblem<T>& p, Scratch* scratch)
-      : operands(p, scratch),
-        stats(scratch->Take<SoftmaxStats<A>>(p.batch)),
-        softplus(scratch->Take<A>(p.batch)),
-        label_logits(scratch->Take<A>(p.batch * p.num_true)) {}
-};
-
-template <typename T>
-struct BackwardScratch {
-  using A = Accumulator<T>;
-  Operands<T> operands;
-  A* scale;
-  A* shift;
-  A* target;
-  bool* active;
-  A* sampled_d_weights = nullptr;
-  A* sampled_d_biases = nullptr;
-
-  BackwardScratch(const LossProblem<T>& p, Scratch* scratch)
-      : operands(p, scratch),
-        scale(scratch->Take<A>(p.batch)),
-        shift(scratch->Take<A>(p.batch)),
-        target(scratch->Take<A>(p.batch)),
-        active(scratch->Take<bool>(p.batch)) {
-    if (!Shared(p)) return;
-    sampled_d_weights = scratch->Take<A>(p.num_sampled * p.dim());
-    sampled_d_biases = scratch->Take<A>(p.num_sampled);
-  }
-
-  // Coefficients of the gradient of every logit of a row, from the gradient of its loss.
-  cpu::LogitGradient<A> Fill(const LossProblem<T>& p, const A* d_loss,
-                             const Normalizer<const A>& normalizer) {
-    const A smoothing = static_cast<A>(p.options.label_smoothing);
-    const A z_loss = static_cast<A>(p.options.z_loss);
-    const bool softmax = p.options.link == Link::kSoftmax;
-    for (int64_t b = 0; b < p.batch; ++b) {
-      const int64_t labels = NumLabels(p, b);
-      const A lse = softmax ? normalizer.max[b] + normalizer.log_sum[b] : A{0};
-      active[b] = labels > 0;
-      scale[b] = d_loss[b] * (z_loss == 0 ? 1 : 1 + 2 * z_loss * lse);
-      shift[b] = d_loss[b] * smoothing / static_cast<A>(p.classes());
-      target[b] =
-          d_loss[b] * (softmax ? (1 - smoothing) / static_cast<A>(std::max<int64_t>(labels, 1))
-                               : static_cast<A>(p.options.positive_target));
+ public:
+  LossPasses(const LossProblem<T>& problem, Passes passes, Scratch* scratch)
+      : p_(problem),
+        passes_(passes),
+        own_(OwnCandidates(problem)),
+        operands_(problem, scratch),
+        own_z_(scratch->Take<A>(OwnTiles() * own_ * kOwnTile)) {
+    if (passes != Passes::kBackward) {
+      sums_ = scratch->Take<RowSums<A>>(p_.batch);
+      label_logits_ = scratch->Take<A>(p_.batch * p_.num_true);
     }
-    return {normalizer.max, normalizer.log_sum, scale, shift, target, active};
+    if (passes == Passes::kForward) return;
+    own_reference_ = scratch->Take<A>(OwnTiles() * kOwnTile);
+    if (p_.options.logit_softcap != 0) {
+      own_slope_ = scratch->Take<A>(OwnTiles() * own_ * kOwnTile);
+    }
+    scale_ = scratch->Take<A>(p_.batch);
+    shift_ = scratch->Take<A>(p_.batch);
+    target_ = scratch->Take<A>(p_.batch);
+    active_ = scratch->Take<bool>(p_.batch);
+    if (!Shared(p_)) return;
+    sampled_d_weights_ = scratch->Take<A>(p_.num_sampled * p_.dim());
+    sampled_d_biases_ = scratch->Take<A>(p_.num_sampled);
   }
-};
 
-// Logits of the classes that each example has to itself.
-template <typename T>
-void OwnForward(const LossProblem<T>& p, const Operands<T>& operands, const Parallel& parallel) {
-  const int64_t own = OwnCandidates(p), dim = p.dim();
-  parallel.For(NumTasks(p.batch), kRowsPerTask * own * dim, [&](int64_t task, int) {
-    RowReader<T> reader(p);
-    const int64_t last = std::min(p.batch, (task + 1) * kRowsPerTask);
-    for (int64_t b = task * kRowsPerTask; b < last; ++b) {
-      for (int64_t k = 0; k < own; ++k) {
-        const OwnCandidate<T> candidate(p, b, k);
-        operands.own_logits[b * own + k] =
-            OwnLogit(p, candidate, operands.Hidden(p) + b * dim,
-                     candidate.competes ? reader.Read(candidate.row) : nullptr, nullptr);
+  // What the passes read and write; for exact losses also where gradients of the tables go.
+  struct Arguments {
+    const A* d_loss = nullptr;
+    A* loss = nullptr;
+    Normalizer<A> output;       // written by the forward pass
+    Normalizer<const A> input;  // read by the backward pass
+    A* d_hidden = nullptr;      // null: not wanted
+    Table<T> d_weights;
+    Table<T> d_biases;
+  };
+
+  static std::size_t ScratchBytes(const LossProblem<T>& problem, Passes passes,
+                                  const Parallel& parallel) {
+    Scratch scratch;
+    const LossPasses pieces(problem, passes, &scratch);
+    const Operands<T>& operands = pieces.operands_;
+    if (problem.candidates == Candidates::kAll) {
+      const auto shared = operands.AllCandidates(problem);
+      return scratch.used() + cpu::SharedScratchBytes(shared, passes, parallel);
+    }
+    if (!Shared(problem)) return scratch.used();
+    const auto shared = operands.SampledCandidates(problem);
+    return scratch.used() + cpu::SharedScratchBytes(shared, passes, parallel);
+  }
+
+  void Run(const Parallel& parallel, Scratch* scratch, const Arguments& arguments) {
+    operands_.Prepare(p_, parallel);
+    const cpu::Between between = [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; b += kOwnTile) {
+        Examples(b, std::min(kOwnTile, end - b), arguments);
+      }
+    };
+    const cpu::SharedResults<A> results = {sums_, label_logits_};
+    const cpu::LogitGradient<A> gradient = {
+        arguments.input.max, arguments.input.log_sum, scale_, shift_, target_, active_};
+    if (p_.candidates == Candidates::kAll) {
+      cpu::SharedPasses(operands_.AllCandidates(p_), passes_, parallel, scratch, results, between,
+                        gradient, {arguments.d_hidden, arguments.d_weights, arguments.d_biases});
+    } else if (Shared(p_)) {
+      cpu::SharedPasses(operands_.SampledCandidates(p_), passes_, parallel, scratch, results,
+                        between, gradient,
+                        {arguments.d_hidden, Table<A>(sampled_d_weights_, p_.num_sampled, p_.dim()),
+                         Table<A>(sampled_d_biases_, p_.num_sampled, 1)});
+    } else {
+      if (forward()) std::fill(sums_, sums_ + p_.batch, RowSums<A>{});
+      parallel.For(OwnTiles(), kOwnTile * own_ * (p_.dim() + 40), [&](int64_t tile, int) {
+        between(tile * kOwnTile, std::min(p_.batch, (tile + 1) * kOwnTile));
+      });
+    }
+    if (!backward() || arguments.d_hidden == nullptr || p_.options.logit_scale == 1) return;
+    for (int64_t i = 0; i < p_.batch * p_.dim(); ++i) {
+      arguments.d_hidden[i] *= static_cast<A>(p_.options.logit_scale);
+    }
+  }
+
+  // Terms of the gradients of sampled weights and biases, after Run().
+  RowGradient<A> SampledTerms() const {
+    std::vector<RowTerm<A>> terms;
+    terms.reserve(p_.batch * own_ + (Shared(p_) ? p_.num_sampled : 0));
+    for (int64_t b = 0; b < p_.batch; ++b) {
+      for (int64_t k = 0; k < own_; ++k) {
+        const OwnCandidate<T> candidate(p_, b, k);
+        if (!candidate.competes) continue;
+        const A d_logit = OwnTile(own_z_, b)[k * kOwnTile + b % kOwnTile];
+        terms.push_back(
+            {candidate.row, b * own_ + k, d_logit, d_logit, operands_.Hidden(p_) + b * p_.dim()});
       }
     }
-  });
-}
+    for (int64_t s = 0; Shared(p_) && s < p_.num_sampled; ++s) {
+      terms.push_back({operands_.sampled[s], p_.batch * own_ + s, A{1}, sampled_d_biases_[s],
+                       sampled_d_weights_ + s * p_.dim()});
+    }
+    return SortTerms(std::move(terms));
+  }
 
-// Gradients of those logits into operands.own_logits, and their part of d_hidden (overwritten).
-template <typename T>
-void OwnBackward(const LossProblem<T>& p, const cpu::LogitGradient<Accumulator<T>>& gradient,
-                 const Operands<T>& operands, const Parallel& parallel, Accumulator<T>* d_hidden) {
-  using A = Accumulator<T>;
-  const auto& kernels = Kernels<A>();
-  const int64_t own = OwnCandidates(p), dim = p.dim();
-  parallel.For(NumTasks(p.batch), 2 * kRowsPerTask * own * dim, [&](int64_t task, int) {
-    RowReader<T> reader(p);
-    const int64_t last = std::min(p.batch, (task + 1) * kRowsPerTask);
-    for (int64_t b = task * kRowsPerTask; b < last; ++b) {
-      std::fill(d_hidden + b * dim, d_hidden + (b + 1) * dim, A{0});
-      for (int64_t k = 0; k < own; ++k) {
-        A& d_logit = operands.own_logits[b * own + k];
-        d_logit = 0;
-        const OwnCandidate<T> candidate(p, b, k);
-        if (!candidate.competes || !gradient.active[b]) continue;
-        const A* row = reader.Read(candidate.row);
-        A slope = 1;
-        A z = OwnLogit(p, candidate, operands.Hidden(p) + b * dim, row, &slope);
-        if (p.options.link == Link::kLogistic) {
-          kernels.sigmoid(gradient.scale[b], &z, 1);
+ private:
+  bool forward() const { return passes_ != Passes::kBackward; }
+  bool backward() const { return passes_ != Passes::kForward; }
+  bool softmax() const { return p_.options.link == Link::kSoftmax; }
+  int64_t OwnTiles() const { return (p_.batch + kOwnTile - 1) / kOwnTile; }
+  A* OwnTile(A* tiles, int64_t b) const { return tiles + b / kOwnTile * own_ * kOwnTile; }
+
+  // What is done to examples [first, first + count), count <= kOwnTile, on their own: between the
+  // passes over shared candidates, or in place of these.
+  void Examples(int64_t first, int64_t count, const Arguments& arguments) {
+    alignas(64) A own_softplus[kOwnTile] = {}, label_loss[kOwnTile] = {};
+    RowSums<A> own_sums[kOwnTile];
+    OwnLogits(first, count);
+    if (forward() || !softmax()) OwnForward(first, count, own_sums, own_softplus, label_loss);
+    if (forward()) {
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t b = first + r;
+        arguments.output.max[b] = arguments.output.log_sum[b] = arguments.loss[b] = 0;
+        if (NumLabels(p_, b) == 0) continue;
+        if (softmax()) {
+          const RowSums<A> sums = cpu::Combine(own_sums[r], static_cast<A>(own_), sums_[b],
+                                               static_cast<A>(SharedClasses()));
+          arguments.output.max[b] = sums.max;
+          arguments.output.log_sum[b] = std::log(sums.sum_exp);
+          arguments.loss[b] = SoftmaxLoss(b, sums, arguments.output.log_sum[b]);
         } else {
-          kernels.softmax_gradient(gradient.max[b], gradient.log_sum[b], gradient.scale[b], A{0},
-                                   &z, 1);
+          arguments.loss[b] = sums_[b].softplus + own_softplus[r] + label_loss[r];
         }
-        if (k < p.num_true) z -= gradient.target[b];
-        d_logit = z * slope;
-        kernels.axpy(d_logit, row, d_hidden + b * dim, dim);
       }
     }
-  });
-}
+    if (!backward()) return;
+    FillCoefficients(first, count, arguments);
+    OwnGradients(first, count, arguments.input);
+    if (arguments.d_hidden != nullptr) OwnDHidden(first, count, arguments.d_hidden);
+  }
 
-template <typename T>
-Accumulator<T> SoftmaxLoss(const LossProblem<T>& p, int64_t b, const Accumulator<T>* label_logits,
-                           const SoftmaxStats<Accumulator<T>>& stats, Accumulator<T> log_sum) {
-  using A = Accumulator<T>;
-  // Logits are compared with the maximum before anything is added to it: a large common offset
-  // cancels exactly.
-  A below_max = 0;
-  for (int64_t j = 0; j < p.num_true; ++j) {
-    if (!p.Ignored(p.labels[b * p.num_true + j])) below_max += stats.max - label_logits[j];
+  // Logits of the classes that each example has to itself; -inf where one does not compete.
+  void OwnLogits(int64_t first, int64_t count) {
+    if (own_ == 0) return;
+    const auto& kernels = Kernels<A>();
+    const int64_t dim = p_.dim();
+    A* const z = OwnTile(own_z_, first);
+    std::fill(z, z + own_ * kOwnTile, A{0});
+    RowReader<T> reader(p_);
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t b = first + r;
+      for (int64_t k = 0; k < own_; ++k) {
+        const OwnCandidate<T> candidate(p_, b, k);
+        A& logit = z[k * kOwnTile + r];
+        if (!candidate.competes) {
+          logit = -std::numeric_limits<A>::infinity();
+          continue;
+        }
+        logit = kernels.dot(operands_.Hidden(p_) + b * dim, reader.Read(candidate.row), dim);
+        if (p_.biases.empty()) continue;
+        A bias;
+        cpu::ConvertRow(p_.biases.Row(candidate.row), &bias, 1);
+        logit += bias;
+      }
+    }
+    if (p_.options.logit_softcap != 0) {
+      kernels.softcap(static_cast<A>(p_.options.logit_softcap), z,
+                      own_slope_ == nullptr ? nullptr : OwnTile(own_slope_, first),
+                      own_ * kOwnTile);
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t k = 0; k < own_; ++k) {
+        const OwnCandidate<T> candidate(p_, first + r, k);
+        A& logit = z[k * kOwnTile + r];
+        if (!candidate.competes) logit = -std::numeric_limits<A>::infinity();  // past the cap
+        if (candidate.expected_count != 1) {
+          logit -= std::log(static_cast<A>(candidate.expected_count));
+        }
+        if (forward() && k < p_.num_true) label_logits_[(first + r) * p_.num_true + k] = logit;
+      }
+    }
   }
-  below_max /= static_cast<A>(NumLabels(p, b));
-  const A smoothing = static_cast<A>(p.options.label_smoothing);
-  A loss = log_sum + (1 - smoothing) * below_max;
-  if (smoothing != 0) loss -= smoothing * stats.sum_shifted / stats.count;
-  if (p.options.z_loss != 0) {
-    const A lse = stats.max + log_sum;
-    loss += static_cast<A>(p.options.z_loss) * lse * lse;
-  }
-  return loss;
-}
 
-template <typename T>
-Accumulator<T> LogisticLoss(const LossProblem<T>& p, int64_t b, const Accumulator<T>* own_logits,
-                            Accumulator<T> shared) {
-  using A = Accumulator<T>;
-  const A t = static_cast<A>(p.options.positive_target);
-  A loss = shared;
-  for (int64_t k = 0; k < OwnCandidates(p); ++k) {
-    if (!OwnCandidate<T>(p, b, k).competes) continue;
-    const A z = own_logits[k];
-    // softplus(z) - t * z without the difference of two large numbers.
-    loss += k < p.num_true ? (1 - t) * Softplus(z) + t * Softplus(-z) : Softplus(z);
+  // Own logits become exponentials or sigmoids, and sums of them. Arrays of kOwnTile; padding rows
+  // have logits of 0.
+  void OwnForward(int64_t first, int64_t count, RowSums<A>* own_sums, A* own_softplus,
+                  A* label_loss) {
+    if (own_ == 0) return;
+    const auto& kernels = Kernels<A>();
+    A* const z = OwnTile(own_z_, first);
+    if (softmax()) {
+      alignas(64) A unused[kOwnTile], max[kOwnTile], sum_exp[kOwnTile] = {};
+      alignas(64) A sum_shifted[kOwnTile] = {};
+      A* const largest = own_reference_ == nullptr ? unused : own_reference_ + first;
+      std::fill(max, max + kOwnTile, RowSums<A>{}.max);
+      std::copy(max, max + kOwnTile, largest);
+      kernels.tile_max(z, own_, kOwnTile, kOwnTile, nullptr, largest);
+      kernels.tile_exp(z, own_, kOwnTile, kOwnTile, largest, 0, {max, sum_exp, sum_shifted});
+      for (int64_t r = 0; r < kOwnTile; ++r) {
+        own_sums[r] = {max[r], sum_exp[r], sum_shifted[r], 0};
+      }
+      return;
+    }
+    // softplus(z) - t * z of a label, without the difference of two large numbers:
+    // (1 - t) * softplus(z) + t * softplus(-z).
+    const A t = static_cast<A>(p_.options.positive_target);
+    const A none = -std::numeric_limits<A>::infinity();
+    for (int64_t k = 0; k < p_.num_true; ++k) {
+      A* const label = z + k * kOwnTile;
+      alignas(64) A negative[kOwnTile], below[kOwnTile] = {}, above[kOwnTile] = {};
+      for (int64_t r = 0; r < kOwnTile; ++r) {
+        const bool competes = r >= count || !p_.Ignored(p_.labels[(first + r) * p_.num_true + k]);
+        negative[r] = competes ? -label[r] : none;
+      }
+      kernels.tile_sigmoid(negative, 1, kOwnTile, kOwnTile, nullptr, below);
+      kernels.tile_sigmoid(label, 1, kOwnTile, kOwnTile, nullptr, above);
+      for (int64_t r = 0; r < kOwnTile; ++r) {
+        label_loss[r] += (1 - t) * above[r] + t * below[r];
+      }
+    }
+    kernels.tile_sigmoid(z + p_.num_true * kOwnTile, own_ - p_.num_true, kOwnTile, kOwnTile,
+                         nullptr, own_softplus);
   }
-  return loss;
-}
+
+  A SoftmaxLoss(int64_t b, const RowSums<A>& sums, A log_sum) const {
+    // Logits are compared with the maximum before anything is added to it: a large common offset
+    // cancels exactly.
+    A below_max = 0;
+    for (int64_t i = b * p_.num_true; i < (b + 1) * p_.num_true; ++i) {
+      if (!p_.Ignored(p_.labels[i])) below_max += sums.max - label_logits_[i];
+    }
+    below_max /= static_cast<A>(NumLabels(p_, b));
+    const A smoothing = static_cast<A>(p_.options.label_smoothing);
+    A loss = log_sum + (1 - smoothing) * below_max;
+    if (smoothing != 0) loss -= smoothing * sums.sum_shifted / static_cast<A>(p_.classes());
+    if (p_.options.z_loss != 0) {
+      const A lse = sums.max + log_sum;
+      loss += static_cast<A>(p_.options.z_loss) * lse * lse;
+    }
+    return loss;
+  }
+
+  // How the gradients of the logits of an example follow from the gradient of its loss.
+  void FillCoefficients(int64_t first, int64_t count, const Arguments& arguments) {
+    const A smoothing = static_cast<A>(p_.options.label_smoothing);
+    const A z_loss = static_cast<A>(p_.options.z_loss);
+    for (int64_t b = first; b < first + count; ++b) {
+      const int64_t labels = NumLabels(p_, b);
+      const A d_loss = arguments.d_loss[b];
+      active_[b] = labels > 0;
+      scale_[b] = d_loss;
+      if (z_loss != 0) {
+        scale_[b] *= 1 + 2 * z_loss * (arguments.input.max[b] + arguments.input.log_sum[b]);
+      }
+      shift_[b] = d_loss * smoothing / static_cast<A>(p_.classes());
+      target_[b] =
+          d_loss * (softmax() ? (1 - smoothing) / static_cast<A>(std::max<int64_t>(labels, 1))
+                              : static_cast<A>(p_.options.positive_target));
+    }
+  }
+
+  // Own logits, or what OwnForward() has left of them, become their gradients.
+  void OwnGradients(int64_t first, int64_t count, const Normalizer<const A>& normalizer) {
+    if (own_ == 0) return;
+    const auto& kernels = Kernels<A>();
+    A* const z = OwnTile(own_z_, first);
+    alignas(64) A max[kOwnTile] = {}, log_sum[kOwnTile] = {}, scale[kOwnTile] = {};
+    alignas(64) A zero[kOwnTile] = {};
+    std::copy(normalizer.max + first, normalizer.max + first + count, max);
+    std::copy(normalizer.log_sum + first, normalizer.log_sum + first + count, log_sum);
+    std::copy(scale_ + first, scale_ + first + count, scale);
+    if (!softmax()) {
+      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, scale, zero);
+    } else if (forward()) {
+      A* const factor = own_reference_ + first;
+      kernels.tile_softmax_gradient(factor, 1, kOwnTile, kOwnTile, nullptr, max, log_sum, scale,
+                                    zero);
+      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, factor, zero);
+    } else {
+      kernels.tile_softmax_gradient(z, own_, kOwnTile, kOwnTile, nullptr, max, log_sum, scale,
+                                    zero);
+    }
+    const A* const slope = own_slope_ == nullptr ? nullptr : OwnTile(own_slope_, first);
+    for (int64_t k = 0; k < own_; ++k) {
+      for (int64_t r = 0; r < count; ++r) {
+        A& d_logit = z[k * kOwnTile + r];
+        if (!active_[first + r] || !OwnCandidate<T>(p_, first + r, k).competes) {
+          d_logit = 0;
+          continue;
+        }
+        if (k < p_.num_true) d_logit -= target_[first + r];
+        if (slope != nullptr) d_logit *= slope[k * kOwnTile + r];
+      }
+    }
+  }
+
+  // What own classes give to d_hidden, which it overwrites.
+  void OwnDHidden(int64_t first, int64_t count, A* d_hidden) {
+    const int64_t dim = p_.dim();
+    std::fill(d_hidden + first * dim, d_hidden + (first + count) * dim, A{0});
+    if (own_ == 0) return;
+    const A* const z = OwnTile(own_z_, first);
+    RowReader<T> reader(p_);
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t k = 0; k < own_; ++k) {
+        const OwnCandidate<T> candidate(p_, first + r, k);
+        if (!candidate.competes || !active_[first + r]) continue;
+        Kernels<A>().axpy(z[k * kOwnTile + r], reader.Read(candidate.row),
+                          d_hidden + (first + r) * dim, dim);
+      }
+    }
+  }
+
+  int64_t SharedClasses() const {
+    return p_.candidates == Candidates::kAll ? p_.classes() : Shared(p_) ? p_.num_sampled : 0;
+  }
+
+  const LossProblem<T>& p_;
+  const Passes passes_;
+  const int64_t own_;
+  Operands<T> operands_;
+  A* own_z_;                    // [tile of examples, own candidate, example]
+  A* own_slope_ = nullptr;      // the same, of the soft cap
+  A* own_reference_ = nullptr;  // [batch], padded
+  RowSums<A>* sums_ = nullptr;  // [batch], of shared candidates
+  A* label_logits_ = nullptr;
+  A* scale_ = nullptr;
+  A* shift_ = nullptr;
+  A* target_ = nullptr;
+  bool* active_ = nullptr;
+  A* sampled_d_weights_ = nullptr;
+  A* sampled_d_biases_ = nullptr;
+};
 
 Status CheckCounts(const char* name, const float* counts, int64_t size) {
   for (int64_t i = 0; counts != nullptr && i < size; ++i) {
@@ -429,74 +594,27 @@ Status CheckLossProblem(const LossProblem<T>& p) {
 
 template <typename T>
 std::size_t LossForwardScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
-  Scratch scratch;
-  const ForwardScratch<T> pieces(problem, &scratch);
-  if (problem.candidates == Candidates::kAll) {
-    return scratch.used() +
-           SharedForwardScratchBytes(pieces.operands.AllCandidates(problem), parallel);
-  }
-  if (!Shared(problem)) return scratch.used();
-  return scratch.used() +
-         SharedForwardScratchBytes(pieces.operands.SampledCandidates(problem), parallel);
+  return LossPasses<T>::ScratchBytes(problem, Passes::kForward, parallel);
+}
+
+template <typename T>
+std::size_t LossBackwardScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
+  return LossPasses<T>::ScratchBytes(problem, Passes::kBackward, parallel);
+}
+
+template <typename T>
+std::size_t LossWithGradientsScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
+  return LossPasses<T>::ScratchBytes(problem, Passes::kBoth, parallel);
 }
 
 template <typename T>
 void LossForward(const LossProblem<T>& p, const Parallel& parallel, void* memory,
                  Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer) {
-  using A = Accumulator<T>;
   Scratch scratch(memory);
-  ForwardScratch<T> pieces(p, &scratch);
-  Operands<T>& operands = pieces.operands;
-  operands.Prepare(p, parallel);
-  OwnForward(p, operands, parallel);
-
-  std::fill(pieces.softplus, pieces.softplus + p.batch, A{0});
-  std::fill(pieces.stats, pieces.stats + p.batch, cpu::kNoClasses<A>);
-  if (p.candidates == Candidates::kAll) {
-    SharedForward(operands.AllCandidates(p), parallel, &scratch, pieces.stats, pieces.softplus,
-                  pieces.label_logits);
-  } else if (Shared(p)) {
-    SharedForward(operands.SampledCandidates(p), parallel, &scratch, pieces.stats, pieces.softplus,
-                  pieces.label_logits);
-  }
-
-  const int64_t own = OwnCandidates(p);
-  for (int64_t b = 0; b < p.batch; ++b) {
-    normalizer.max[b] = normalizer.log_sum[b] = loss[b] = 0;
-    if (NumLabels(p, b) == 0) continue;
-    const A* own_logits = operands.own_logits + b * own;
-    if (p.options.link == Link::kLogistic) {
-      loss[b] = LogisticLoss(p, b, own_logits, pieces.softplus[b]);
-      continue;
-    }
-    SoftmaxStats<A> stats = cpu::kNoClasses<A>;
-    Kernels<A>().softmax_accumulate(own_logits, own, &stats);
-    stats = cpu::Combine(stats, pieces.stats[b]);
-    normalizer.max[b] = stats.max;
-    normalizer.log_sum[b] = std::log(stats.sum_exp);
-    const A* label_logits =
-        p.candidates == Candidates::kAll ? pieces.label_logits + b * p.num_true : own_logits;
-    loss[b] = SoftmaxLoss(p, b, label_logits, stats, normalizer.log_sum[b]);
-  }
-}
-
-template <typename T>
-std::size_t LossBackwardScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
-  Scratch scratch;
-  const BackwardScratch<T> pieces(problem, &scratch);
-  if (problem.candidates == Candidates::kAll) {
-    return scratch.used() +
-           SharedBackwardScratchBytes(pieces.operands.AllCandidates(problem), parallel);
-  }
-  if (!Shared(problem)) return scratch.used();
-  return scratch.used() +
-         SharedBackwardScratchBytes(pieces.operands.SampledCandidates(problem), parallel);
-}
-
-template <typename A>
-void ScaleHidden(double logit_scale, int64_t size, A* d_hidden) {
-  if (logit_scale == 1) return;
-  for (int64_t i = 0; i < size; ++i) d_hidden[i] *= static_cast<A>(logit_scale);
+  typename LossPasses<T>::Arguments arguments;
+  arguments.loss = loss;
+  arguments.output = normalizer;
+  LossPasses<T>(p, Passes::kForward, &scratch).Run(parallel, &scratch, arguments);
 }
 
 template <typename T>
@@ -505,14 +623,25 @@ void ExactLossBackward(const LossProblem<T>& p, const Accumulator<T>* d_loss,
                        void* memory, Accumulator<T>* d_hidden, const Table<T>& d_weights,
                        const Table<T>& d_biases) {
   Scratch scratch(memory);
-  BackwardScratch<T> pieces(p, &scratch);
-  pieces.operands.Prepare(p, parallel);
-  const auto gradient = pieces.Fill(p, d_loss, normalizer);
-  const int64_t size = p.batch * p.dim();
-  std::fill(d_hidden, d_hidden + size, Accumulator<T>{0});
-  SharedBackward(pieces.operands.AllCandidates(p), gradient, parallel, &scratch, d_hidden,
-                 d_weights, d_biases);
-  ScaleHidden(p.options.logit_scale, size, d_hidden);
+  LossPasses<T>(p, Passes::kBackward, &scratch)
+      .Run(parallel, &scratch, {d_loss, nullptr, {}, normalizer, d_hidden, d_weights, d_biases});
+}
+
+template <typename T>
+void ExactLossWithGradients(const LossProblem<T>& p, const Accumulator<T>* d_loss,
+                            const Parallel& parallel, void* memory, Accumulator<T>* loss,
+                            const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden,
+                            const Table<T>& d_weights, const Table<T>& d_biases) {
+  Scratch scratch(memory);
+  LossPasses<T>(p, Passes::kBoth, &scratch)
+      .Run(parallel, &scratch,
+           {d_loss,
+            loss,
+            normalizer,
+            {normalizer.max, normalizer.log_sum},
+            d_hidden,
+            d_weights,
+            d_biases});
 }
 
 template <typename T>
@@ -521,61 +650,21 @@ RowGradient<Accumulator<T>> SampledLossBackward(const LossProblem<T>& p,
                                                 const Normalizer<const Accumulator<T>>& normalizer,
                                                 const Parallel& parallel, void* memory,
                                                 Accumulator<T>* d_hidden) {
-  using A = Accumulator<T>;
   Scratch scratch(memory);
-  BackwardScratch<T> pieces(p, &scratch);
-  Operands<T>& operands = pieces.operands;
-  operands.Prepare(p, parallel);
-  const auto gradient = pieces.Fill(p, d_loss, normalizer);
-  const int64_t own = OwnCandidates(p), dim = p.dim();
-  OwnBackward(p, gradient, operands, parallel, d_hidden);
-
-  std::vector<RowTerm<A>> terms;
-  terms.reserve(p.batch * own + (Shared(p) ? p.num_sampled : 0));
-  for (int64_t b = 0; b < p.batch; ++b) {
-    for (int64_t k = 0; k < own; ++k) {
-      const OwnCandidate<T> candidate(p, b, k);
-      if (!candidate.competes) continue;
-      const A d_logit = operands.own_logits[b * own + k];
-      terms.push_back({candidate.row, b * own + k, d_logit, d_logit, operands.Hidden(p) + b * dim});
-    }
-  }
-  if (Shared(p)) {
-    SharedBackward(operands.SampledCandidates(p), gradient, parallel, &scratch, d_hidden,
-                   Table<A>(pieces.sampled_d_weights, p.num_sampled, dim),
-                   Table<A>(pieces.sampled_d_biases, p.num_sampled, 1));
-    for (int64_t s = 0; s < p.num_sampled; ++s) {
-      terms.push_back({operands.sampled[s], p.batch * own + s, A{1}, pieces.sampled_d_biases[s],
-                       pieces.sampled_d_weights + s * dim});
-    }
-  }
-  ScaleHidden(p.options.logit_scale, p.batch * dim, d_hidden);
-  return SortTerms(std::move(terms));
-}
-
-template <typename T>
-std::size_t LossWithGradientsScratchBytes(const LossProblem<T>& problem, const Parallel& parallel) {
-  return std::max(LossForwardScratchBytes(problem, parallel),
-                  LossBackwardScratchBytes(problem, parallel));
-}
-
-template <typename T>
-void ExactLossWithGradients(const LossProblem<T>& p, const Accumulator<T>* d_loss,
-                            const Parallel& parallel, void* scratch, Accumulator<T>* loss,
-                            const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden,
-                            const Table<T>& d_weights, const Table<T>& d_biases) {
-  LossForward(p, parallel, scratch, loss, normalizer);
-  ExactLossBackward(p, d_loss, {normalizer.max, normalizer.log_sum}, parallel, scratch, d_hidden,
-                    d_weights, d_biases);
+  LossPasses<T> passes(p, Passes::kBackward, &scratch);
+  passes.Run(parallel, &scratch, {d_loss, nullptr, {}, normalizer, d_hidden, {}, {}});
+  return passes.SampledTerms();
 }
 
 template <typename T>
 RowGradient<Accumulator<T>> SampledLossWithGradients(
-    const LossProblem<T>& p, const Accumulator<T>* d_loss, const Parallel& parallel, void* scratch,
+    const LossProblem<T>& p, const Accumulator<T>* d_loss, const Parallel& parallel, void* memory,
     Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer, Accumulator<T>* d_hidden) {
-  LossForward(p, parallel, scratch, loss, normalizer);
-  return SampledLossBackward(p, d_loss, {normalizer.max, normalizer.log_sum}, parallel, scratch,
-                             d_hidden);
+  Scratch scratch(memory);
+  LossPasses<T> passes(p, Passes::kBoth, &scratch);
+  passes.Run(parallel, &scratch,
+             {d_loss, loss, normalizer, {normalizer.max, normalizer.log_sum}, d_hidden, {}, {}});
+  return passes.SampledTerms();
 }
 
 #define FASTW2V_INSTANTIATE(T)                                                                   \

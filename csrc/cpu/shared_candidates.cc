@@ -2,485 +2,760 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace fastw2v::cpu {
 
 namespace {
 
-// Multiples of every micro-kernel's panel (4, 6, 12 rows; 8, 16, 32 columns). A tile of logits and
-// the packed operands of D = 128 stay in the second-level cache.
-constexpr int64_t kRowTile = 72;
-constexpr int64_t kClassTile = 96;
+// Rows of a tile of logits: a multiple of every panel. Its classes depend on the width, so that
+// their weights and the gradient of these stay in the second-level cache.
+constexpr int64_t kRowTile = 96;
+constexpr int64_t kClassTileBytes = 72 << 10;
+constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
+constexpr int64_t kMaxClassTile = 192;
 
-constexpr int64_t kPartialBytes = 24 << 20;  // d_hidden, one partial sum per chunk of classes
+constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
+constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
+
+constexpr int64_t kBlockBytes = 1 << 20;     // hidden rows worked on at a time
+constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
+constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per chunk of classes
 constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
 
 int64_t CeilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int64_t RoundUp(int64_t x, int64_t multiple) { return CeilDiv(x, multiple) * multiple; }
+int64_t RoundDown(int64_t x, int64_t multiple) { return x / multiple * multiple; }
 int64_t Clamp(int64_t x, int64_t low, int64_t high) { return std::max(low, std::min(x, high)); }
 
-// How the work is cut. Tasks of one step: num_splits runs of rows x `group` chunks of classes.
+// How the work is cut.
 struct Plan {
-  int64_t chunk;       // classes per chunk
-  int64_t num_chunks;  // chunks in all
-  int64_t group;       // chunks worked on at a time
-  int64_t block;       // rows worked on at a time
-  int64_t num_splits;  // runs of rows in a block
-
-  // The row tiles of one run, given as rows from the start of the block.
-  int64_t SplitBegin(int64_t split, int64_t rows) const {
-    return std::min(rows, split * RoundUp(CeilDiv(rows, num_splits), kRowTile));
-  }
+  bool few;       // classes: a task is a run of rows
+  bool stores;    // exponentials stay in scratch between the passes
+  bool in_place;  // d_weights are summed where they are wanted
+  int64_t class_tile;
+  int64_t block;          // rows worked on at a time
+  int64_t run;            // rows of one task, a multiple of the row tile
+  int64_t num_runs;       // in a block
+  int64_t forward_chunk;  // classes of one task
+  int64_t chunk;          // the same in backward
+  int64_t num_chunks;     // in a group
+  int64_t group;          // classes whose d_weights are summed at a time
 };
 
 template <typename T>
-Plan ForwardPlan(const SharedCandidates<T>& p) {
-  Plan plan;
+Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
+  using A = Accumulator<T>;
+  const int64_t row_bytes = std::max<int64_t>(p.dim(), 1) * sizeof(A);
   const int64_t classes = std::max<int64_t>(p.classes(), 1);
-  plan.chunk = std::max<int64_t>(RoundUp(CeilDiv(classes, 64), kClassTile), 3 * kClassTile);
-  plan.num_chunks = CeilDiv(classes, plan.chunk);
-  plan.group = plan.num_chunks;
-  plan.block = std::min(RoundUp(std::max<int64_t>(p.batch, 1), kRowTile), 16 * kRowTile);
-  plan.num_splits = plan.num_chunks >= 8 ? 1 : Clamp(plan.block / (2 * kRowTile), 1, 8);
-  return plan;
-}
-
-template <typename T>
-bool SumsInPlace(const SharedCandidates<T>& p, int64_t num_splits) {
-  return std::is_same_v<T, Accumulator<T>> && p.weights.num_shards() == 1 && num_splits == 1;
-}
-
-template <typename T>
-Plan BackwardPlan(const SharedCandidates<T>& p) {
-  const int64_t row_bytes = std::max<int64_t>(p.dim(), 1) * sizeof(Accumulator<T>);
-  const int64_t classes = std::max<int64_t>(p.classes(), 1);
+  const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), kRowTile);
+  const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
+  const bool may_store = passes == Passes::kBoth && p.softcap == 0;
   Plan plan;
-  plan.chunk = Clamp(RoundUp(CeilDiv(classes, 64), kClassTile), 3 * kClassTile, 10 * kClassTile);
-  plan.num_chunks = CeilDiv(classes, plan.chunk);
-  plan.num_splits = plan.num_chunks >= 8 ? 1 : Clamp(p.batch / (2 * kRowTile), 1, 8);
-  plan.group = std::min<int64_t>(plan.num_chunks, row_bytes <= 1024 ? 64 : 16);
-  if (!SumsInPlace(p, plan.num_splits)) {
-    plan.group = Clamp(kGroupBytes / (plan.chunk * row_bytes * plan.num_splits), 1, plan.group);
+  plan.class_tile = Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple),
+                          kClassTileMultiple, kMaxClassTile);
+  const int64_t tiles = CeilDiv(classes, plan.class_tile);
+  plan.few = classes * row_bytes <= kFewClassesBytes;
+  plan.group = classes;
+  if (plan.few) {
+    plan.class_tile = std::min(plan.class_tile, classes);
+    plan.stores = may_store;
+    plan.block = batch;
+    plan.run = CeilDiv(batch / kRowTile, kMaxRuns) * kRowTile;
+    plan.num_runs = CeilDiv(batch, plan.run);
+    plan.forward_chunk = plan.chunk = classes;
+    plan.num_chunks = 1;
+    plan.in_place = one_table && plan.num_runs == 1;
+    return plan;
   }
-  const int64_t most = Clamp(kPartialBytes / (plan.group * row_bytes), kRowTile, 16 * kRowTile);
-  plan.block = std::min(RoundUp(std::max<int64_t>(p.batch, 1), kRowTile), RoundUp(most, kRowTile));
+
+  const int64_t stored_rows =
+      RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
+  plan.block =
+      std::min(batch, Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152));
+  plan.stores = may_store && stored_rows > 0;
+  if (plan.stores) plan.block = std::min(plan.block, stored_rows);
+  plan.forward_chunk = CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
+
+  const auto cut = [&](int64_t group) {
+    plan.group = group;
+    const int64_t group_tiles = CeilDiv(group, plan.class_tile);
+    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
+    plan.chunk = CeilDiv(group_tiles, std::min(group_tiles, most)) * plan.class_tile;
+    plan.num_chunks = CeilDiv(group, plan.chunk);
+    const int64_t row_tiles = plan.block / kRowTile;
+    const int64_t runs = plan.num_chunks >= 8 ? 1 : Clamp(row_tiles / 2, 1, 8);
+    plan.run = CeilDiv(row_tiles, runs) * kRowTile;
+    plan.num_runs = CeilDiv(plan.block, plan.run);
+    plan.in_place = one_table && plan.num_runs == 1;
+  };
+  cut(classes);
+  if (passes == Passes::kForward || plan.in_place) return plan;
+  const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
+  if (most_classes < classes) {
+    // Sums of one group cannot wait for the next block of rows.
+    plan.stores = plan.stores && plan.block == batch;
+    cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
+  }
   return plan;
 }
 
-// The rows of a block packed as left operand (for logits) and, in backward, as right operand (for
-// d_weights); one piece per row tile, shared by all tasks.
+// Tiles of rows packed as right operands: transposed (for logits) and as they are (for d_weights).
 template <typename A>
-struct PackedRows {
-  A* left = nullptr;
-  A* right = nullptr;
-  int64_t left_stride = 0;
-  int64_t right_stride = 0;
-
-  PackedRows(const Plan& plan, int64_t dim, bool backward, Scratch* scratch) {
-    const int64_t tiles = CeilDiv(plan.block, kRowTile);
-    left_stride = RoundUp(kRowTile, Kernels<A>().pack_m) * dim;
-    left = scratch->Take<A>(tiles * left_stride);
-    if (backward) {
-      right_stride = RoundUp(dim, Kernels<A>().pack_n) * kRowTile;
-      right = scratch->Take<A>(tiles * right_stride);
-    }
+class PackedRows {
+ public:
+  PackedRows(int64_t tiles, int64_t dim, Passes passes, Scratch* scratch)
+      : dim_(dim), padded_dim_(RoundUp(dim, Kernels<A>().panel)) {
+    transposed_ = scratch->Take<A>(tiles * kRowTile * dim);
+    if (passes != Passes::kForward) rows_ = scratch->Take<A>(tiles * kRowTile * padded_dim_);
   }
 
-  void Pack(const A* hidden, int64_t rows, int64_t dim, const Parallel& parallel) const {
+  void Pack(const A* hidden, int64_t count, int64_t tile) const {
     const auto& kernels = Kernels<A>();
-    parallel.For(CeilDiv(rows, kRowTile), kRowTile * dim * 4, [&](int64_t tile, int) {
-      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
-      const A* x = hidden + first * dim;
-      kernels.pack(x, dim, 1, count, dim, kernels.pack_m, left + tile * left_stride);
-      if (right != nullptr) {
-        kernels.pack(x, 1, dim, dim, count, kernels.pack_n, right + tile * right_stride);
-      }
-    });
+    kernels.pack(hidden, 1, dim_, dim_, count, transposed_ + tile * kRowTile * dim_);
+    if (rows_ == nullptr) return;
+    kernels.pack(hidden, dim_, 1, count, dim_, rows_ + tile * kRowTile * padded_dim_);
   }
+
+  RightOperand<A> Transposed(int64_t tile) const {
+    const int64_t panel = Kernels<A>().panel;
+    return {transposed_ + tile * kRowTile * dim_, panel, panel * dim_};
+  }
+
+  RightOperand<A> Rows(int64_t tile, int64_t count) const {
+    const int64_t panel = Kernels<A>().panel;
+    return {rows_ + tile * kRowTile * padded_dim_, panel, panel * count};
+  }
+
+ private:
+  int64_t dim_;
+  int64_t padded_dim_;
+  A* transposed_ = nullptr;
+  A* rows_ = nullptr;
 };
 
-// One tile of classes, ready for the micro-kernel, in a worker's own scratch.
+// One tile of classes, in a worker's own scratch.
 template <typename T>
 class ClassTile {
   using A = Accumulator<T>;
 
  public:
-  ClassTile(const SharedCandidates<T>& p, bool backward, Scratch* scratch) : p_(&p) {
-    const auto& kernels = Kernels<A>();
-    const int64_t dim = p.dim();
+  ClassTile(const SharedCandidates<T>& p, const Plan& plan, Passes passes, Scratch* scratch)
+      : p_(&p) {
+    const int64_t dim = p.dim(), panel = Kernels<A>().panel;
     // Rows that need conversion, rounding, or lie in several shards are copied first.
     copies_ = !std::is_same_v<T, A> || p.round_bfloat16 || p.weights.num_shards() != 1;
-    if (copies_) rows_ = scratch->Take<A>(kClassTile * dim);
-    for_logits_ = scratch->Take<A>(RoundUp(kClassTile, kernels.pack_n) * dim);
-    if (backward) for_hidden_ = scratch->Take<A>(RoundUp(dim, kernels.pack_n) * kClassTile);
-    offset_ = scratch->Take<A>(kClassTile);
+    if (copies_) copy_ = scratch->Take<A>(plan.class_tile * dim);
+    if (passes != Passes::kForward) {
+      packed_ = scratch->Take<A>(plan.class_tile * RoundUp(dim, panel));
+    }
+    offset_ = scratch->Take<A>(plan.class_tile);
   }
 
   void Load(int64_t first, int64_t count) {
-    const auto& kernels = Kernels<A>();
-    const int64_t dim = p_->dim();
     first_ = first;
     count_ = count;
-    const A* rows = rows_;
+    const int64_t dim = p_->dim();
     if (copies_) {
       for (int64_t c = 0; c < count; ++c) {
-        ConvertRow(p_->weights.Row(first + c), rows_ + c * dim, dim);
+        ConvertRow(p_->weights.Row(first + c), copy_ + c * dim, dim);
       }
-      if (p_->round_bfloat16) kernels.round_bfloat16(rows_, count * dim);
+      if (p_->round_bfloat16) Kernels<A>().round_bfloat16(copy_, count * dim);
+      rows_ = copy_;
     } else {
-      rows = reinterpret_cast<const A*>(p_->weights.Row(first));
+      rows_ = reinterpret_cast<const A*>(p_->weights.Row(first));
     }
-    kernels.pack(rows, dim, 1, count, dim, kernels.pack_n, for_logits_);
-    if (for_hidden_ != nullptr) {
-      kernels.pack(rows, 1, dim, dim, count, kernels.pack_n, for_hidden_);
+    if (p_->biases.empty() && p_->log_q == nullptr) return;
+    std::fill(offset_, offset_ + count, A{0});
+    if (!p_->biases.empty()) {
+      for (int64_t c = 0; c < count; ++c) ConvertRow(p_->biases.Row(first + c), offset_ + c, 1);
     }
-    for (int64_t c = 0; c < count; ++c) {
-      offset_[c] = 0;
-      if (!p_->biases.empty()) ConvertRow(p_->biases.Row(first + c), offset_ + c, 1);
+    if (p_->softcap == 0 && p_->log_q != nullptr) {
+      for (int64_t c = 0; c < count; ++c) offset_[c] -= p_->log_q[first + c];
     }
   }
 
-  // z [rows, kClassTile] gets the logits of one row tile whose first row is `first_row` of the
-  // batch; slope, where there is a soft cap, gets d(capped)/d(uncapped).
-  void Logits(const A* packed_rows, int64_t first_row, int64_t rows, A* z, A* slope) const {
+  // The weights as right operand for d_hidden. Packing pays where many rows use it.
+  RightOperand<A> ForHidden(int64_t num_rows) const {
+    const int64_t dim = p_->dim(), panel = Kernels<A>().panel;
+    if (num_rows <= 16 && dim % panel == 0) return {rows_, dim, panel};
+    Kernels<A>().pack(rows_, dim, 1, count_, dim, packed_);
+    return {packed_, panel, panel * count_};
+  }
+
+  // Products of all classes with a tile of rows, and what has to be done to them one by one. Bias
+  // and expected count are left to the step that follows, which adds offset().
+  void Logits(const RightOperand<A>& hidden, int64_t first_row, int64_t rows, int64_t padded_rows,
+              A* z, A* slope) const {
     const auto& kernels = Kernels<A>();
-    kernels.multiply(rows, count_, p_->dim(), packed_rows, for_logits_, z, kClassTile, false);
-    for (int64_t r = 0; r < rows; ++r) {
-      A* row = z + r * kClassTile;
-      kernels.axpy(1, offset_, row, count_);
-      if (p_->softcap != 0) {
-        kernels.softcap(p_->softcap, row, slope == nullptr ? nullptr : slope + r * kClassTile,
-                        count_);
+    const int64_t dim = p_->dim();
+    kernels.multiply(count_, padded_rows, dim, {rows_, dim, true}, hidden, z, kRowTile, false);
+    if (p_->softcap != 0) {
+      for (int64_t c = 0; c < count_; ++c) {
+        A* row = z + c * kRowTile;
+        if (!p_->biases.empty()) {
+          for (int64_t r = 0; r < padded_rows; ++r) row[r] += offset_[c];
+        }
+        kernels.softcap(p_->softcap, row, slope == nullptr ? nullptr : slope + c * kRowTile,
+                        padded_rows);
+        if (p_->log_q == nullptr) continue;
+        for (int64_t r = 0; r < padded_rows; ++r) row[r] -= p_->log_q[first_ + c];
       }
-      if (p_->log_q != nullptr) kernels.axpy(-1, p_->log_q + first_, row, count_);
-      if (p_->hits != nullptr) MaskHits(first_row + r, row);
+    }
+    if (p_->hits != nullptr) {
+      for (int64_t r = 0; r < rows; ++r) MaskHits(first_row + r, z + r);
     }
   }
 
-  // Calls use(column, label number) for the labels of a row that are classes of this tile.
+  // Over classes, or null where nothing is left to add.
+  const A* offset() const {
+    const bool none = p_->biases.empty() && p_->log_q == nullptr;
+    return none || p_->softcap != 0 ? nullptr : offset_;
+  }
+
+  // Calls use(place in the tile, label number) for the labels of a row that are classes of it.
   template <typename Use>
   void ForLabels(int64_t row, Use use) const {
     if (p_->labels == nullptr) return;
     for (int64_t j = 0; j < p_->num_true; ++j) {
       const int64_t label = p_->labels[row * p_->num_true + j];
       if (label == p_->ignored_label) continue;
-      const int64_t column = label - first_;
-      if (column >= 0 && column < count_) use(column, j);
+      const int64_t place = label - first_;
+      if (place >= 0 && place < count_) use(place, j);
     }
   }
 
   int64_t first() const { return first_; }
   int64_t count() const { return count_; }
-  const A* for_hidden() const { return for_hidden_; }
 
  private:
-  void MaskHits(int64_t row, A* z) const {
+  void MaskHits(int64_t row, A* column) const {
     for (int64_t j = 0; j < p_->num_true; ++j) {
       const int64_t* hit = p_->hits + 2 * (row * p_->num_true + j);
       const int64_t last = std::min(hit[1] - first_, count_);
-      for (int64_t c = std::max<int64_t>(hit[0] - first_, 0); c < last; ++c) z[c] = -INFINITY;
+      for (int64_t c = std::max<int64_t>(hit[0] - first_, 0); c < last; ++c) {
+        column[c * kRowTile] = -std::numeric_limits<A>::infinity();
+      }
     }
   }
 
   const SharedCandidates<T>* p_;
-  bool copies_ = false;
-  A* rows_ = nullptr;
-  A* for_logits_ = nullptr;
-  A* for_hidden_ = nullptr;
-  A* offset_ = nullptr;  // biases
+  bool copies_;
+  A* copy_ = nullptr;
+  A* packed_ = nullptr;
+  A* offset_;
+  const A* rows_ = nullptr;
   int64_t first_ = 0;
   int64_t count_ = 0;
 };
 
+// Coefficients of the gradients of the logits, of rows from the start of a block or tile, padded
+// for vectors.
+template <typename A>
+struct Coefficients {
+  A* max;
+  A* log_sum;
+  A* scale;
+  A* shift;
+  const A* target = nullptr;
+  const bool* active = nullptr;
+
+  Coefficients(int64_t size, Scratch* scratch)
+      : max(scratch->Take<A>(size)),
+        log_sum(scratch->Take<A>(size)),
+        scale(scratch->Take<A>(size)),
+        shift(scratch->Take<A>(size)) {}
+
+  void Load(const LogitGradient<A>& gradient, int64_t first, int64_t rows) {
+    const auto copy = [&](const A* from, A* to) {
+      std::copy(from + first, from + first + rows, to);
+      std::fill(to + rows, to + RoundUp(rows, kRowTile), A{0});
+    };
+    copy(gradient.max, max);
+    copy(gradient.log_sum, log_sum);
+    copy(gradient.scale, scale);
+    copy(gradient.shift, shift);
+    target = gradient.target + first;
+    active = gradient.active + first;
+  }
+};
+
+// Running sums of rows, padded for vectors.
+template <typename A>
+struct RunningSums {
+  SoftmaxSums<A> softmax{};
+  A* softplus = nullptr;
+
+  RunningSums() = default;
+  RunningSums(int64_t size, Scratch* scratch)
+      : softmax{scratch->Take<A>(size), scratch->Take<A>(size), scratch->Take<A>(size)},
+        softplus(scratch->Take<A>(size)) {}
+
+  RunningSums From(int64_t i) const {
+    RunningSums sums;
+    sums.softmax = {softmax.max + i, softmax.sum_exp + i, softmax.sum_shifted + i};
+    sums.softplus = softplus + i;
+    return sums;
+  }
+  RowSums<A> Row(int64_t i) const {
+    return {softmax.max[i], softmax.sum_exp[i], softmax.sum_shifted[i], softplus[i]};
+  }
+  void Clear(int64_t count) const {
+    std::fill(softmax.max, softmax.max + count, RowSums<A>{}.max);
+    std::fill(softmax.sum_exp, softmax.sum_exp + count, A{0});
+    std::fill(softmax.sum_shifted, softmax.sum_shifted + count, A{0});
+    std::fill(softplus, softplus + count, A{0});
+  }
+};
+
+// One worker's own scratch.
 template <typename T>
-struct ForwardWorker {
+struct Worker {
   using A = Accumulator<T>;
   ClassTile<T> tile;
-  A* z;
-
-  ForwardWorker(const SharedCandidates<T>& p, Scratch* scratch)
-      : tile(p, false, scratch), z(scratch->Take<A>(kRowTile * kClassTile)) {}
-};
-
-template <typename T>
-struct BackwardWorker {
-  using A = Accumulator<T>;
-  ClassTile<T> tile;
-  A* z;
-  A* slope;
-  A* packed;  // z, or z transposed, as left operand
-
-  BackwardWorker(const SharedCandidates<T>& p, Scratch* scratch)
-      : tile(p, true, scratch),
-        z(scratch->Take<A>(kRowTile * kClassTile)),
-        slope(p.softcap != 0 ? scratch->Take<A>(kRowTile * kClassTile) : nullptr),
-        packed(scratch->Take<A>(std::max(RoundUp(kRowTile, Kernels<A>().pack_m) * kClassTile,
-                                         RoundUp(kClassTile, Kernels<A>().pack_m) * kRowTile))) {}
-};
-
-template <typename Worker, typename T>
-std::vector<Worker> MakeWorkers(const SharedCandidates<T>& p, const Parallel& parallel,
-                                Scratch* scratch) {
-  std::vector<Worker> workers;
-  workers.reserve(parallel.num_workers());
-  for (int i = 0; i < parallel.num_workers(); ++i) workers.emplace_back(p, scratch);
-  return workers;
-}
-
-// Scratch that all tasks of a call share.
-template <typename T>
-struct ForwardScratch {
-  using A = Accumulator<T>;
+  A* z = nullptr;      // where exponentials are not stored for a block
+  A* slope = nullptr;  // of the soft cap
+  A* vector;           // numbers of a row tile
+  A* unused;           // the same, that nobody reads
+  // Few classes: everything of one row tile.
   PackedRows<A> rows;
-  SoftmaxStats<A>* stats;  // [chunk, row of the block]
-  std::vector<ForwardWorker<T>> workers;
+  Coefficients<A> coefficients;
+  RunningSums<A> sums;
+  A* references = nullptr;  // [class tile, row]
 
-  ForwardScratch(const SharedCandidates<T>& p, const Plan& plan, const Parallel& parallel,
-                 Scratch* scratch)
-      : rows(plan, p.dim(), false, scratch),
-        stats(scratch->Take<SoftmaxStats<A>>(plan.num_chunks * plan.block)),
-        workers(MakeWorkers<ForwardWorker<T>>(p, parallel, scratch)) {}
-};
-
-template <typename T>
-struct BackwardScratch {
-  using A = Accumulator<T>;
-  PackedRows<A> rows;
-  A* d_hidden;   // [chunk of the group, row of the block, dim]
-  A* d_weights;  // [split, class of the group, dim], or null where the sum is made in place
-  A* d_biases;   // [split, class of the group]
-  std::vector<BackwardWorker<T>> workers;
-
-  BackwardScratch(const SharedCandidates<T>& p, const Plan& plan, const Parallel& parallel,
-                  Scratch* scratch)
-      : rows(plan, p.dim(), true, scratch),
-        d_hidden(scratch->Take<A>(plan.group * plan.block * p.dim())),
-        d_weights(SumsInPlace(p, plan.num_splits)
-                      ? nullptr
-                      : scratch->Take<A>(plan.num_splits * plan.group * plan.chunk * p.dim())),
-        d_biases(scratch->Take<A>(plan.num_splits * plan.group * plan.chunk)),
-        workers(MakeWorkers<BackwardWorker<T>>(p, parallel, scratch)) {}
-};
-
-// Turns the logits of a row tile into their gradients.
-template <typename T>
-void GradientTile(const SharedCandidates<T>& p, const LogitGradient<Accumulator<T>>& gradient,
-                  const ClassTile<T>& tile, int64_t first_row, int64_t rows, Accumulator<T>* z,
-                  const Accumulator<T>* slope) {
-  const auto& kernels = Kernels<Accumulator<T>>();
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t b = first_row + r;
-    Accumulator<T>* row = z + r * kClassTile;
-    if (!gradient.active[b]) {
-      std::fill(row, row + tile.count(), Accumulator<T>{0});
-      continue;
+  Worker(const SharedCandidates<T>& p, const Plan& plan, Passes passes, Scratch* scratch)
+      : tile(p, plan, passes, scratch),
+        vector(scratch->Take<A>(kRowTile)),
+        unused(scratch->Take<A>(kRowTile)),
+        rows(plan.few ? 1 : 0, p.dim(), passes, scratch),
+        coefficients(plan.few ? kRowTile : 0, scratch),
+        sums(plan.few ? kRowTile : 0, scratch) {
+    const int64_t tiles = CeilDiv(plan.group, plan.class_tile);
+    if (plan.few) references = scratch->Take<A>(tiles * kRowTile);
+    if (plan.few || !plan.stores) {
+      z = scratch->Take<A>((plan.few ? tiles : 1) * plan.class_tile * kRowTile);
     }
-    if (p.link == Link::kLogistic) {
-      kernels.sigmoid(gradient.scale[b], row, tile.count());
-    } else {
-      kernels.softmax_gradient(gradient.max[b], gradient.log_sum[b], gradient.scale[b],
-                               gradient.shift[b], row, tile.count());
-      tile.ForLabels(b, [&](int64_t column, int64_t) { row[column] -= gradient.target[b]; });
-    }
-    if (slope != nullptr) {
-      for (int64_t c = 0; c < tile.count(); ++c) row[c] *= slope[r * kClassTile + c];
+    if (passes != Passes::kForward && p.softcap != 0) {
+      slope = scratch->Take<A>(plan.class_tile * kRowTile);
     }
   }
-}
+};
+
+// A tile of logits: the classes of worker.tile against rows [first_row, first_row + count).
+template <typename A>
+struct LogitTile {
+  A* z;
+  A* reference;  // [row]: what stored exponentials are relative to
+  int64_t first_row;
+  int64_t count;
+
+  int64_t padded() const { return RoundUp(count, Kernels<A>().panel); }
+};
+
+template <typename T>
+class Driver {
+  using A = Accumulator<T>;
+
+ public:
+  Driver(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
+         Scratch* scratch)
+      : p_(problem),
+        passes_(passes),
+        plan_(MakePlan(problem, passes)),
+        parallel_(parallel),
+        forward_chunks_(CeilDiv(std::max<int64_t>(p_.classes(), 1), plan_.forward_chunk)),
+        rows_(plan_.few ? 0 : plan_.block / kRowTile, p_.dim(), passes, scratch),
+        coefficients_(plan_.few ? 0 : plan_.block, scratch),
+        sums_(plan_.few || !forward() ? 0 : forward_chunks_ * plan_.block, scratch) {
+    if (backward()) {
+      const int64_t classes = plan_.num_runs * plan_.group;
+      d_biases_ = scratch->Take<A>(classes);
+      if (!plan_.in_place) d_weights_ = scratch->Take<A>(classes * p_.dim());
+      if (plan_.num_chunks > 1) {
+        d_hidden_ = scratch->Take<A>(plan_.num_chunks * plan_.block * p_.dim());
+      }
+    }
+    if (plan_.stores && !plan_.few) {
+      const int64_t tiles = CeilDiv(std::max<int64_t>(p_.classes(), 1), plan_.class_tile);
+      stored_ = scratch->Take<A>(tiles * plan_.class_tile * plan_.block);
+      references_ = scratch->Take<A>(tiles * plan_.block);
+    }
+    workers_.reserve(parallel.num_workers());
+    for (int i = 0; i < parallel.num_workers(); ++i) {
+      workers_.emplace_back(p_, plan_, passes, scratch);
+    }
+  }
+
+  void Run(const SharedResults<A>& results, const Between& between,
+           const LogitGradient<A>& gradient, const SharedGradients<T>& gradients) {
+    if (plan_.few) {
+      RunFew(results, between, gradient, gradients);
+      return;
+    }
+    for (int64_t block = 0; block < p_.batch; block += plan_.block) {
+      const int64_t rows = std::min(plan_.block, p_.batch - block);
+      if (forward()) Forward(block, rows, results);
+      parallel_.For(CeilDiv(rows, kRowTile), kRowTile * 1000, [&](int64_t tile, int) {
+        const int64_t first = block + tile * kRowTile;
+        between(first, std::min(first + kRowTile, block + rows));
+      });
+      if (plan_.stores) Backward(gradient, block, block + rows, gradients);
+    }
+    if (backward() && !(plan_.stores && p_.batch > 0)) Backward(gradient, 0, p_.batch, gradients);
+  }
+
+ private:
+  bool forward() const { return passes_ != Passes::kBackward; }
+  bool backward() const { return passes_ != Passes::kForward; }
+
+  // ---- Few classes ----
+
+  void RunFew(const SharedResults<A>& results, const Between& between,
+              const LogitGradient<A>& gradient, const SharedGradients<T>& gradients) {
+    A* const sums = Sums(0, gradients);
+    if (backward()) ClearSums(p_.batch == 0 ? sums : nullptr);
+    const int64_t cost = plan_.run * (p_.classes() * (p_.dim() / 4 + 8) + 1000);
+    parallel_.For(CeilDiv(p_.batch, plan_.run), cost, [&](int64_t run, int worker) {
+      const int64_t end = std::min(p_.batch, (run + 1) * plan_.run);
+      for (int64_t row = run * plan_.run; row < end; row += kRowTile) {
+        RowTile(workers_[worker], row, std::min(kRowTile, end - row), run, results, between,
+                gradient, sums, gradients);
+      }
+    });
+    if (backward()) Finish(0, p_.classes(), sums, gradients);
+  }
+
+  // Takes one tile of rows through everything.
+  void RowTile(Worker<T>& own, int64_t row, int64_t count, int64_t run,
+               const SharedResults<A>& results, const Between& between,
+               const LogitGradient<A>& gradient, A* sums, const SharedGradients<T>& gradients) {
+    const int64_t classes = p_.classes();
+    own.rows.Pack(p_.hidden + row * p_.dim(), count, 0);
+    const auto tile = [&](int64_t c) {
+      return LogitTile<A>{own.z + c * kRowTile, own.references + c / plan_.class_tile * kRowTile,
+                          row, count};
+    };
+    if (forward()) {
+      own.sums.Clear(kRowTile);
+      for (int64_t c = 0; c < classes; c += plan_.class_tile) {
+        own.tile.Load(c, std::min(plan_.class_tile, classes - c));
+        ForwardTile(own, tile(c), own.rows.Transposed(0), own.sums, c, results);
+      }
+      for (int64_t r = 0; r < count; ++r) results.sums[row + r] = own.sums.Row(r);
+    }
+    between(row, row + count);
+    if (!backward()) return;
+    own.coefficients.Load(gradient, row, count);
+    for (int64_t c = 0; c < classes; c += plan_.class_tile) {
+      own.tile.Load(c, std::min(plan_.class_tile, classes - c));
+      const RightOperand<A> for_hidden = own.tile.ForHidden(count);
+      GradientTile(own, tile(c), own.rows.Transposed(0), own.coefficients, 0);
+      const int64_t first = run * plan_.group + c;
+      AddProducts(own, tile(c), own.rows.Rows(0, count), for_hidden, d_biases_ + first,
+                  sums == nullptr ? nullptr : sums + first * p_.dim(), row != run * plan_.run,
+                  gradients.d_hidden == nullptr ? nullptr : gradients.d_hidden + row * p_.dim(),
+                  true, gradients);
+    }
+  }
+
+  // ---- Many classes ----
+
+  // Rows [block, block + rows) against all classes.
+  void Forward(int64_t block, int64_t rows, const SharedResults<A>& results) {
+    PackBlock(block, rows);
+    const int64_t cost = plan_.forward_chunk * std::min(rows, plan_.run) * (p_.dim() / 12 + 3);
+    parallel_.For(forward_chunks_ * plan_.num_runs, cost, [&](int64_t task, int worker) {
+      Worker<T>& own = workers_[worker];
+      const int64_t chunk = task / plan_.num_runs, run = task % plan_.num_runs;
+      const int64_t row_begin = std::min(rows, run * plan_.run);
+      const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
+      const RunningSums<A> sums = sums_.From(chunk * plan_.block);
+      if (row_begin < row_end) sums.From(row_begin).Clear(RoundUp(row_end, kRowTile) - row_begin);
+      const int64_t class_begin = chunk * plan_.forward_chunk;
+      const int64_t class_end = std::min(p_.classes(), class_begin + plan_.forward_chunk);
+      for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
+        own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
+        for (int64_t row = row_begin; row < row_end; row += kRowTile) {
+          ForwardTile(own, BlockTile(own, c, block, row, std::min(kRowTile, row_end - row)),
+                      rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin, results);
+        }
+      }
+    });
+    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * 60, [&](int64_t tile, int) {
+      const int64_t last = std::min(rows, (tile + 1) * kRowTile);
+      for (int64_t r = tile * kRowTile; r < last; ++r) {
+        RowSums<A> total;
+        for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
+          const int64_t begin = chunk * plan_.forward_chunk;
+          const int64_t end = std::min(p_.classes(), begin + plan_.forward_chunk);
+          total = Combine(total, static_cast<A>(begin), sums_.Row(chunk * plan_.block + r),
+                          static_cast<A>(end - begin));
+        }
+        results.sums[block + r] = total;
+      }
+    });
+  }
+
+  // The classes of one group after another, each against rows [begin, end) of the batch. With
+  // stored exponentials these are the block that Forward() has just met, and there is one group.
+  void Backward(const LogitGradient<A>& gradient, int64_t begin, int64_t end,
+                const SharedGradients<T>& gradients) {
+    for (int64_t group = 0; group < p_.classes(); group += plan_.group) {
+      const int64_t classes = std::min(plan_.group, p_.classes() - group);
+      A* const sums = Sums(group, gradients);
+      if (begin == 0) ClearSums(p_.batch == 0 ? sums : nullptr);
+      for (int64_t block = begin; block < end; block += plan_.block) {
+        BackwardBlock(gradient, group, classes, block, std::min(plan_.block, end - block), sums,
+                      gradients);
+      }
+      if (end == p_.batch) Finish(group, classes, sums, gradients);
+    }
+  }
+
+  void BackwardBlock(const LogitGradient<A>& gradient, int64_t group, int64_t classes,
+                     int64_t block, int64_t rows, A* sums, const SharedGradients<T>& gradients) {
+    const int64_t dim = p_.dim();
+    if (!plan_.stores) PackBlock(block, rows);
+    coefficients_.Load(gradient, block, rows);
+    const int64_t chunks = CeilDiv(classes, plan_.chunk);
+    const bool partial = d_hidden_ != nullptr, wants_hidden = gradients.d_hidden != nullptr;
+    const int64_t cost = plan_.chunk * std::min(rows, plan_.run) * (dim / 5 + 3);
+    parallel_.For(chunks * plan_.num_runs, cost, [&](int64_t task, int worker) {
+      Worker<T>& own = workers_[worker];
+      const int64_t chunk = task / plan_.num_runs, run = task % plan_.num_runs;
+      const int64_t row_begin = std::min(rows, run * plan_.run);
+      const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
+      A* const d_hidden =
+          partial ? d_hidden_ + chunk * plan_.block * dim : gradients.d_hidden + block * dim;
+      const int64_t class_begin = group + chunk * plan_.chunk;
+      const int64_t class_end = std::min(group + classes, class_begin + plan_.chunk);
+      for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
+        own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
+        RightOperand<A> for_hidden{};
+        if (wants_hidden) for_hidden = own.tile.ForHidden(row_end - row_begin);
+        const int64_t first = run * plan_.group + c - group;
+        for (int64_t row = row_begin; row < row_end; row += kRowTile) {
+          const int64_t count = std::min(kRowTile, row_end - row);
+          const LogitTile<A> tile = BlockTile(own, c, block, row, count);
+          GradientTile(own, tile, rows_.Transposed(row / kRowTile), coefficients_, row);
+          AddProducts(own, tile, rows_.Rows(row / kRowTile, count), for_hidden, d_biases_ + first,
+                      sums == nullptr ? nullptr : sums + first * dim, block > 0 || row != row_begin,
+                      wants_hidden ? d_hidden + row * dim : nullptr, !partial || c != class_begin,
+                      gradients);
+        }
+      }
+    });
+    if (!partial || !wants_hidden) return;
+    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * chunks * dim / 4, [&](int64_t tile, int) {
+      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        Kernels<A>().axpy(1, d_hidden_ + (chunk * plan_.block + first) * dim,
+                          gradients.d_hidden + (block + first) * dim, count * dim);
+      }
+    });
+  }
+
+  void PackBlock(int64_t block, int64_t rows) {
+    const int64_t dim = p_.dim();
+    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * dim, [&](int64_t tile, int) {
+      const int64_t first = tile * kRowTile;
+      rows_.Pack(p_.hidden + (block + first) * dim, std::min(kRowTile, rows - first), tile);
+    });
+  }
+
+  LogitTile<A> BlockTile(const Worker<T>& own, int64_t first_class, int64_t block, int64_t row,
+                         int64_t count) const {
+    if (!plan_.stores) return {own.z, own.unused, block + row, count};
+    const int64_t number = first_class / plan_.class_tile;
+    return {stored_ + (number * plan_.block + row) * plan_.class_tile,
+            references_ + number * plan_.block + row, block + row, count};
+  }
+
+  // ---- One tile ----
+
+  // Logits become exponentials or sigmoids and are added to `sums`, which have met so many classes.
+  void ForwardTile(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& hidden,
+                   const RunningSums<A>& sums, int64_t met, const SharedResults<A>& results) {
+    const auto& kernels = Kernels<A>();
+    const int64_t classes = own.tile.count(), padded = tile.padded();
+    own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z, nullptr);
+    if (p_.link == Link::kLogistic) {
+      kernels.tile_sigmoid(tile.z, classes, padded, kRowTile, own.tile.offset(), sums.softplus);
+      return;
+    }
+    std::copy(sums.softmax.max, sums.softmax.max + padded, tile.reference);
+    kernels.tile_max(tile.z, classes, padded, kRowTile, own.tile.offset(), tile.reference);
+    for (int64_t r = 0; r < tile.count; ++r) {
+      const int64_t b = tile.first_row + r;
+      own.tile.ForLabels(b, [&](int64_t place, int64_t j) {
+        results.label_logits[b * p_.num_true + j] = tile.z[place * kRowTile + r];
+      });
+    }
+    kernels.tile_exp(tile.z, classes, padded, kRowTile, tile.reference, static_cast<A>(met),
+                     sums.softmax);
+  }
+
+  // Logits, or what ForwardTile() has left of them, become their gradients.
+  void GradientTile(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& hidden,
+                    const Coefficients<A>& all, int64_t row) {
+    const auto& kernels = Kernels<A>();
+    const int64_t classes = own.tile.count(), padded = tile.padded();
+    const A *max = all.max + row, *log_sum = all.log_sum + row;
+    const A *scale = all.scale + row, *shift = all.shift + row;
+    A* const z = tile.z;
+    if (!plan_.stores) {
+      own.tile.Logits(hidden, tile.first_row, tile.count, padded, z, own.slope);
+    }
+    if (p_.link == Link::kLogistic) {
+      if (!plan_.stores) {
+        kernels.tile_sigmoid(z, classes, padded, kRowTile, own.tile.offset(), own.unused);
+      }
+      kernels.tile_scale(z, classes, padded, kRowTile, scale, shift);
+    } else if (plan_.stores) {
+      A* const factor = own.vector;
+      std::copy(tile.reference, tile.reference + padded, factor);
+      std::fill(own.unused, own.unused + padded, A{0});
+      kernels.tile_softmax_gradient(factor, 1, padded, padded, nullptr, max, log_sum, scale,
+                                    own.unused);
+      kernels.tile_scale(z, classes, padded, kRowTile, factor, shift);
+    } else {
+      kernels.tile_softmax_gradient(z, classes, padded, kRowTile, own.tile.offset(), max, log_sum,
+                                    scale, shift);
+    }
+    for (int64_t r = 0; r < tile.count; ++r) {
+      if (!all.active[row + r]) {
+        for (int64_t c = 0; c < classes; ++c) z[c * kRowTile + r] = 0;
+        continue;
+      }
+      own.tile.ForLabels(tile.first_row + r, [&](int64_t place, int64_t) {
+        z[place * kRowTile + r] -= all.target[row + r];
+      });
+    }
+    if (own.slope == nullptr) return;
+    for (int64_t c = 0; c < classes; ++c) {
+      for (int64_t r = 0; r < tile.count; ++r) z[c * kRowTile + r] *= own.slope[c * kRowTile + r];
+    }
+  }
+
+  // Gradients of logits times rows and classes; d_weights and d_hidden may be null.
+  void AddProducts(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& rows,
+                   const RightOperand<A>& for_hidden, A* d_biases, A* d_weights, bool add_weights,
+                   A* d_hidden, bool add_hidden, const SharedGradients<T>& gradients) {
+    const auto& kernels = Kernels<A>();
+    const int64_t dim = p_.dim(), classes = own.tile.count();
+    if (!gradients.d_biases.empty()) {
+      kernels.tile_class_sums(tile.z, classes, tile.count, kRowTile, d_biases);
+    }
+    if (p_.round_bfloat16) kernels.round_bfloat16(tile.z, classes * kRowTile);
+    if (d_weights != nullptr) {
+      kernels.multiply(classes, dim, tile.count, {tile.z, kRowTile, true}, rows, d_weights, dim,
+                       add_weights);
+    }
+    if (d_hidden != nullptr) {
+      kernels.multiply(tile.count, dim, classes, {tile.z, kRowTile, false}, for_hidden, d_hidden,
+                       dim, add_hidden);
+    }
+  }
+
+  // ---- Sums of d_weights and d_biases ----
+
+  // Where the first run of rows adds up d_weights of a group; null if nobody wants them.
+  A* Sums(int64_t group, const SharedGradients<T>& gradients) const {
+    if (gradients.d_weights.empty()) return nullptr;
+    return plan_.in_place ? reinterpret_cast<A*>(gradients.d_weights.Row(group)) : d_weights_;
+  }
+
+  // `weights`, if not null: no row will be added to them.
+  void ClearSums(A* weights) {
+    std::fill(d_biases_, d_biases_ + plan_.num_runs * plan_.group, A{0});
+    if (weights != nullptr) std::fill(weights, weights + plan_.group * p_.dim(), A{0});
+  }
+
+  // Adds up the runs of rows and hands out what is not yet where it is wanted.
+  void Finish(int64_t group, int64_t classes, A* sums, const SharedGradients<T>& gradients) {
+    const int64_t dim = p_.dim(), per_task = 4 * kClassTileMultiple;
+    const int64_t num_runs = plan_.num_runs;
+    const bool moves_weights = sums != nullptr && !plan_.in_place;
+    const int64_t cost = per_task * (moves_weights ? num_runs * dim / 4 : 2);
+    parallel_.For(CeilDiv(classes, per_task), cost, [&](int64_t task, int) {
+      const int64_t last = std::min(classes, (task + 1) * per_task);
+      for (int64_t c = task * per_task; c < last; ++c) {
+        A* bias = d_biases_ + c;
+        for (int64_t run = 1; run < num_runs; ++run) *bias += bias[run * plan_.group];
+        if (!gradients.d_biases.empty()) ConvertRow(bias, gradients.d_biases.Row(group + c), 1);
+        if (!moves_weights) continue;
+        A* total = sums + c * dim;
+        for (int64_t run = 1; run < num_runs; ++run) {
+          Kernels<A>().axpy(1, total + run * plan_.group * dim, total, dim);
+        }
+        ConvertRow(total, gradients.d_weights.Row(group + c), dim);
+      }
+    });
+  }
+
+  const SharedCandidates<T>& p_;
+  const Passes passes_;
+  const Plan plan_;
+  const Parallel& parallel_;
+  const int64_t forward_chunks_;
+  PackedRows<A> rows_;
+  Coefficients<A> coefficients_;
+  RunningSums<A> sums_;      // [forward chunk, row of the block]
+  A* d_biases_ = nullptr;    // [run, class of the group]
+  A* d_weights_ = nullptr;   // [run, class of the group, dim]
+  A* d_hidden_ = nullptr;    // [chunk of the group, row of the block, dim]
+  A* stored_ = nullptr;      // [class tile, row tile, class, row]
+  A* references_ = nullptr;  // [class tile, row of the block]
+  std::vector<Worker<T>> workers_;
+};
 
 }  // namespace
 
 template <typename A>
-SoftmaxStats<A> Combine(const SoftmaxStats<A>& x, const SoftmaxStats<A>& y) {
-  SoftmaxStats<A> sum = {x.max > y.max ? x.max : y.max, 0, 0, x.count + y.count};
-  for (const SoftmaxStats<A>* part : {&x, &y}) {
+RowSums<A> Combine(const RowSums<A>& x, A x_classes, const RowSums<A>& y, A y_classes) {
+  RowSums<A> sum;
+  sum.max = x.max > y.max ? x.max : y.max;
+  sum.softplus = x.softplus + y.softplus;
+  const auto add = [&](const RowSums<A>& part, A classes) {
     // A part of no weight (no class, or all logits -inf) has no usable maximum.
-    const A drop = part->sum_exp == 0 ? A{0} : part->max - sum.max;
-    sum.sum_exp += part->sum_exp * std::exp(drop);
-    sum.sum_shifted += part->sum_shifted + part->count * drop;
-  }
+    const A drop = part.sum_exp == 0 ? A{0} : part.max - sum.max;
+    sum.sum_exp += part.sum_exp * std::exp(drop);
+    sum.sum_shifted += part.sum_shifted + classes * drop;
+  };
+  add(x, x_classes);
+  add(y, y_classes);
   return sum;
 }
 
 template <typename T>
-std::size_t SharedForwardScratchBytes(const SharedCandidates<T>& problem,
-                                      const Parallel& parallel) {
+std::size_t SharedScratchBytes(const SharedCandidates<T>& problem, Passes passes,
+                               const Parallel& parallel) {
   Scratch scratch;
-  ForwardScratch<T>(problem, ForwardPlan(problem), parallel, &scratch);
+  Driver<T>(problem, passes, parallel, &scratch);
   return scratch.used();
 }
 
 template <typename T>
-void SharedForward(const SharedCandidates<T>& p, const Parallel& parallel, Scratch* memory,
-                   SoftmaxStats<Accumulator<T>>* stats, Accumulator<T>* softplus,
-                   Accumulator<T>* label_logits) {
-  using A = Accumulator<T>;
-  const auto& kernels = Kernels<A>();
-  const Plan plan = ForwardPlan(p);
-  ForwardScratch<T> scratch(p, plan, parallel, memory);
-  const int64_t classes = p.classes(), dim = p.dim();
-
-  for (int64_t block = 0; block < p.batch; block += plan.block) {
-    const int64_t rows = std::min(plan.block, p.batch - block);
-    scratch.rows.Pack(p.hidden + block * dim, rows, dim, parallel);
-    const int64_t cost = plan.chunk * (rows / plan.num_splits + 1) * (dim / 8 + 2);
-    parallel.For(plan.num_chunks * plan.num_splits, cost, [&](int64_t task, int worker) {
-      ForwardWorker<T>& own = scratch.workers[worker];
-      const int64_t chunk = task / plan.num_splits, split = task % plan.num_splits;
-      const int64_t row_begin = plan.SplitBegin(split, rows);
-      const int64_t row_end = plan.SplitBegin(split + 1, rows);
-      SoftmaxStats<A>* sums = scratch.stats + chunk * plan.block;
-      std::fill(sums + row_begin, sums + row_end, kNoClasses<A>);
-
-      const int64_t class_end = std::min(classes, (chunk + 1) * plan.chunk);
-      for (int64_t c = chunk * plan.chunk; c < class_end; c += kClassTile) {
-        own.tile.Load(c, std::min(kClassTile, class_end - c));
-        for (int64_t first = row_begin; first < row_end; first += kRowTile) {
-          const int64_t count = std::min(kRowTile, row_end - first);
-          const A* packed = scratch.rows.left + first / kRowTile * scratch.rows.left_stride;
-          own.tile.Logits(packed, block + first, count, own.z, nullptr);
-          for (int64_t r = 0; r < count; ++r) {
-            const int64_t b = block + first + r;
-            const A* z = own.z + r * kClassTile;
-            if (p.link == Link::kLogistic) {
-              sums[first + r].sum_exp += kernels.softplus_sum(z, own.tile.count());
-              continue;
-            }
-            kernels.softmax_accumulate(z, own.tile.count(), &sums[first + r]);
-            own.tile.ForLabels(b, [&](int64_t column, int64_t j) {
-              label_logits[b * p.num_true + j] = z[column];
-            });
-          }
-        }
-      }
-    });
-    for (int64_t r = 0; r < rows; ++r) {
-      SoftmaxStats<A> sum = kNoClasses<A>;
-      A losses = 0;
-      for (int64_t chunk = 0; chunk < plan.num_chunks; ++chunk) {
-        const SoftmaxStats<A>& part = scratch.stats[chunk * plan.block + r];
-        if (p.link == Link::kLogistic) {
-          losses += part.sum_exp;
-        } else {
-          sum = Combine(sum, part);
-        }
-      }
-      if (p.link == Link::kLogistic) {
-        softplus[block + r] = losses;
-      } else {
-        stats[block + r] = sum;
-      }
-    }
-  }
-}
-
-template <typename T>
-std::size_t SharedBackwardScratchBytes(const SharedCandidates<T>& problem,
-                                       const Parallel& parallel) {
-  Scratch scratch;
-  BackwardScratch<T>(problem, BackwardPlan(problem), parallel, &scratch);
-  return scratch.used();
-}
-
-template <typename T>
-void SharedBackward(const SharedCandidates<T>& p, const LogitGradient<Accumulator<T>>& gradient,
-                    const Parallel& parallel, Scratch* memory, Accumulator<T>* d_hidden,
-                    const Table<T>& d_weights, const Table<T>& d_biases) {
-  using A = Accumulator<T>;
-  const auto& kernels = Kernels<A>();
-  const Plan plan = BackwardPlan(p);
-  BackwardScratch<T> scratch(p, plan, parallel, memory);
-  const int64_t classes = p.classes(), dim = p.dim();
-  const int64_t group_classes = plan.group * plan.chunk;
-  const bool in_place = scratch.d_weights == nullptr;
-
-  for (int64_t group = 0; group < classes; group += group_classes) {
-    const int64_t in_group = std::min(group_classes, classes - group);
-    const int64_t chunks = CeilDiv(in_group, plan.chunk);
-    A* const sums = in_place ? reinterpret_cast<A*>(d_weights.Row(group)) : scratch.d_weights;
-    const int64_t sums_rows = in_place ? in_group : plan.num_splits * group_classes;
-    std::fill(sums, sums + sums_rows * dim, A{0});
-    std::fill(scratch.d_biases, scratch.d_biases + plan.num_splits * group_classes, A{0});
-
-    for (int64_t block = 0; block < p.batch; block += plan.block) {
-      const int64_t rows = std::min(plan.block, p.batch - block);
-      scratch.rows.Pack(p.hidden + block * dim, rows, dim, parallel);
-      const int64_t cost = plan.chunk * (rows / plan.num_splits + 1) * (dim / 3 + 2);
-      parallel.For(chunks * plan.num_splits, cost, [&](int64_t task, int worker) {
-        BackwardWorker<T>& own = scratch.workers[worker];
-        const int64_t chunk = task / plan.num_splits, split = task % plan.num_splits;
-        const int64_t row_begin = plan.SplitBegin(split, rows);
-        const int64_t row_end = plan.SplitBegin(split + 1, rows);
-        A* const partial = scratch.d_hidden + chunk * plan.block * dim;
-        const int64_t class_begin = group + chunk * plan.chunk;
-        const int64_t class_end = std::min(group + in_group, class_begin + plan.chunk);
-
-        for (int64_t c = class_begin; c < class_end; c += kClassTile) {
-          const int64_t count = std::min(kClassTile, class_end - c);
-          const int64_t sums_row = split * group_classes + c - group;
-          own.tile.Load(c, count);
-          for (int64_t first = row_begin; first < row_end; first += kRowTile) {
-            const int64_t tile_rows = std::min(kRowTile, row_end - first);
-            const int64_t tile = first / kRowTile;
-            own.tile.Logits(scratch.rows.left + tile * scratch.rows.left_stride, block + first,
-                            tile_rows, own.z, own.slope);
-            GradientTile(p, gradient, own.tile, block + first, tile_rows, own.z, own.slope);
-            for (int64_t r = 0; r < tile_rows; ++r) {
-              A* const z = own.z + r * kClassTile;
-              kernels.axpy(1, z, scratch.d_biases + sums_row, count);
-              if (p.round_bfloat16) kernels.round_bfloat16(z, count);
-            }
-            kernels.pack(own.z, 1, kClassTile, count, tile_rows, kernels.pack_m, own.packed);
-            kernels.multiply(count, dim, tile_rows, own.packed,
-                             scratch.rows.right + tile * scratch.rows.right_stride,
-                             sums + sums_row * dim, dim, true);
-            kernels.pack(own.z, kClassTile, 1, tile_rows, count, kernels.pack_m, own.packed);
-            kernels.multiply(tile_rows, dim, count, own.packed, own.tile.for_hidden(),
-                             partial + first * dim, dim, c != class_begin);
-          }
-        }
-      });
-      parallel.For(CeilDiv(rows, kRowTile), kRowTile * chunks * dim, [&](int64_t tile, int) {
-        const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
-        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-          kernels.axpy(1, scratch.d_hidden + (chunk * plan.block + first) * dim,
-                       d_hidden + (block + first) * dim, count * dim);
-        }
-      });
-    }
-
-    parallel.For(CeilDiv(in_group, kClassTile), kClassTile * dim * 2, [&](int64_t tile, int) {
-      const int64_t last = std::min(in_group, (tile + 1) * kClassTile);
-      for (int64_t c = tile * kClassTile; c < last; ++c) {
-        A* total = sums + c * dim;
-        A* bias = scratch.d_biases + c;
-        for (int64_t split = 1; split < plan.num_splits; ++split) {
-          kernels.axpy(1, total + split * group_classes * dim, total, dim);
-          *bias += bias[split * group_classes];
-        }
-        if (!in_place) ConvertRow(total, d_weights.Row(group + c), dim);
-        if (!d_biases.empty()) ConvertRow(bias, d_biases.Row(group + c), 1);
-      }
-    });
-  }
+void SharedPasses(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
+                  Scratch* scratch, const SharedResults<Accumulator<T>>& results,
+                  const Between& between, const LogitGradient<Accumulator<T>>& gradient,
+                  const SharedGradients<T>& gradients) {
+  Driver<T>(problem, passes, parallel, scratch).Run(results, between, gradient, gradients);
 }
 
 #define FASTW2V_INSTANTIATE(T)                                                                     \
-  template std::size_t SharedForwardScratchBytes<T>(const SharedCandidates<T>&, const Parallel&);  \
-  template std::size_t SharedBackwardScratchBytes<T>(const SharedCandidates<T>&, const Parallel&); \
-  template void SharedForward<T>(const SharedCandidates<T>&, const Parallel&, Scratch*,            \
-                                 SoftmaxStats<Accumulator<T>>*, Accumulator<T>*, Accumulator<T>*); \
-  template void SharedBackward<T>(const SharedCandidates<T>&,                                      \
-                                  const LogitGradient<Accumulator<T>>&, const Parallel&, Scratch*, \
-                                  Accumulator<T>*, const Table<T>&, const Table<T>&);
+  template std::size_t SharedScratchBytes<T>(const SharedCandidates<T>&, Passes, const Parallel&); \
+  template void SharedPasses<T>(const SharedCandidates<T>&, Passes, const Parallel&, Scratch*,     \
+                                const SharedResults<Accumulator<T>>&, const Between&,              \
+                                const LogitGradient<Accumulator<T>>&, const SharedGradients<T>&);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)
 FASTW2V_INSTANTIATE(Half)
 FASTW2V_INSTANTIATE(BFloat16)
 #undef FASTW2V_INSTANTIATE
 
-template SoftmaxStats<float> Combine<float>(const SoftmaxStats<float>&, const SoftmaxStats<float>&);
-template SoftmaxStats<double> Combine<double>(const SoftmaxStats<double>&,
-                                              const SoftmaxStats<double>&);
+template RowSums<float> Combine<float>(const RowSums<float>&, float, const RowSums<float>&, float);
+template RowSums<double> Combine<double>(const RowSums<double>&, double, const RowSums<double>&,
+                                         double);
 
 }  // namespace fastw2v::cpu

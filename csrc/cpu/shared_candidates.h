@@ -1,14 +1,21 @@
 // The part of every loss in which a batch of hidden rows meets one list of candidate classes: all
-// rows of a table (exact), or a gathered copy of the sampled rows. Logits exist one tile at a time.
+// rows of a table (exact), or a gathered copy of the sampled rows. Logits exist one tile at a time,
+// as [class][row], so that sums over classes need no step across a vector and neither weights nor
+// logits have to be packed as left operands.
 //
-// The batch is cut into blocks of rows and the classes into chunks; a task is one chunk and one run
-// of row tiles. Forward leaves running softmax sums per row and chunk; backward recomputes the
-// logits and adds to partial sums of d_hidden (one per chunk) and of d_weights (one per run of
-// rows), which are then reduced in a fixed order. All sizes depend on the problem alone.
+// Many classes: the batch is cut into blocks of rows and the classes into chunks; a task is one
+// chunk and one run of row tiles. The forward pass leaves running softmax sums per row and chunk;
+// the backward pass adds to partial sums of d_hidden (one per chunk) and of d_weights (one per run
+// of rows), which are then reduced in a fixed order. Few classes: a task is a run of rows and takes
+// each of its row tiles through everything. Where forward and backward are one call and bounded
+// scratch holds them, backward reads the exponentials that forward has taken; else it recomputes
+// the logits. All sizes depend on the problem alone.
 #ifndef FASTW2V_CPU_SHARED_CANDIDATES_H_
 #define FASTW2V_CPU_SHARED_CANDIDATES_H_
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 
 #include "csrc/core/loss.h"
 #include "csrc/core/scratch.h"
@@ -41,10 +48,30 @@ struct SharedCandidates {
   int64_t dim() const { return weights.dim(); }
 };
 
-// Per row, in and out: what to multiply with in backward. Gradient of a logit:
-//   softmax   scale[b] * softmax - shift[b] - target[b] * (how often the class is a label of b)
-//   logistic  scale[b] * sigmoid(z)
-// A row with active[b] == false gets zeros, whatever its logits.
+// Sums over the classes that a row has met.
+template <typename A>
+struct RowSums {
+  A max = -std::numeric_limits<A>::infinity();
+  A sum_exp = 0;      // of exp(z - max)
+  A sum_shifted = 0;  // of (z - max), for label smoothing
+  A softplus = 0;     // logistic link, which uses nothing else
+};
+
+// Sums over two sets of classes, of which x_classes and y_classes.
+template <typename A>
+RowSums<A> Combine(const RowSums<A>& x, A x_classes, const RowSums<A>& y, A y_classes);
+
+// Results of a forward pass.
+template <typename A>
+struct SharedResults {
+  RowSums<A>* sums;  // [batch], overwritten
+  A* label_logits;   // [batch, num_true]; written for labels that are classes
+};
+
+// Per row, what the gradient of its logits is:
+//   softmax   scale * softmax - shift - target * (how often the class is one of its labels)
+//   logistic  scale * sigmoid(z)
+// An inactive row has zeros, whatever its logits.
 template <typename A>
 struct LogitGradient {
   const A* max = nullptr;
@@ -55,30 +82,32 @@ struct LogitGradient {
   const bool* active = nullptr;
 };
 
+// Where gradients go. d_hidden [batch, dim] is added to, or null if not wanted; d_weights and
+// d_biases are overwritten, or empty.
 template <typename T>
-std::size_t SharedForwardScratchBytes(const SharedCandidates<T>& problem, const Parallel& parallel);
+struct SharedGradients {
+  Accumulator<T>* d_hidden = nullptr;
+  Table<T> d_weights;
+  Table<T> d_biases;
+};
 
-// Softmax: stats[b] gets the running sums over all classes (overwritten), label_logits
-// [batch, num_true] the logits of labels that are classes. Logistic: softplus[b] (overwritten).
+enum class Passes { kForward, kBackward, kBoth };
+
+// What happens to rows [begin, end) between the passes: results become what the loss and `gradient`
+// are made of, and d_hidden gets what else belongs to it. Called once for every row, for several
+// runs of rows at the same time.
+using Between = std::function<void(int64_t begin, int64_t end)>;
+
 template <typename T>
-void SharedForward(const SharedCandidates<T>& problem, const Parallel& parallel, Scratch* scratch,
-                   SoftmaxStats<Accumulator<T>>* stats, Accumulator<T>* softplus,
-                   Accumulator<T>* label_logits);
+std::size_t SharedScratchBytes(const SharedCandidates<T>& problem, Passes passes,
+                               const Parallel& parallel);
 
+// kForward leaves `gradient` and `gradients` alone, kBackward `results`.
 template <typename T>
-std::size_t SharedBackwardScratchBytes(const SharedCandidates<T>& problem,
-                                       const Parallel& parallel);
-
-// d_hidden [batch, dim] is added to; d_weights and d_biases (may be empty) are overwritten.
-template <typename T>
-void SharedBackward(const SharedCandidates<T>& problem,
-                    const LogitGradient<Accumulator<T>>& gradient, const Parallel& parallel,
-                    Scratch* scratch, Accumulator<T>* d_hidden, const Table<T>& d_weights,
-                    const Table<T>& d_biases);
-
-// Sums over two sets of classes.
-template <typename A>
-SoftmaxStats<A> Combine(const SoftmaxStats<A>& x, const SoftmaxStats<A>& y);
+void SharedPasses(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
+                  Scratch* scratch, const SharedResults<Accumulator<T>>& results,
+                  const Between& between, const LogitGradient<Accumulator<T>>& gradient,
+                  const SharedGradients<T>& gradients);
 
 }  // namespace fastw2v::cpu
 

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -117,37 +118,70 @@ class Loss {
   }
 
   // d_hidden, rows of weights, d_weights, d_biases; all rows where all classes compete.
-  std::tuple<Array<A>, Array<int64_t>, Array<C>, Array<C>> Backward(const Array<A>& d_loss,
-                                                                    const Array<A>& max,
-                                                                    const Array<A>& log_sum) {
-    for (const Array<A>* vector : {&d_loss, &max, &log_sum}) {
-      if (vector->size() != problem_.batch) throw py::value_error("expected [batch]");
-    }
+  using Gradients = std::tuple<Array<A>, Array<int64_t>, Array<C>, Array<C>>;
+
+  Gradients Backward(const Array<A>& d_loss, const Array<A>& max, const Array<A>& log_sum) const {
+    for (const Array<A>* vector : {&d_loss, &max, &log_sum}) CheckBatch(*vector);
     const Normalizer<const A> normalizer = {max.data(), log_sum.data()};
     const AlignedMemory scratch(LossBackwardScratchBytes(problem_, threads_));
-    Array<A> d_hidden({problem_.batch, problem_.dim()});
+    return MakeGradients(
+        [&](A* d_hidden, const Table<T>& d_weights, const Table<T>& d_biases) {
+          ExactLossBackward(problem_, d_loss.data(), normalizer, threads_, scratch.data(), d_hidden,
+                            d_weights, d_biases);
+        },
+        [&](A* d_hidden) {
+          return SampledLossBackward(problem_, d_loss.data(), normalizer, threads_, scratch.data(),
+                                     d_hidden);
+        });
+  }
+
+  // loss, max and log_sum, followed by what Backward() returns.
+  std::tuple<std::tuple<Array<A>, Array<A>, Array<A>>, Gradients> ForwardBackward(
+      const Array<A>& d_loss) const {
+    CheckBatch(d_loss);
+    Array<A> loss(problem_.batch), max(problem_.batch), log_sum(problem_.batch);
+    const Normalizer<A> normalizer = {max.mutable_data(), log_sum.mutable_data()};
+    const AlignedMemory scratch(LossWithGradientsScratchBytes(problem_, threads_));
+    Gradients gradients = MakeGradients(
+        [&](A* d_hidden, const Table<T>& d_weights, const Table<T>& d_biases) {
+          ExactLossWithGradients(problem_, d_loss.data(), threads_, scratch.data(),
+                                 loss.mutable_data(), normalizer, d_hidden, d_weights, d_biases);
+        },
+        [&](A* d_hidden) {
+          return SampledLossWithGradients(problem_, d_loss.data(), threads_, scratch.data(),
+                                          loss.mutable_data(), normalizer, d_hidden);
+        });
+    return {{loss, max, log_sum}, gradients};
+  }
+
+ private:
+  void CheckBatch(const Array<A>& vector) const {
+    if (vector.size() != problem_.batch) throw py::value_error("expected [batch]");
+  }
+
+  // Allocates the results of one of two calls into the core and makes it.
+  template <typename Exact, typename Sampled>
+  Gradients MakeGradients(Exact exact, Sampled sampled) const {
+    const int64_t classes = problem_.classes(), dim = problem_.dim();
+    Array<A> d_hidden({problem_.batch, dim});
     if (problem_.candidates == Candidates::kAll) {
-      Array<int64_t> rows(problem_.classes());
-      for (int64_t c = 0; c < problem_.classes(); ++c) rows.mutable_data()[c] = c;
-      Array<C> d_weights({problem_.classes(), problem_.dim()}), d_biases(problem_.classes());
-      ExactLossBackward(problem_, d_loss.data(), normalizer, threads_, scratch.data(),
-                        d_hidden.mutable_data(),
-                        Table<T>(MutableData(d_weights), problem_.classes(), problem_.dim()),
-                        Table<T>(MutableData(d_biases), problem_.classes(), 1));
+      Array<int64_t> rows(classes);
+      std::iota(rows.mutable_data(), rows.mutable_data() + classes, 0);
+      Array<C> d_weights({classes, dim}), d_biases(classes);
+      exact(d_hidden.mutable_data(), Table<T>(MutableData(d_weights), classes, dim),
+            Table<T>(MutableData(d_biases), classes, 1));
       return {d_hidden, rows, d_weights, d_biases};
     }
-    const RowGradient<A> gradient = SampledLossBackward(
-        problem_, d_loss.data(), normalizer, threads_, scratch.data(), d_hidden.mutable_data());
+    const RowGradient<A> gradient = sampled(d_hidden.mutable_data());
     const int64_t count = gradient.num_rows();
     Array<int64_t> rows(count);
     for (int64_t u = 0; u < count; ++u) rows.mutable_data()[u] = gradient.Row(u);
-    Array<C> d_weights({count, problem_.dim()}), d_biases(count);
-    SumTerms<T>(gradient, 0, count, problem_.dim(), threads_, MutableData(d_weights));
+    Array<C> d_weights({count, dim}), d_biases(count);
+    SumTerms<T>(gradient, 0, count, dim, threads_, MutableData(d_weights));
     SumBiasTerms<T>(gradient, 0, count, MutableData(d_biases));
     return {d_hidden, rows, d_weights, d_biases};
   }
 
- private:
   static const T* Data(const Array<C>& array) { return reinterpret_cast<const T*>(array.data()); }
   static T* MutableData(Array<C>& array) { return reinterpret_cast<T*>(array.mutable_data()); }
 
@@ -233,7 +267,8 @@ void Bind(py::module_& module, const std::string& dtype) {
            py::arg("remove_accidental_hits") = false, py::arg("ignore_label") = py::none(),
            py::arg("round_bfloat16") = false, py::arg("num_threads") = 1)
       .def("forward", &Loss<T>::Forward)
-      .def("backward", &Loss<T>::Backward, py::arg("d_loss"), py::arg("max"), py::arg("log_sum"));
+      .def("backward", &Loss<T>::Backward, py::arg("d_loss"), py::arg("max"), py::arg("log_sum"))
+      .def("forward_backward", &Loss<T>::ForwardBackward, py::arg("d_loss"));
   py::class_<Gather<T>>(module, ("Gather_" + dtype).c_str())
       .def(py::init<Array<C>, Array<int64_t>, std::optional<Array<int64_t>>, const std::string&,
                     int>(),

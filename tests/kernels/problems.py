@@ -117,11 +117,16 @@ def compute_loss(
     d_loss: np.ndarray,
     dtype: str,
     num_threads: int = 1,
+    one_call: bool = False,
 ) -> Computed:
-    """Losses and gradients by the core."""
+    """Losses and gradients by the core, in two calls or in one."""
     loss = make_loss(kernels, problem, dtype, num_threads)
-    value, largest, log_sum = loss.forward()
-    d_hidden, rows, d_weights, d_biases = loss.backward(d_loss, largest, log_sum)
+    if one_call:
+        (value, _, _), gradients = loss.forward_backward(d_loss)
+    else:
+        value, largest, log_sum = loss.forward()
+        gradients = loss.backward(d_loss, largest, log_sum)
+    d_hidden, rows, d_weights, d_biases = gradients
     dense_weights = np.zeros_like(problem.weights)
     dense_biases = np.zeros(len(problem.weights), table_type(dtype))
     dense_weights[rows] = from_bits(d_weights, dtype)

@@ -6,6 +6,7 @@ implementation in the type in which the core accumulates, plus a few units of ro
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -98,9 +99,15 @@ def largest_error(values, truth):
     return np.max(np.abs(values.astype(np.float64) - truth)) / max(np.max(np.abs(truth)), 0.1)
 
 
-def check(kernels, problem, d_loss, dtype, tolerance=None):
+@pytest.fixture(params=["two calls", "one call"])
+def compute(request):
+    """compute_loss() by forward and backward, and with both in one call."""
+    return functools.partial(compute_loss, one_call=request.param == "one call")
+
+
+def check(kernels, compute, problem, d_loss, dtype, tolerance=None):
     """Compares with definition and plain NumPy; returns what the core computed."""
-    computed = compute_loss(kernels, problem, d_loss, dtype)
+    computed = compute(kernels, problem, d_loss, dtype)
     truth = named(*define_loss(problem, d_loss))
     plain = named(*define_loss(problem, d_loss, accumulator_type(dtype)))
     for name, values in computed.arrays().items():
@@ -113,9 +120,9 @@ def check(kernels, problem, d_loss, dtype, tolerance=None):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("form", "options"), CASES)
-def test_every_option_equals_the_definition(kernels, form, options, dtype):
+def test_every_option_equals_the_definition(kernels, compute, form, options, dtype):
     problem, d_loss = loss_problem(form, dtype=dtype, **OPTIONS[options])
-    check(kernels, problem, d_loss, dtype)
+    check(kernels, compute, problem, d_loss, dtype)
 
 
 # (batch, classes, dim) and why.
@@ -147,18 +154,18 @@ SIZES = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("size", SIZES)
-def test_exact_of_every_size(kernels, size, dtype):
+def test_exact_of_every_size(kernels, compute, size, dtype):
     batch, classes, dim = SIZES[size]
     problem, d_loss = loss_problem(
         dtype=dtype, batch=batch, classes=classes, dim=dim, num_true=2, label_smoothing=0.1
     )
-    check(kernels, problem, d_loss, dtype)
+    check(kernels, compute, problem, d_loss, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("form", ["shared", "shared_logistic"])
 @pytest.mark.parametrize("size", [name for name, size in SIZES.items() if size[1] < 2000])
-def test_shared_samples_of_every_size(kernels, size, form, dtype):
+def test_shared_samples_of_every_size(kernels, compute, size, form, dtype):
     batch, num_sampled, dim = SIZES[size]
     problem, d_loss = loss_problem(
         form,
@@ -170,26 +177,26 @@ def test_shared_samples_of_every_size(kernels, size, form, dtype):
         counts=True,
         remove_accidental_hits=True,
     )
-    check(kernels, problem, d_loss, dtype)
+    check(kernels, compute, problem, d_loss, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("form", ["per_example", "per_example_logistic"])
 @pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65])
 @pytest.mark.parametrize("batch", [1, 31, 32, 33])
-def test_own_samples_of_every_size(kernels, batch, dim, form, dtype):
+def test_own_samples_of_every_size(kernels, compute, batch, dim, form, dtype):
     problem, d_loss = loss_problem(form, dtype=dtype, batch=batch, dim=dim, num_sampled=dim)
-    check(kernels, problem, d_loss, dtype)
+    check(kernels, compute, problem, d_loss, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_operands_rounded_to_bfloat16(kernels, form, dtype):
+def test_operands_rounded_to_bfloat16(kernels, compute, form, dtype):
     """Backward multiplies by rounded gradients of the logits: off by 2^-9 of every term."""
     problem, d_loss = loss_problem(
         form, dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, round_bfloat16=True
     )
-    computed = compute_loss(kernels, problem, d_loss, dtype)
+    computed = compute(kernels, problem, d_loss, dtype)
     exact, gradients = define_loss(problem, d_loss)
     unrounded = replace(problem, options=problem.options | {"round_bfloat16": False})
     assert largest_error(computed.loss, exact) < TOLERANCE[dtype]
@@ -201,7 +208,7 @@ def test_operands_rounded_to_bfloat16(kernels, form, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_same_bits_for_any_number_of_threads(kernels, form, dtype):
+def test_same_bits_for_any_number_of_threads(kernels, compute, form, dtype):
     problem, d_loss = loss_problem(
         form,
         dtype=dtype,
@@ -213,18 +220,18 @@ def test_same_bits_for_any_number_of_threads(kernels, form, dtype):
         logit_softcap=5.0,
         remove_accidental_hits=form != "exact",
     )
-    once = compute_loss(kernels, problem, d_loss, dtype).arrays()
+    once = compute(kernels, problem, d_loss, dtype).arrays()
     for num_threads in (1, 2, 3, 8):
-        again = compute_loss(kernels, problem, d_loss, dtype, num_threads).arrays()
+        again = compute(kernels, problem, d_loss, dtype, num_threads).arrays()
         for name, values in once.items():
             assert values.tobytes() == again[name].tobytes(), (name, num_threads)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_an_empty_batch(kernels, form, dtype):
+def test_an_empty_batch(kernels, compute, form, dtype):
     problem, d_loss = loss_problem(form, dtype=dtype, batch=0)
-    computed = compute_loss(kernels, problem, d_loss, dtype)
+    computed = compute(kernels, problem, d_loss, dtype)
     assert computed.loss.shape == (0,)
     assert computed.gradients.d_hidden.shape == (0, 19)
     assert not computed.gradients.d_weights.any() and not computed.gradients.d_biases.any()
@@ -232,17 +239,17 @@ def test_an_empty_batch(kernels, form, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["exact", "shared", "per_example"])
-def test_a_single_candidate_has_loss_exactly_zero(kernels, form, dtype):
+def test_a_single_candidate_has_loss_exactly_zero(kernels, compute, form, dtype):
     problem, d_loss = loss_problem(form, dtype=dtype, classes=1, remove_accidental_hits=True)
-    computed = compute_loss(kernels, problem, d_loss, dtype)
+    computed = compute(kernels, problem, d_loss, dtype)
     for name, values in computed.arrays().items():
         assert not values.any(), name
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_rows_are_the_distinct_ones_in_order(kernels, form):
+def test_rows_are_the_distinct_ones_in_order(kernels, compute, form):
     problem, d_loss = loss_problem(form, batch=6, num_sampled=8, remove_accidental_hits=True)
-    rows = compute_loss(kernels, problem, d_loss, "float32").rows
+    rows = compute(kernels, problem, d_loss, "float32").rows
     if form == "exact":
         expected = np.arange(50)
     else:
@@ -251,7 +258,7 @@ def test_rows_are_the_distinct_ones_in_order(kernels, form):
 
 
 @pytest.mark.parametrize("form", ["shared", "shared_logistic", "per_example"])
-def test_a_hit_that_was_sampled_twice(kernels, form):
+def test_a_hit_that_was_sampled_twice(kernels, compute, form):
     """It does not compete, however often it was drawn, and competes with the other examples."""
     sampled = np.array([4, 1, 4, 2])
     if form == "per_example":
@@ -263,28 +270,28 @@ def test_a_hit_that_was_sampled_twice(kernels, form):
         sampled=sampled,
         options=problem.options | {"remove_accidental_hits": True},
     )
-    computed = check(kernels, problem, d_loss, "float32")
+    computed = check(kernels, compute, problem, d_loss, "float32")
     kept = replace(problem, sampled=sampled[..., [1, 3]])
-    without = compute_loss(kernels, kept, d_loss, "float32")
+    without = compute(kernels, kept, d_loss, "float32")
     np.testing.assert_allclose(computed.loss[0], without.loss[0], rtol=1e-6)
     assert (computed.loss[1:] > without.loss[1:]).all()
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("label", [-1, 3, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
-def test_ignored_examples_have_no_loss_and_no_gradient(kernels, label, form):
+def test_ignored_examples_have_no_loss_and_no_gradient(kernels, compute, label, form):
     problem, d_loss = loss_problem(form, batch=80, num_true=2, ignore_label=label)
     labels = problem.labels.copy()
     labels[::3] = label
     labels[1, 0] = label
-    computed = check(kernels, replace(problem, labels=labels), d_loss, "float32")
+    computed = check(kernels, compute, replace(problem, labels=labels), d_loss, "float32")
     assert not computed.loss[::3].any() and not computed.gradients.d_hidden[::3].any()
     assert computed.loss[1::3].all() and computed.loss[2::3].all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_logits_of_ten_thousand(kernels, form, dtype):
+def test_logits_of_ten_thousand(kernels, compute, form, dtype):
     """Logits are multiples of 1/16, which all types hold: only what follows them rounds."""
     problem, d_loss = loss_problem(form, dtype=dtype, batch=60, dim=8)
     hidden = 12.5 * np.sign(problem.hidden)
@@ -295,14 +302,14 @@ def test_logits_of_ten_thousand(kernels, form, dtype):
     )
     logits = hidden @ weights.astype(np.float64).T
     assert np.min(logits) == -1e4 and np.max(logits) == 1e4
-    computed = check(kernels, problem, d_loss, dtype)
+    computed = check(kernels, compute, problem, d_loss, dtype)
     assert all(np.isfinite(values).all() for values in computed.arrays().values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", ["exact", "shared", "per_example"])
 @pytest.mark.parametrize("offset", [1e6, -1e6])
-def test_a_large_offset_of_all_logits_cancels(kernels, offset, form, dtype):
+def test_a_large_offset_of_all_logits_cancels(kernels, compute, offset, form, dtype):
     """Logits are multiples of 1/16, which float32 holds beside the offset: the loss is the same."""
     problem, d_loss = loss_problem(form, dtype=dtype, batch=60, dim=7, num_true=2)
     hidden = np.round(problem.hidden * 4) / 4
@@ -311,7 +318,7 @@ def test_a_large_offset_of_all_logits_cancels(kernels, offset, form, dtype):
     near = replace(problem, hidden=hidden, weights=weights, biases=biases)
     far = replace(near, biases=biases + accumulator_type(dtype)(offset))
     truth = named(*define_loss(near, d_loss))
-    for name, values in compute_loss(kernels, far, d_loss, dtype).arrays().items():
+    for name, values in compute(kernels, far, d_loss, dtype).arrays().items():
         assert largest_error(values, truth[name]) < 2 * TOLERANCE[dtype] + 1e-15, name
 
 
@@ -323,7 +330,9 @@ SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 @pytest.mark.parametrize("special", SPECIAL)
 @pytest.mark.parametrize("place", ["hidden", "weights", "biases"])
 @pytest.mark.parametrize("form", FORMS)
-def test_nan_and_inf_spread_as_in_stored_logits(kernels, form, place, special, options, dtype):
+def test_nan_and_inf_spread_as_in_stored_logits(
+    kernels, compute, form, place, special, options, dtype
+):
     """Row 5 of `hidden`, or class 7, which no example but 3 and 4 has as label or own sample."""
     problem, d_loss = loss_problem(form, dtype=dtype, batch=80, classes=300, **options)
     labels = np.where(problem.labels == 7, 8, problem.labels)
@@ -337,8 +346,8 @@ def test_nan_and_inf_spread_as_in_stored_logits(kernels, form, place, special, o
     poisoned = replace(clean, **{place: getattr(clean, place).copy()})
     getattr(poisoned, place)[5 if place == "hidden" else 7] = SPECIAL[special]
 
-    before = compute_loss(kernels, clean, d_loss, dtype)
-    computed = compute_loss(kernels, poisoned, d_loss, dtype)
+    before = compute(kernels, clean, d_loss, dtype)
+    computed = compute(kernels, poisoned, d_loss, dtype)
     truth = named(*define_loss(poisoned, d_loss))
     for name, values in computed.arrays().items():
         finite = np.isfinite(truth[name])
@@ -361,10 +370,10 @@ def test_nan_and_inf_spread_as_in_stored_logits(kernels, form, place, special, o
 
 @pytest.mark.parametrize("special", SPECIAL)
 @pytest.mark.parametrize("form", ["shared", "shared_logistic"])
-def test_nan_and_inf_in_a_class_that_all_share(kernels, form, special):
+def test_nan_and_inf_in_a_class_that_all_share(kernels, compute, form, special):
     problem, d_loss = loss_problem(form, batch=80, classes=300, num_sampled=100)
     problem.biases[problem.sampled[60]] = SPECIAL[special]
-    computed = compute_loss(kernels, problem, d_loss, "float32").arrays()
+    computed = compute(kernels, problem, d_loss, "float32").arrays()
     truth = named(*define_loss(problem, d_loss))
     for name, values in computed.items():
         np.testing.assert_allclose(values, truth[name], rtol=1e-4, atol=1e-5, err_msg=name)
@@ -372,38 +381,38 @@ def test_nan_and_inf_in_a_class_that_all_share(kernels, form, special):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["exact", "shared", "per_example"])
-def test_biases_of_minus_infinity_mask_classes(kernels, form, dtype):
+def test_biases_of_minus_infinity_mask_classes(kernels, compute, form, dtype):
     """As if those classes were not there; whole tiles of them too."""
     problem, d_loss = loss_problem(form, dtype=dtype, classes=400, num_sampled=200)
     masked = np.arange(400) < 200
     biases = np.where(masked, -np.inf, problem.biases.astype(np.float32)).astype(table_type(dtype))
     labels = np.where(problem.labels < 200, problem.labels + 200, problem.labels)
     problem = replace(problem, biases=biases, labels=labels)
-    computed = check(kernels, problem, d_loss, dtype)
+    computed = check(kernels, compute, problem, d_loss, dtype)
     assert not computed.gradients.d_weights[masked].any()
     assert not computed.gradients.d_biases[masked].any()
     if form == "exact":
         smaller = replace(
             problem, weights=problem.weights[200:], biases=biases[200:], labels=labels - 200
         )
-        alone = compute_loss(kernels, smaller, d_loss, dtype)
+        alone = compute(kernels, smaller, d_loss, dtype)
         assert largest_error(computed.loss, alone.loss) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["exact", "shared", "per_example"])
-def test_all_logits_minus_infinity(kernels, form, dtype):
+def test_all_logits_minus_infinity(kernels, compute, form, dtype):
     problem, d_loss = loss_problem(form, dtype=dtype, classes=200)
     problem = replace(problem, biases=np.full_like(problem.biases, -np.inf))
-    computed = compute_loss(kernels, problem, d_loss, dtype)
+    computed = compute(kernels, problem, d_loss, dtype)
     assert np.isnan(computed.loss).all() and np.isnan(computed.gradients.d_hidden).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}], ids=["plain", "smoothing"])
-def test_a_masked_label_has_infinite_loss(kernels, options):
+def test_a_masked_label_has_infinite_loss(kernels, compute, options):
     problem, d_loss = loss_problem(**options)
     problem.biases[problem.labels[2]] = -np.inf
-    computed = compute_loss(kernels, problem, d_loss, "float32")
+    computed = compute(kernels, problem, d_loss, "float32")
     expected, _ = define_loss(problem, d_loss)
     assert computed.loss[2] == np.inf
     np.testing.assert_allclose(computed.loss, expected, rtol=1e-5)

@@ -17,13 +17,13 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kPackM = 12;
+constexpr int kTileRows = 12;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-constexpr int kPackM = 6;
+constexpr int kTileRows = 6;
 #else
 constexpr int kVectorBytes = 16;
-constexpr int kPackM = 4;
+constexpr int kTileRows = 4;
 #endif
 
 template <typename A>
@@ -44,7 +44,12 @@ using Vector = typename Lanes<A>::Vector;
 template <typename A>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(A));
 template <typename A>
-constexpr int kPackN = 2 * kLanes<A>;
+constexpr int kPanel = 2 * kLanes<A>;
+
+template <int rows>
+struct Rows {
+  static constexpr int kValue = rows;
+};
 
 template <typename A>
 inline Vector<A> Load(const A* p) {
@@ -67,42 +72,64 @@ inline A Sum(Vector<A> v) {
 
 // ---- Matrix product ---------------------------------------------------------------------------
 
+// Columns that lie side by side are copied; a transposing pack goes block by block, so that each
+// cache line of the source is met once.
 template <typename A>
-void Pack(const A* x, int64_t stride_i, int64_t stride_k, int64_t count_i, int64_t count_k,
-          int width, A* packed) {
-  for (int64_t first = 0; first < count_i; first += width) {
-    const int64_t rows = count_i - first < width ? count_i - first : width;
-    const A* source = x + first * stride_i;
-    for (int64_t k = 0; k < count_k; ++k) {
-      const A* column = source + k * stride_k;
-      for (int64_t i = 0; i < rows; ++i) packed[i] = column[i * stride_i];
-      for (int64_t i = rows; i < width; ++i) packed[i] = 0;
-      packed += width;
+void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, A* packed) {
+  constexpr int panel = kPanel<A>;
+  for (int64_t first = 0; first < n; first += panel) {
+    const int64_t columns = n - first < panel ? n - first : panel;
+    const A* source = x + first * stride_n;
+    if (stride_n == 1 && columns == panel) {
+      for (int64_t p = 0; p < k; ++p) {
+        __builtin_memcpy(packed + p * panel, source + p * stride_k, panel * sizeof(A));
+      }
+    } else {
+      constexpr int64_t kBlock = 16;
+      for (int64_t begin = 0; begin < k; begin += kBlock) {
+        const int64_t end = begin + kBlock < k ? begin + kBlock : k;
+        for (int64_t j = 0; j < columns; ++j) {
+          for (int64_t p = begin; p < end; ++p) {
+            packed[p * panel + j] = source[p * stride_k + j * stride_n];
+          }
+        }
+        for (int64_t j = columns; j < panel; ++j) {
+          for (int64_t p = begin; p < end; ++p) packed[p * panel + j] = 0;
+        }
+      }
     }
+    packed += panel * k;
   }
 }
 
-// One tile of c: kPackM rows and two vectors of columns stay in registers.
-template <typename A>
-void MultiplyTile(int64_t k, const A* left, const A* right, A* c, int64_t stride, int64_t rows,
-                  int64_t columns, bool accumulate) {
+// One tile of c: kRows rows and one panel of columns stay in registers. `left` holds either rows
+// (element (i, p) at [i * left_stride + p]) or columns ([p * left_stride + i]).
+template <typename A, bool kLeftRows, int kRows>
+inline void MultiplyTile(int64_t k, const A* left, int64_t left_stride, const A* right,
+                         int64_t right_stride, A* c, int64_t stride, int64_t columns,
+                         bool accumulate) {
   constexpr int lanes = kLanes<A>;
-  Vector<A> sum[kPackM][2];
+  Vector<A> sum[kRows][2];
 #pragma GCC unroll 12
-  for (int i = 0; i < kPackM; ++i) sum[i][0] = sum[i][1] = Vector<A>{};
+  for (int i = 0; i < kRows; ++i) {
+    // The result arrives from a distant cache while the sums are made.
+    __builtin_prefetch(c + i * stride, 1);
+    sum[i][0] = sum[i][1] = Vector<A>{};
+  }
   for (int64_t p = 0; p < k; ++p) {
     const Vector<A> right0 = Load<A>(right), right1 = Load<A>(right + lanes);
 #pragma GCC unroll 12
-    for (int i = 0; i < kPackM; ++i) {
-      sum[i][0] += left[i] * right0;
-      sum[i][1] += left[i] * right1;
+    for (int i = 0; i < kRows; ++i) {
+      const A x = kLeftRows ? left[i * left_stride] : left[i];
+      sum[i][0] += x * right0;
+      sum[i][1] += x * right1;
     }
-    left += kPackM;
-    right += 2 * lanes;
+    left += kLeftRows ? 1 : left_stride;
+    right += right_stride;
   }
-  if (rows == kPackM && columns == 2 * lanes) {
+  if (columns == 2 * lanes) {
 #pragma GCC unroll 12
-    for (int i = 0; i < kPackM; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       A* row = c + i * stride;
       if (accumulate) {
         sum[i][0] += Load<A>(row);
@@ -113,29 +140,42 @@ void MultiplyTile(int64_t k, const A* left, const A* right, A* c, int64_t stride
     }
     return;
   }
-  A edge[kPackM][2 * lanes];
 #pragma GCC unroll 12
-  for (int i = 0; i < kPackM; ++i) {
-    Store<A>(edge[i], sum[i][0]);
-    Store<A>(edge[i] + lanes, sum[i][1]);
-  }
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      c[i * stride + j] = accumulate ? c[i * stride + j] + edge[i][j] : edge[i][j];
-    }
+  for (int i = 0; i < kRows; ++i) {  // unrolled, so that sums need no address
+    A edge[2 * lanes];
+    Store<A>(edge, sum[i][0]);
+    Store<A>(edge + lanes, sum[i][1]);
+    A* row = c + i * stride;
+    for (int64_t j = 0; j < columns; ++j) row[j] = accumulate ? row[j] + edge[j] : edge[j];
   }
 }
 
-template <typename A>
-void Multiply(int64_t m, int64_t n, int64_t k, const A* packed_left, const A* packed_right, A* c,
-              int64_t stride, bool accumulate) {
-  for (int64_t j = 0; j < n; j += kPackN<A>) {
-    const int64_t columns = n - j < kPackN<A> ? n - j : kPackN<A>;
-    for (int64_t i = 0; i < m; i += kPackM) {
-      const int64_t rows = m - i < kPackM ? m - i : kPackM;
-      MultiplyTile<A>(k, packed_left + i * k, packed_right + j * k, c + i * stride + j, stride,
-                      rows, columns, accumulate);
+template <typename A, bool kLeftRows>
+void MultiplyPanel(int64_t m, int64_t k, const A* left, int64_t left_stride, const A* right,
+                   int64_t right_stride, A* c, int64_t stride, int64_t columns, bool accumulate) {
+  int64_t i = 0;
+  const auto tile = [&](auto rows) {
+    constexpr int kRows = decltype(rows)::kValue;
+    for (; i + kRows <= m; i += kRows) {
+      MultiplyTile<A, kLeftRows, kRows>(k, left + i * (kLeftRows ? left_stride : 1), left_stride,
+                                        right, right_stride, c + i * stride, stride, columns,
+                                        accumulate);
     }
+  };
+  tile(Rows<kTileRows>{});
+  tile(Rows<4>{});
+  tile(Rows<2>{});
+  tile(Rows<1>{});
+}
+
+template <typename A>
+void Multiply(int64_t m, int64_t n, int64_t k, const LeftOperand<A>& left,
+              const RightOperand<A>& right, A* c, int64_t stride, bool accumulate) {
+  for (int64_t j = 0; j < n; j += kPanel<A>) {
+    const int64_t columns = n - j < kPanel<A> ? n - j : kPanel<A>;
+    const A* panel = right.data + j / kPanel<A> * right.panel_stride;
+    const auto product = left.by_rows ? MultiplyPanel<A, true> : MultiplyPanel<A, false>;
+    product(m, k, left.data, left.stride, panel, right.stride, c + j, stride, columns, accumulate);
   }
 }
 
@@ -190,13 +230,13 @@ inline double ScalarTanh(double x) { return __builtin_tanh(x); }
 
 // exp(x) by Cody and Waite's reduction x = n log 2 + r and the polynomial of degree 6 that is
 // nearest to exp on |r| <= log(2)/2, relative to it and given 1 + r + r^2/2 (3.7e-9 away; Taylor's
-// would be 1.6e-7); within 2 ULP on [-87.3, 88.3], 0 below, so that exp(-inf) is 0; NaN stays NaN.
+// would be 1.6e-7); within 2 ULP on [-87.3, 88.3], 0 below, so that exp(-inf) is 0, exp(88.3)
+// above; NaN stays NaN.
 inline Vector<float> Exp(Vector<float> x) {
   using V = Vector<float>;
   using Bits = Lanes<float>::Bits;
-  const V low = V{} - 87.3f, high = V{} + 88.3f;
-  V clamped = x < low ? low : x;
-  clamped = clamped > high ? high : clamped;
+  const V high = V{} + 88.3f;
+  const V clamped = high < x ? high : x;
   const V magic = V{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const V shifted = clamped * 1.44269504088896341f + magic;
   const V n = shifted - magic;
@@ -211,32 +251,17 @@ inline Vector<float> Exp(Vector<float> x) {
   p = p * r + 1.0f;
   Bits exponent;
   __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
-  exponent = (exponent - 0x4b400000 + 127) << 23;
+  exponent = (exponent << 23) + (127 << 23);
   V scale;
   __builtin_memcpy(&scale, &exponent, sizeof(scale));
-  V result = p * scale;
-  result = x < low ? V{} : result;
-  return x != x ? x : result;
+  // Below, whatever n came to is dropped.
+  return x < V{} - 87.3f ? V{} : p * scale;
 }
 
 inline Vector<double> Exp(Vector<double> x) {
-  Vector<double> y;
+  Vector<double> y = {};
   for (int i = 0; i < kLanes<double>; ++i) y[i] = ScalarExp(x[i]);
   return y;
-}
-
-// Applies op(vector) -> vector to a row in place; the tail goes through a padded vector, so that a
-// value does not depend on its place in the row.
-template <typename A, typename Op>
-inline void Transform(A* z, int64_t n, Op op) {
-  int64_t i = 0;
-  for (; i + kLanes<A> <= n; i += kLanes<A>) Store<A>(z + i, op(Load<A>(z + i)));
-  if (i < n) {
-    A tail[kLanes<A>] = {};
-    for (int64_t j = i; j < n; ++j) tail[j - i] = z[j];
-    Store<A>(tail, op(Load<A>(tail)));
-    for (int64_t j = i; j < n; ++j) z[j] = tail[j - i];
-  }
 }
 
 template <typename A>
@@ -248,74 +273,135 @@ void Softcap(A cap, A* z, A* slope, int64_t n) {
   }
 }
 
-template <typename A>
-void SoftmaxAccumulate(const A* z, int64_t n, SoftmaxStats<A>* stats) {
-  if (n == 0) return;
-  using V = Vector<A>;
-  constexpr int lanes = kLanes<A>;
-  A largest = stats->max;
-  int64_t i = 0;
-  V most = V{} + largest;
-  for (; i + lanes <= n; i += lanes) {
-    const V v = Load<A>(z + i);
-    most = v > most ? v : most;
-  }
-  for (int j = 0; j < lanes; ++j) largest = most[j] > largest ? most[j] : largest;
-  for (; i < n; ++i) largest = z[i] > largest ? z[i] : largest;
-  // Where every logit is -inf the differences below would be NaN: any finite reference will do.
-  const A reference = largest == -static_cast<A>(INFINITY) ? 0 : largest;
+// ---- Tiles of logits [class][row] -------------------------------------------------------------
 
-  V sum = {}, shifted = {};
-  for (i = 0; i + lanes <= n; i += lanes) {
-    const V d = Load<A>(z + i) - reference;
-    sum += Exp(d);
-    shifted += d;
-  }
-  A sum_exp = Sum<A>(sum), sum_shifted = Sum<A>(shifted);
-  if (i < n) {
-    V tail = V{} - static_cast<A>(INFINITY);
-    for (int64_t j = i; j < n; ++j) {
-      tail[j - i] = z[j] - reference;
-      sum_shifted += z[j] - reference;
+// log(1 + t) for t in [0, 1]: 2 atanh(s) with s = t / (2 + t) <= 1/3, by the polynomial in s^2 that
+// is nearest to it there (1.1e-10 away, relative to the logarithm); within 2 ULP.
+inline Vector<float> Log1p(Vector<float> t) {
+  using V = Vector<float>;
+  const V s = t / (t + 2.0f);
+  const V q = s * s;
+  V p = V{} + 0.242895573f;
+  p = p * q + 0.214307413f;
+  p = p * q + 0.286165953f;
+  p = p * q + 0.39998889f;
+  p = p * q + 0.666666746f;
+  return s * (p * q + 2.0f);
+}
+
+inline Vector<double> Log1p(Vector<double> t) {
+  Vector<double> y = {};
+  for (int i = 0; i < kLanes<double>; ++i) y[i] = ScalarLog1p(t[i]);
+  return y;
+}
+
+template <typename A>
+void TileMax(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset, A* max) {
+  constexpr int kVectors = kPanel<A> / kLanes<A>;
+  for (int64_t r = 0; r < rows; r += kPanel<A>) {
+    Vector<A> most[kVectors];
+    for (int i = 0; i < kVectors; ++i) most[i] = Load<A>(max + r + i * kLanes<A>);
+    A* column = z + r;
+    for (int64_t c = 0; c < classes; ++c, column += stride) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kVectors; ++i) {
+        Vector<A> v = Load<A>(column + i * kLanes<A>);
+        if (offset != nullptr) {
+          v += offset[c];
+          Store<A>(column + i * kLanes<A>, v);
+        }
+        most[i] = most[i] < v ? v : most[i];
+      }
     }
-    sum_exp += Sum<A>(Exp(tail));
+    for (int i = 0; i < kVectors; ++i) Store<A>(max + r + i * kLanes<A>, most[i]);
   }
-  // Where nothing was summed yet the maximum is -inf and must not meet the differences.
-  if (stats->sum_exp != 0) {
-    const A drop = stats->max - reference;
-    sum_exp += stats->sum_exp * ScalarExp(drop);
-    sum_shifted += stats->sum_shifted + stats->count * drop;
-  } else {
-    sum_shifted += stats->sum_shifted;
-  }
-  stats->max = largest;
-  stats->sum_exp = sum_exp;
-  stats->sum_shifted = sum_shifted;
-  stats->count += static_cast<A>(n);
 }
 
 template <typename A>
-void SoftmaxGradient(A max, A log_sum, A a, A b, A* z, int64_t n) {
-  Transform(z, n, [=](Vector<A> v) { return a * Exp((v - max) - log_sum) - b; });
-}
-
-template <typename A>
-A SoftplusSum(const A* z, int64_t n) {
-  A sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const A magnitude = z[i] < 0 ? -z[i] : z[i];
-    sum += (z[i] > 0 ? z[i] : z[i] != z[i] ? z[i] : 0) + ScalarLog1p(ScalarExp(-magnitude));
+void TileExp(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_max, A met,
+             const SoftmaxSums<A>& sums) {
+  using V = Vector<A>;
+  const V zero = {};
+  for (int64_t r = 0; r < rows; r += kLanes<A>) {
+    const V largest = Load<A>(new_max + r);
+    // Where every logit is -inf the differences would be NaN: any finite reference will do.
+    const V base = largest == -static_cast<A>(INFINITY) ? zero : largest;
+    V sum_exp = Load<A>(sums.sum_exp + r), sum_shifted = Load<A>(sums.sum_shifted + r);
+    // What was summed so far, relative to the new maximum. Where that is nothing the old one may
+    // be -inf.
+    const V drop = sum_exp == zero ? zero : Load<A>(sums.max + r) - base;
+    sum_exp *= Exp(drop);
+    sum_shifted += met * drop;
+    A* column = z + r;
+    for (int64_t c = 0; c < classes; ++c, column += stride) {
+      const V d = Load<A>(column) - base;
+      const V e = Exp(d);
+      sum_exp += e;
+      sum_shifted += d;
+      Store<A>(column, e);
+    }
+    Store<A>(sums.max + r, largest);
+    Store<A>(sums.sum_exp + r, sum_exp);
+    Store<A>(sums.sum_shifted + r, sum_shifted);
   }
-  return sum;
 }
 
 template <typename A>
-void Sigmoid(A a, A* z, int64_t n) {
-  // exp of a number that is never positive does not overflow: 1 / (1 + e) or e / (1 + e).
-  Transform(z, n, [=](Vector<A> v) {
-    const Vector<A> e = Exp(v < 0 ? v : -v);
-    return a * (v < 0 ? e : Vector<A>{} + 1) / (1 + e);
-  });
+void TileSoftmaxGradient(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
+                         const A* max, const A* log_sum, const A* scale, const A* shift) {
+  using V = Vector<A>;
+  for (int64_t r = 0; r < rows; r += kLanes<A>) {
+    const V m = Load<A>(max + r), l = Load<A>(log_sum + r), a = Load<A>(scale + r),
+            b = Load<A>(shift + r);
+    A* column = z + r;
+    for (int64_t c = 0; c < classes; ++c, column += stride) {
+      V v = Load<A>(column);
+      if (offset != nullptr) v += offset[c];
+      Store<A>(column, a * Exp((v - m) - l) - b);
+    }
+  }
+}
+
+template <typename A>
+void TileSigmoid(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
+                 A* sum_softplus) {
+  using V = Vector<A>;
+  const V zero = {}, one = zero + 1;
+  for (int64_t r = 0; r < rows; r += kLanes<A>) {
+    V sum = Load<A>(sum_softplus + r);
+    A* column = z + r;
+    for (int64_t c = 0; c < classes; ++c, column += stride) {
+      V v = Load<A>(column);
+      if (offset != nullptr) v += offset[c];
+      // exp of a number that is never positive does not overflow.
+      const V e = Exp(v < zero ? v : -v);
+      sum += (v < zero ? zero : v) + Log1p(e);
+      Store<A>(column, (v < zero ? e : one) / (one + e));
+    }
+    Store<A>(sum_softplus + r, sum);
+  }
+}
+
+template <typename A>
+void TileScale(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
+               const A* shift) {
+  for (int64_t c = 0; c < classes; ++c, z += stride) {
+    for (int64_t r = 0; r < rows; r += kLanes<A>) {
+      Store<A>(z + r, Load<A>(scale + r) * Load<A>(z + r) - Load<A>(shift + r));
+    }
+  }
+}
+
+template <typename A>
+void TileClassSums(const A* z, int64_t classes, int64_t rows, int64_t stride, A* sums) {
+  for (int64_t c = 0; c < classes; ++c, z += stride) {
+    Vector<A> sum = {};
+    int64_t r = 0;
+    for (; r + kLanes<A> <= rows; r += kLanes<A>) sum += Load<A>(z + r);
+    A total = Sum<A>(sum);
+    for (; r < rows; ++r) total += z[r];
+    sums[c] += total;
+  }
 }
 
 // ---- 16-bit types -----------------------------------------------------------------------------
@@ -375,9 +461,9 @@ void FloatToBFloat16(const float* x, BFloat16* y, int64_t n) {
 
 template <typename A>
 constexpr KernelsFor<A> MakeKernels() {
-  return {kPackM,         kPackN<A>,        Pack<A>,    Multiply<A>,          Dot<A>,
-          Axpy<A>,        RoundBFloat16<A>, Softcap<A>, SoftmaxAccumulate<A>, SoftmaxGradient<A>,
-          SoftplusSum<A>, Sigmoid<A>};
+  return {kPanel<A>,        Pack<A>,      Multiply<A>,     Dot<A>,     Axpy<A>,
+          RoundBFloat16<A>, Softcap<A>,   TileMax<A>,      TileExp<A>, TileSoftmaxGradient<A>,
+          TileSigmoid<A>,   TileScale<A>, TileClassSums<A>};
 }
 
 }  // namespace
