@@ -49,7 +49,7 @@ const float* AsAccumulator(const T* row, int64_t dim, float* buffer) {
   return buffer;
 }
 
-// Sums of rows times coefficients; the first of a sum is written, the others are added.
+// Sums of rows times coefficients from 0 on: the first of a sum is written, the others are added.
 template <typename A>
 class RowSum {
  public:
@@ -68,7 +68,7 @@ class RowSum {
       kernels_.axpy(coefficient, x, sum_, dim_);
       return;
     }
-    for (int64_t i = 0; i < dim_; ++i) sum_[i] = coefficient * x[i];
+    for (int64_t i = 0; i < dim_; ++i) sum_[i] = A{0} + coefficient * x[i];  // never -0
     empty_ = false;
   }
 
