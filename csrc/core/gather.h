@@ -71,6 +71,7 @@ struct RowGradient {
 template <typename A>
 std::vector<RowTerm<A>> BagTerms(const Bags& bags, const A* d_hidden, int64_t dim);
 
+// The terms given ascend in `order`.
 template <typename A>
 RowGradient<A> SortTerms(std::vector<RowTerm<A>> terms);
 

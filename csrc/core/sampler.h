@@ -8,6 +8,9 @@
 //
 // Stateless: a pair of seeds decides the draw. Draw i of a list is a function of block i of the
 // list's random stream, so draws are made in parallel and do not depend on the number of threads.
+// A list without repeats that takes at least a quarter of the classes and is not full after
+// max(2^16, 4 V) draws goes on without the draws that repeat a class: what is left of it, and the
+// number of draws it would have taken, are drawn from their exact joint distribution.
 #ifndef FASTW2V_CORE_SAMPLER_H_
 #define FASTW2V_CORE_SAMPLER_H_
 
@@ -34,6 +37,8 @@ struct UnigramTable {
 // The probability of each of range_max classes, and a draw from it.
 class ClassDistribution {
  public:
+  enum class Kind { kUniform, kLogUniform, kUnigram };
+
   // Classes are computed in double precision, which holds every integer up to here.
   static constexpr int64_t kMaxRange = int64_t{1} << 53;
 
@@ -100,9 +105,10 @@ class ClassDistribution {
   // Number of classes that can be drawn.
   int64_t support() const { return support_; }
 
- private:
-  enum class Kind { kUniform, kLogUniform, kUnigram };
+  Kind kind() const { return kind_; }
+  double log_range() const { return log_range_; }  // log(V + 1), of a log-uniform distribution
 
+ private:
   Kind kind_ = Kind::kUniform;
   int64_t range_max_ = 1;
   int64_t support_ = 1;
@@ -159,11 +165,11 @@ std::size_t SamplerScratchBytes(const SamplerProblem& problem, const Parallel& p
 // sampled                 [S], or [B, S] per example, in the order of the draws
 // true_expected_count     [B, T]
 // sampled_expected_count  like sampled
-// num_tries               [1], or [B] per example: draws read to fill the list
+// num_tries               [1], or [B] per example: draws taken to fill the list
 //
-// Work O(num_tries) per list. A unique list that is not full after a number of draws that suffices
-// for any uniform or log-uniform one gives kResourceExhausted. Deterministic for any number of
-// threads. B == 0 draws the shared list alone.
+// Work O(num_tries) per list, and O(V log V) at most once a list goes on without repeats. A unique
+// list that takes more draws than suffice for any uniform or log-uniform one gives
+// kResourceExhausted. Deterministic for any number of threads. B == 0 draws the shared list alone.
 Status SampleCandidates(const SamplerProblem& problem, const int64_t* seed,
                         const int64_t* true_classes, const Parallel& parallel, void* scratch,
                         int64_t* sampled, float* true_expected_count, float* sampled_expected_count,

@@ -4,14 +4,28 @@
 #include <utility>
 
 #include "csrc/cpu/kernels.h"
+#include "csrc/cpu/prefetch.h"
 
 namespace fastw2v {
 
 namespace {
 
-constexpr int64_t kRowsPerTask = 64;
+constexpr int64_t kRowsPerTask = 256;
 
-int64_t NumTasks(int64_t rows) { return (rows + kRowsPerTask - 1) / kRowsPerTask; }
+// Calls body(first, last) for blocks that cover [0, rows); `cost` is that of a row, in CPU cycles.
+template <typename Body>
+void ForRows(const Parallel& parallel, int64_t rows, int64_t cost, const Body& body) {
+  const int64_t num_tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  parallel.For(num_tasks, std::min(rows, kRowsPerTask) * cost, [&](int64_t task, int) {
+    body(task * kRowsPerTask, std::min(rows, (task + 1) * kRowsPerTask));
+  });
+}
+
+// To fetch a row of a large table, and a few cycles for each of its cache lines.
+template <typename T>
+int64_t RowCost(int64_t dim) {
+  return 100 + dim * static_cast<int64_t>(sizeof(T)) / 8;
+}
 
 bool IsPadding(const Bags& bags, int64_t id) { return bags.padded && id < 0; }
 
@@ -33,6 +47,73 @@ template <typename T>
 const float* AsAccumulator(const T* row, int64_t dim, float* buffer) {
   cpu::ConvertRow(row, buffer, dim);
   return buffer;
+}
+
+// Sums of rows times coefficients from 0 on: the first of a sum is written, the others are added.
+template <typename A>
+class RowSum {
+ public:
+  // `converts`: the rows to add are not of type A.
+  RowSum(int64_t dim, bool converts) : dim_(dim), buffer_(converts ? dim : 0) {}
+
+  void Begin(A* sum) {
+    sum_ = sum;
+    empty_ = true;
+  }
+
+  template <typename T>
+  void Add(A coefficient, const T* row) {
+    const A* x = AsAccumulator(row, dim_, buffer_.data());
+    if (!empty_) {
+      kernels_.axpy(coefficient, x, sum_, dim_);
+      return;
+    }
+    for (int64_t i = 0; i < dim_; ++i) sum_[i] = A{0} + coefficient * x[i];  // never -0
+    empty_ = false;
+  }
+
+ private:
+  const cpu::KernelsFor<A>& kernels_ = cpu::Kernels<A>();
+  int64_t dim_;
+  std::vector<A> buffer_;
+  A* sum_ = nullptr;
+  bool empty_ = true;
+};
+
+struct RowKey {
+  int64_t row;
+  int64_t place;
+};
+
+int BitWidth(int64_t x) {
+  int bits = 0;
+  while (bits < 63 && x >> bits != 0) ++bits;
+  return bits;
+}
+
+// Sorts by row and keeps the order of equal rows: a radix sort from the lowest digit up, of rows
+// in [0, 2^row_bits). Few keys get short digits, so that no pass costs more than the keys do.
+void SortKeys(int row_bits, std::vector<RowKey>* keys, std::vector<RowKey>* spare) {
+  constexpr int kMinDigit = 4, kMaxDigit = 11;
+  const int64_t count = static_cast<int64_t>(keys->size());
+  const int widest = std::clamp(BitWidth(count), kMinDigit, kMaxDigit);
+  const int passes = (row_bits + widest - 1) / widest;
+  int64_t next[1 << kMaxDigit];
+  for (int pass = 0, shift = 0; pass < passes; ++pass) {
+    const int digit_bits = (row_bits - shift + passes - pass - 1) / (passes - pass);
+    const int64_t mask = (int64_t{1} << digit_bits) - 1;
+    std::fill_n(next, mask + 1, 0);
+    for (const RowKey& key : *keys) ++next[key.row >> shift & mask];
+    int64_t begin = 0;
+    for (int64_t digit = 0; digit <= mask; ++digit) {
+      const int64_t size = next[digit];
+      next[digit] = begin;
+      begin += size;
+    }
+    for (const RowKey& key : *keys) (*spare)[next[key.row >> shift & mask]++] = key;
+    std::swap(*keys, *spare);
+    shift += digit_bits;
+  }
 }
 
 }  // namespace
@@ -70,23 +151,30 @@ template <typename T>
 void GatherBags(const Table<const T>& embeddings, const Bags& bags, const Parallel& parallel,
                 Accumulator<T>* hidden) {
   using A = Accumulator<T>;
-  const auto& kernels = cpu::Kernels<A>();
   const int64_t dim = embeddings.dim();
-  parallel.For(NumTasks(bags.batch), kRowsPerTask * dim, [&](int64_t task, int) {
-    std::vector<A> buffer(std::is_same_v<T, A> ? 0 : dim);
-    const int64_t last = std::min(bags.batch, (task + 1) * kRowsPerTask);
-    for (int64_t b = task * kRowsPerTask; b < last; ++b) {
+  const int64_t distance = cpu::PrefetchDistance<T>(dim);
+  const int64_t ids_per_bag = bags.batch == 0 ? 0 : (bags.num_ids + bags.batch - 1) / bags.batch;
+  ForRows(parallel, bags.batch, ids_per_bag * RowCost<T>(dim), [&](int64_t first, int64_t last) {
+    const int64_t end = bags.End(last - 1);
+    const auto prefetch = [&](int64_t i) {
+      if (i < end && !IsPadding(bags, bags.ids[i])) {
+        cpu::PrefetchRow(embeddings.Row(bags.ids[i]), dim);
+      }
+    };
+    for (int64_t i = 0; i < distance; ++i) prefetch(bags.Begin(first) + i);
+    RowSum<A> sum(dim, !std::is_same_v<T, A>);
+    for (int64_t b = first; b < last; ++b) {
       A* out = hidden + b * dim;
       if (bags.row_splits == nullptr && bags.width == 1) {
+        prefetch(b + distance);
         cpu::ConvertRow(embeddings.Row(bags.ids[b]), out, dim);
         continue;
       }
-      std::fill(out, out + dim, A{0});
       const A coefficient = BagCoefficient<A>(bags, b);
+      sum.Begin(out);
       for (int64_t i = bags.Begin(b); i < bags.End(b); ++i) {
-        if (IsPadding(bags, bags.ids[i])) continue;
-        const T* row = embeddings.Row(bags.ids[i]);
-        kernels.axpy(coefficient, AsAccumulator(row, dim, buffer.data()), out, dim);
+        prefetch(i + distance);
+        if (!IsPadding(bags, bags.ids[i])) sum.Add(coefficient, embeddings.Row(bags.ids[i]));
       }
     }
   });
@@ -108,16 +196,23 @@ std::vector<RowTerm<A>> BagTerms(const Bags& bags, const A* d_hidden, int64_t di
 
 template <typename A>
 RowGradient<A> SortTerms(std::vector<RowTerm<A>> terms) {
-  std::sort(terms.begin(), terms.end(), [](const RowTerm<A>& x, const RowTerm<A>& y) {
-    return x.row != y.row ? x.row < y.row : x.order < y.order;
-  });
-  RowGradient<A> gradient;
   const int64_t count = static_cast<int64_t>(terms.size());
+  std::vector<RowKey> keys(count), spare(count);
+  int64_t all_rows = 0;
   for (int64_t i = 0; i < count; ++i) {
-    if (i == 0 || terms[i].row != terms[i - 1].row) gradient.begins.push_back(i);
+    keys[i] = {terms[i].row, i};
+    all_rows |= terms[i].row;
+  }
+  SortKeys(BitWidth(all_rows), &keys, &spare);
+
+  RowGradient<A> gradient;
+  gradient.terms.reserve(count);
+  gradient.begins.reserve(count + 1);
+  for (int64_t i = 0; i < count; ++i) {
+    if (i == 0 || keys[i].row != keys[i - 1].row) gradient.begins.push_back(i);
+    gradient.terms.push_back(terms[keys[i].place]);
   }
   gradient.begins.push_back(count);
-  gradient.terms = std::move(terms);
   return gradient;
 }
 
@@ -125,17 +220,32 @@ template <typename T>
 void SumTerms(const RowGradient<Accumulator<T>>& gradient, int64_t first, int64_t last, int64_t dim,
               const Parallel& parallel, T* values) {
   using A = Accumulator<T>;
-  const auto& kernels = cpu::Kernels<A>();
-  parallel.For(NumTasks(last - first), kRowsPerTask * dim, [&](int64_t task, int) {
-    std::vector<A> sum(dim);
-    const int64_t end = std::min(last, first + (task + 1) * kRowsPerTask);
-    for (int64_t u = first + task * kRowsPerTask; u < end; ++u) {
-      std::fill(sum.begin(), sum.end(), A{0});
-      for (int64_t i = gradient.begins[u]; i < gradient.begins[u + 1]; ++i) {
-        const RowTerm<A>& term = gradient.terms[i];
-        kernels.axpy(term.coefficient, term.source, sum.data(), dim);
+  if (first >= last) return;
+  const int64_t distance = cpu::PrefetchDistance<A>(dim);
+  const int64_t num_terms = gradient.begins[last] - gradient.begins[first];
+  const int64_t terms_per_row = (num_terms + last - first - 1) / (last - first);
+  const int64_t cost = terms_per_row * RowCost<A>(dim);
+  ForRows(parallel, last - first, cost, [&](int64_t begin, int64_t end) {
+    const int64_t* begins = gradient.begins.data() + first;
+    const auto prefetch = [&](int64_t i) {
+      if (i < begins[end]) cpu::PrefetchRow(gradient.terms[i].source, dim);
+    };
+    for (int64_t i = 0; i < distance; ++i) prefetch(begins[begin] + i);
+    // Where the values are of the accumulator's type, sums grow in place.
+    std::vector<A> buffer(std::is_same_v<T, A> ? 0 : dim);
+    RowSum<A> sum(dim, false);
+    for (int64_t u = begin; u < end; ++u) {
+      T* out = values + u * dim;
+      if constexpr (std::is_same_v<T, A>) {
+        sum.Begin(out);
+      } else {
+        sum.Begin(buffer.data());
       }
-      cpu::ConvertRow(sum.data(), values + (u - first) * dim, dim);
+      for (int64_t i = begins[u]; i < begins[u + 1]; ++i) {
+        prefetch(i + distance);
+        sum.Add(gradient.terms[i].coefficient, gradient.terms[i].source);
+      }
+      if constexpr (!std::is_same_v<T, A>) cpu::ConvertRow(buffer.data(), out, dim);
     }
   });
 }
@@ -154,10 +264,8 @@ void SumBiasTerms(const RowGradient<Accumulator<T>>& gradient, int64_t first, in
 
 template <typename From, typename To>
 void ConvertRows(const From* from, int64_t count, int64_t dim, const Parallel& parallel, To* to) {
-  parallel.For(NumTasks(count), kRowsPerTask * dim, [&](int64_t task, int) {
-    const int64_t first = task * kRowsPerTask * dim;
-    const int64_t last = std::min(count, (task + 1) * kRowsPerTask) * dim;
-    cpu::ConvertRow(from + first, to + first, last - first);
+  ForRows(parallel, count, dim / 2, [&](int64_t first, int64_t last) {
+    cpu::ConvertRow(from + first * dim, to + first * dim, (last - first) * dim);
   });
 }
 

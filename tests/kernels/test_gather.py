@@ -81,13 +81,44 @@ def test_one_id_gives_its_row_as_it_is(kernels, dtype):
             np.testing.assert_array_equal(hidden, expected)
 
 
+# No digit of the sort, one, and several; ids met once and often; rows of many cache lines.
+@pytest.mark.parametrize(
+    ("rows", "dim", "batch"),
+    [
+        (1, 3, 40),
+        (2, 5, 300),
+        (90, 700, 100),
+        (2**20, 2, 50),
+        (2**20, 2, 5000),
+        (2**16 + 1, 9, 9000),
+    ],
+)
+@pytest.mark.parametrize("combiner", ["sum", "mean"])
+def test_terms_of_a_row_are_summed_in_their_order(kernels, rows, dim, batch, combiner):
+    rng = np.random.default_rng([rows, batch])
+    # Half of the ids anywhere, half of them among the first rows, the last row now and then.
+    anywhere = rng.integers(rows, size=batch)
+    ids = np.where(rng.random(batch) < 0.5, anywhere, anywhere % min(rows, 37))
+    ids[::11] = rows - 1
+    table = rng.normal(size=(rows, dim)).astype(np.float32)
+    op = make_gather(kernels, "float32", table, ids[:, None].tolist(), "plain", combiner)
+    np.testing.assert_array_equal(op.forward(), table[ids])
+
+    d_hidden = rng.normal(size=(batch, dim)).astype(np.float32)
+    d_table = np.zeros((rows, dim), np.float32)
+    np.add.at(d_table, ids, d_hidden)
+    met, values = op.backward(d_hidden)
+    np.testing.assert_array_equal(met, np.unique(ids))
+    np.testing.assert_array_equal(values, d_table[met])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["plain", "padded", "ragged"])
 def test_same_bits_for_any_number_of_threads(kernels, form, dtype):
     rng = np.random.default_rng(2)
     table = rng.normal(size=(ROWS, 21)).astype(table_type(dtype))
-    bags = random_bags(form, 300, 9, rng)
-    d_hidden = rng.normal(size=(300, 21)).astype(accumulator_type(dtype))
+    bags = random_bags(form, 900, 9, rng)
+    d_hidden = rng.normal(size=(900, 21)).astype(accumulator_type(dtype))
     ops = [make_gather(kernels, dtype, table, bags, form, num_threads=n) for n in (1, 2, 3, 8)]
     once = [ops[0].forward(), *ops[0].backward(d_hidden)]
     for op in ops[1:]:

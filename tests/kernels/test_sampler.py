@@ -105,7 +105,7 @@ def test_a_uniform_draw_is_the_high_half_of_a_product(kernels, sample, seed, ran
         assert sampled[b].tolist() == [integer(*words[:2], range_max) for words in blocks]
 
 
-@pytest.mark.parametrize("range_max", [1, 2, 1000, 10**9])
+@pytest.mark.parametrize("range_max", [1, 2, 1000, 10**6, 10**9, 2**45, 2**53])
 def test_a_log_uniform_draw_inverts_the_distribution(kernels, sample, range_max):
     sampled, *_ = sample("log_uniform", 500, range_max=range_max, unique=False)
     for k, words in zip(sampled.tolist(), stream(kernels, (1, 2), 0), strict=False):
@@ -212,9 +212,132 @@ def test_expected_counts_stay_accurate_for_rare_classes(sample):
     np.testing.assert_allclose(count, [[num_tries[0] * p]], rtol=2e-7)
 
 
+@pytest.mark.parametrize("range_max", [2, 3, 10, 10**6, 2**45])
+@pytest.mark.parametrize("num_sampled", [1, 2, 3000, 60_000])
+def test_expected_counts_stay_accurate_everywhere(sample, range_max, num_sampled):
+    """From classes that are drawn again and again to those that nobody expects."""
+    num_sampled = min(num_sampled, range_max)
+    k = np.unique(np.geomspace(1, range_max, 300).astype(np.int64)) - 1
+    sampled, true_count, sampled_count, num_tries = sample(
+        "log_uniform", num_sampled, true_classes=k[:, None], range_max=range_max
+    )
+    for classes, count in ((k, true_count[:, 0]), (sampled, sampled_count)):
+        p = np.log1p(1 / (classes + 1)) / math.log1p(range_max)
+        with np.errstate(divide="ignore"):
+            expected = expected_count(p, num_sampled, num_tries[0])
+        np.testing.assert_allclose(count, expected, rtol=2e-7)
+
+
+def test_expected_counts_of_frequent_classes(kernels, sample):
+    probability = np.array([0.1, 0.3, 0.4999, 0.5, 0.5001, 0.9, 1 - 1e-9, 1])
+    for p in probability:
+        table = kernels.unigram_table([p, 1 - p, 0], 1.0)
+        for num_sampled in (1, 2) if p < 1 - 1e-9 else (1,):
+            _, count, _, num_tries = sample(
+                "unigram",
+                num_sampled,
+                true_classes=np.array([[0, 1, 2]]),
+                range_max=3,
+                table=table,
+            )
+            with np.errstate(divide="ignore"):
+                expected = expected_count(np.array([p, 1 - p, 0]), num_sampled, num_tries[0])
+            np.testing.assert_allclose(count[0], expected, rtol=2e-7)
+
+
+RARE = np.array([1.0, 12e-6, 12e-6, 12e-6])  # all four take about 150,000 draws
+DRAWS_BEFORE_RACE = 2**16
+
+
+@pytest.fixture(scope="module")
+def rare(kernels, sample):
+    """Lists of the four classes of RARE, num_tries of each, and their seed."""
+    seed = (3, 4)
+    sampled, _, _, num_tries = sample(
+        "unigram",
+        4,
+        true_classes=np.zeros((1000, 1), np.int64),
+        seed=seed,
+        range_max=4,
+        table=kernels.unigram_table(RARE, 1.0),
+        per_example=True,
+        num_threads=2,
+    )
+    return sampled, num_tries, seed
+
+
+def test_a_long_search_ends_in_a_race_of_clocks(kernels, sample, rare):
+    lists, num_tries, seed = rare
+    batch = 20
+    table = kernels.unigram_table(RARE, 1.0)
+    draws, *_ = sample(
+        "unigram",
+        DRAWS_BEFORE_RACE,
+        true_classes=np.zeros((batch, 1), np.int64),
+        seed=seed,
+        range_max=4,
+        table=table,
+        unique=False,
+        per_example=True,
+    )
+    races = 0
+    for b in range(batch):
+        expected = list(dict.fromkeys(draws[b].tolist()))
+        mixed = kernels.philox((*split(seed[1]), *split(b)), split(seed[0]))
+        words = [kernels.philox((*split(-1 - k), *mixed[2:]), mixed[:2]) for k in range(len(RARE))]
+        missing = [k for k in range(4) if k not in expected]
+        clock = [-math.log1p(-real(*words[k][:2])) / table[0][k] for k in range(4)]
+        missing.sort(key=clock.__getitem__)
+        tries = DRAWS_BEFORE_RACE
+        while missing:
+            p = sum(table[0][k] for k in missing)
+            k = missing.pop(0)
+            expected.append(k)
+            tries += 1 + math.floor(math.log1p(-real(*words[k][2:])) / math.log1p(-p))
+        assert lists[b].tolist() == expected
+        if tries > DRAWS_BEFORE_RACE:
+            races += 1
+            # The last digit of a logarithm may differ.
+            assert abs(num_tries[b] - tries) <= 1
+    assert races > batch / 2
+
+
+def test_a_race_keeps_the_distribution(rare):
+    """Of three rare classes any may be last, after the longest of three geometric times."""
+    lists, num_tries, _ = rare
+    last = np.bincount(lists[:, -1], minlength=4)
+    assert last[0] == 0
+    third = len(lists) / 3
+    assert np.sum((last[1:] - third) ** 2 / third) < 13.8  # chi-square with 2 degrees: 1 in 1000
+
+    times = np.sort(num_tries)
+    p = RARE[1] / RARE.sum()
+    below = -np.expm1(times * math.log1p(-p))
+    exact = below**3
+    steps = np.arange(len(times) + 1) / len(times)
+    distance = max(np.max(exact - steps[:-1]), np.max(steps[1:] - exact))
+    assert distance < 1.95 / math.sqrt(len(times))  # Kolmogorov-Smirnov: 1 in 1000
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "log_uniform"])
+def test_nearly_all_of_many_classes(sample, sampler):
+    size = 2**17
+    sampled, _, count, num_tries = sample(sampler, size - 1, range_max=size, num_threads=2)
+    assert len(np.unique(sampled)) == size - 1
+    assert 0 <= sampled.min() and sampled.max() < size
+    p = np.log1p(1 / (sampled + 1)) / math.log1p(size) if sampler == "log_uniform" else 1 / size
+    np.testing.assert_allclose(count, expected_count(p, size - 1, num_tries[0]), rtol=2e-7)
+    # The classes met first are those of the plain stream.
+    draws, *_ = sample(sampler, 4 * size, range_max=size, unique=False)
+    first = list(dict.fromkeys(draws.tolist()))
+    assert len(first) < size - 1
+    assert sampled[: len(first)].tolist() == first
+
+
 @pytest.mark.parametrize(
     ("sampler", "range_max", "num_sampled", "batch", "options"),
     [
+        ("log_uniform", 40_000, 39_000, 20_000, {}),
         ("uniform", 50_000, 50_000, 700, {}),
         ("log_uniform", 10**6, 20_000, 9000, {}),
         ("log_uniform", 10**6, 20_000, 3, {"unique": False}),
@@ -352,6 +475,9 @@ def test_a_table_of_other_origin_leads_nowhere_else(sample):
         table = (np.full(V, 1 / V), acceptance, np.full(V, alias), V)
         sampled, *_ = sample("unigram", V, table=table)
         assert sorted(sampled.tolist()) == list(range(V))
+    table = (np.eye(V)[3], acceptance, np.full(V, 3), V)
+    with pytest.raises(RuntimeError, match="num_sampled = 20 distinct classes were not met"):
+        sample("unigram", 20, table=table)
 
 
 @pytest.mark.parametrize("per_example", [False, True])
@@ -359,13 +485,14 @@ def test_a_search_that_does_not_end_is_given_up(kernels, sample, per_example):
     counts = np.ones(V)
     counts[0] = 1e15
     table = kernels.unigram_table(counts, 1.0)
-    for num_threads in (1, 3):
+    for num_threads, num_sampled in itertools.product((1, 3), (3, 30)):
         with pytest.raises(
-            RuntimeError, match="num_sampled = 3 distinct classes .*fewer.*unique=False.*power"
+            RuntimeError,
+            match=f"num_sampled = {num_sampled} distinct classes .*fewer.*unique=False.*power",
         ):
             sample(
                 "unigram",
-                3,
+                num_sampled,
                 true_classes=np.zeros((5, 1), np.int64),
                 table=table,
                 per_example=per_example,
