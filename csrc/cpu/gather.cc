@@ -5,6 +5,7 @@
 
 #include "csrc/cpu/kernels.h"
 #include "csrc/cpu/prefetch.h"
+#include "csrc/cpu/row_keys.h"
 
 namespace fastw2v {
 
@@ -79,42 +80,6 @@ class RowSum {
   A* sum_ = nullptr;
   bool empty_ = true;
 };
-
-struct RowKey {
-  int64_t row;
-  int64_t place;
-};
-
-int BitWidth(int64_t x) {
-  int bits = 0;
-  while (bits < 63 && x >> bits != 0) ++bits;
-  return bits;
-}
-
-// Sorts by row and keeps the order of equal rows: a radix sort from the lowest digit up, of rows
-// in [0, 2^row_bits). Few keys get short digits, so that no pass costs more than the keys do.
-void SortKeys(int row_bits, std::vector<RowKey>* keys, std::vector<RowKey>* spare) {
-  constexpr int kMinDigit = 4, kMaxDigit = 11;
-  const int64_t count = static_cast<int64_t>(keys->size());
-  const int widest = std::clamp(BitWidth(count), kMinDigit, kMaxDigit);
-  const int passes = (row_bits + widest - 1) / widest;
-  int64_t next[1 << kMaxDigit];
-  for (int pass = 0, shift = 0; pass < passes; ++pass) {
-    const int digit_bits = (row_bits - shift + passes - pass - 1) / (passes - pass);
-    const int64_t mask = (int64_t{1} << digit_bits) - 1;
-    std::fill_n(next, mask + 1, 0);
-    for (const RowKey& key : *keys) ++next[key.row >> shift & mask];
-    int64_t begin = 0;
-    for (int64_t digit = 0; digit <= mask; ++digit) {
-      const int64_t size = next[digit];
-      next[digit] = begin;
-      begin += size;
-    }
-    for (const RowKey& key : *keys) (*spare)[next[key.row >> shift & mask]++] = key;
-    std::swap(*keys, *spare);
-    shift += digit_bits;
-  }
-}
 
 }  // namespace
 
@@ -197,13 +162,11 @@ std::vector<RowTerm<A>> BagTerms(const Bags& bags, const A* d_hidden, int64_t di
 template <typename A>
 RowGradient<A> SortTerms(std::vector<RowTerm<A>> terms) {
   const int64_t count = static_cast<int64_t>(terms.size());
-  std::vector<RowKey> keys(count), spare(count);
-  int64_t all_rows = 0;
+  std::vector<cpu::RowKey> keys(count);
   for (int64_t i = 0; i < count; ++i) {
     keys[i] = {terms[i].row, i};
-    all_rows |= terms[i].row;
   }
-  SortKeys(BitWidth(all_rows), &keys, &spare);
+  cpu::SortKeys(&keys);
 
   RowGradient<A> gradient;
   gradient.terms.reserve(count);

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "csrc/core/scratch.h"
 #include "csrc/cpu/kernels.h"
+#include "csrc/cpu/prefetch.h"
+#include "csrc/cpu/row_keys.h"
 #include "csrc/cpu/shared_candidates.h"
 
 namespace fastw2v {
@@ -17,7 +18,7 @@ using cpu::Passes;
 using cpu::RowSums;
 using cpu::SharedCandidates;
 
-constexpr int64_t kRowsPerTask = 32;
+constexpr int64_t kRowsPerTask = 64;
 // Rows of a tile of logits that examples have to themselves.
 constexpr int64_t kOwnTile = cpu::kRowMultiple;
 
@@ -48,7 +49,6 @@ struct Operands {
   using A = Accumulator<T>;
   A* hidden = nullptr;         // scaled and rounded copy, or null where the input serves as it is
   int64_t* sampled = nullptr;  // shared candidates in ascending order
-  int64_t* order = nullptr;    // their places in the caller's list
   A* sampled_weights = nullptr;
   A* sampled_biases = nullptr;
   A* log_q = nullptr;       // of the shared candidates
@@ -60,7 +60,6 @@ struct Operands {
     }
     if (!Shared(p)) return;
     sampled = scratch->Take<int64_t>(p.num_sampled);
-    order = scratch->Take<int64_t>(p.num_sampled);
     sampled_weights = scratch->Take<A>(p.num_sampled * p.dim());
     sampled_biases = scratch->Take<A>(p.num_sampled);
     log_q = scratch->Take<A>(p.num_sampled);
@@ -83,21 +82,24 @@ struct Operands {
     }
     if (!Shared(p)) return;
 
-    std::iota(order, order + p.num_sampled, 0);
-    std::sort(order, order + p.num_sampled, [&](int64_t i, int64_t j) {
-      return p.sampled[i] != p.sampled[j] ? p.sampled[i] < p.sampled[j] : i < j;
-    });
-    for (int64_t s = 0; s < p.num_sampled; ++s) sampled[s] = p.sampled[order[s]];
-    parallel.For(NumTasks(p.num_sampled), kRowsPerTask * dim, [&](int64_t task, int) {
+    std::vector<cpu::RowKey> keys(p.num_sampled);
+    for (int64_t s = 0; s < p.num_sampled; ++s) keys[s] = {p.sampled[s], s};
+    cpu::SortKeys(&keys);
+    for (int64_t s = 0; s < p.num_sampled; ++s) {
+      sampled[s] = keys[s].row;
+      if (p.sampled_expected_count == nullptr) continue;
+      log_q[s] = std::log(static_cast<A>(p.sampled_expected_count[keys[s].place]));
+    }
+    const int64_t distance = cpu::PrefetchDistance<T>(dim);
+    parallel.For(NumTasks(p.num_sampled), kRowsPerTask * (100 + dim), [&](int64_t task, int) {
       const int64_t last = std::min(p.num_sampled, (task + 1) * kRowsPerTask);
       for (int64_t s = task * kRowsPerTask; s < last; ++s) {
+        const int64_t ahead = std::min(s + distance, p.num_sampled - 1);
+        cpu::PrefetchRow(p.weights.Row(sampled[ahead]), dim);
         A* row = sampled_weights + s * dim;
         cpu::ConvertRow(p.weights.Row(sampled[s]), row, dim);
         if (p.options.round_bfloat16) kernels.round_bfloat16(row, dim);
         if (!p.biases.empty()) cpu::ConvertRow(p.biases.Row(sampled[s]), sampled_biases + s, 1);
-        if (p.sampled_expected_count != nullptr) {
-          log_q[s] = std::log(static_cast<A>(p.sampled_expected_count[order[s]]));
-        }
       }
     });
     if (p.options.remove_accidental_hits) {
@@ -146,13 +148,17 @@ struct Operands {
 // One class that an example has to itself, as the loops over examples meet it.
 template <typename T>
 struct OwnCandidate {
-  int64_t row = 0;        // of weights
+  int64_t row;            // of weights
   bool competes = false;  // false: an ignored label or an accidental hit
   float expected_count = 1;
 
-  OwnCandidate(const LossProblem<T>& p, int64_t b, int64_t k) {
+  static int64_t Row(const LossProblem<T>& p, int64_t b, int64_t k) {
+    return k < p.num_true ? p.labels[b * p.num_true + k]
+                          : p.sampled[b * p.num_sampled + k - p.num_true];
+  }
+
+  OwnCandidate(const LossProblem<T>& p, int64_t b, int64_t k) : row(Row(p, b, k)) {
     if (k < p.num_true) {
-      row = p.labels[b * p.num_true + k];
       competes = !p.Ignored(row);
       if (p.true_expected_count != nullptr) {
         expected_count = p.true_expected_count[b * p.num_true + k];
@@ -160,7 +166,6 @@ struct OwnCandidate {
       return;
     }
     const int64_t s = b * p.num_sampled + k - p.num_true;
-    row = p.sampled[s];
     const int64_t* labels = p.labels + b * p.num_true;
     competes = !p.options.remove_accidental_hits || p.Ignored(row) ||
                std::find(labels, labels + p.num_true, row) == labels + p.num_true;
@@ -342,9 +347,22 @@ class LossPasses {
     A* const z = OwnTile(own_z_, first);
     std::fill(z, z + own_ * kOwnTile, A{0});
     RowReader<T> reader(p_);
+    const int64_t distance = cpu::PrefetchDistance<T>(dim);
+    int64_t next_b = first, next_k = 0;  // the candidate whose row is asked for next
+    const auto prefetch = [&] {
+      if (next_b == first + count) return;
+      const int64_t row = OwnCandidate<T>::Row(p_, next_b, next_k);
+      if (next_k >= p_.num_true || !p_.Ignored(row)) cpu::PrefetchRow(p_.weights.Row(row), dim);
+      if (++next_k == own_) {
+        next_k = 0;
+        ++next_b;
+      }
+    };
+    for (int64_t i = 0; i < distance; ++i) prefetch();
     for (int64_t r = 0; r < count; ++r) {
       const int64_t b = first + r;
       for (int64_t k = 0; k < own_; ++k) {
+        prefetch();
         const OwnCandidate<T> candidate(p_, b, k);
         A& logit = z[k * kOwnTile + r];
         if (!candidate.competes) {

@@ -17,6 +17,7 @@ constexpr int64_t kMaxClassTile = 192;
 
 constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
 constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
+constexpr int64_t kMinRun = 64;
 
 constexpr int64_t kBlockBytes = 1 << 20;     // hidden rows worked on at a time
 constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
@@ -35,7 +36,7 @@ struct Plan {
   bool in_place;  // d_weights are summed where they are wanted
   int64_t class_tile;
   int64_t block;          // rows worked on at a time
-  int64_t run;            // rows of one task, a multiple of the row tile
+  int64_t run;            // rows of one task, a multiple of kRowMultiple
   int64_t num_runs;       // in a block
   int64_t forward_chunk;  // classes of one task
   int64_t chunk;          // the same in backward
@@ -61,8 +62,8 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     plan.class_tile = std::min(plan.class_tile, classes);
     plan.stores = may_store;
     plan.block = batch;
-    plan.run = CeilDiv(batch / kRowTile, kMaxRuns) * kRowTile;
-    plan.num_runs = CeilDiv(batch, plan.run);
+    plan.run = std::max(kMinRun, RoundUp(CeilDiv(p.batch, kMaxRuns), kRowMultiple));
+    plan.num_runs = std::max<int64_t>(1, CeilDiv(p.batch, plan.run));
     plan.forward_chunk = plan.chunk = classes;
     plan.num_chunks = 1;
     plan.in_place = one_table && plan.num_runs == 1;

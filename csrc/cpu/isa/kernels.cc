@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include <utility>
+
 #ifndef FASTW2V_ISA
 #error "compile with -DFASTW2V_ISA=<baseline|avx2|avx512>"
 #endif
@@ -72,31 +74,74 @@ inline A Sum(Vector<A> v) {
 
 // ---- Matrix product ---------------------------------------------------------------------------
 
-// Columns that lie side by side are copied; a transposing pack goes block by block, so that each
-// cache line of the source is met once.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTW2V_HAVE_SHUFFLE
+#endif
+#endif
+
+#ifdef FASTW2V_HAVE_SHUFFLE
+template <typename A, int... i>
+inline void Interleave(Vector<A> x, Vector<A> y, Vector<A>* low, Vector<A>* high,
+                       std::integer_sequence<int, i...>) {
+  constexpr int lanes = kLanes<A>;
+  *low = __builtin_shufflevector(x, y, (i / 2 + i % 2 * lanes)...);
+  *high = __builtin_shufflevector(x, y, (lanes / 2 + i / 2 + i % 2 * lanes)...);
+}
+
+// A square of kLanes rows, `stride` apart, whose columns become rows of a panel. Interleaving the
+// upper half of the rows with the lower half, log2(kLanes) times, transposes it.
+template <typename A>
+inline void TransposeSquare(const A* x, int64_t stride, A* packed) {
+  constexpr int lanes = kLanes<A>;
+  Vector<A> rows[lanes], next[lanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) rows[i] = Load<A>(x + i * stride);
+#pragma GCC unroll 4
+  for (int half = 1; half < lanes; half *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < lanes / 2; ++i) {
+      Interleave<A>(rows[i], rows[i + lanes / 2], &next[2 * i], &next[2 * i + 1],
+                    std::make_integer_sequence<int, lanes>{});
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) Store<A>(packed + i * kPanel<A>, rows[i]);
+}
+#endif
+
+// Columns that lie side by side are copied; rows that do are transposed square by square.
 template <typename A>
 void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, A* packed) {
   constexpr int panel = kPanel<A>;
   for (int64_t first = 0; first < n; first += panel) {
     const int64_t columns = n - first < panel ? n - first : panel;
     const A* source = x + first * stride_n;
+    int64_t done = 0;  // of k
     if (stride_n == 1 && columns == panel) {
-      for (int64_t p = 0; p < k; ++p) {
-        __builtin_memcpy(packed + p * panel, source + p * stride_k, panel * sizeof(A));
+      for (; done < k; ++done) {
+        __builtin_memcpy(packed + done * panel, source + done * stride_k, panel * sizeof(A));
       }
-    } else {
-      constexpr int64_t kBlock = 16;
-      for (int64_t begin = 0; begin < k; begin += kBlock) {
-        const int64_t end = begin + kBlock < k ? begin + kBlock : k;
-        for (int64_t j = 0; j < columns; ++j) {
-          for (int64_t p = begin; p < end; ++p) {
-            packed[p * panel + j] = source[p * stride_k + j * stride_n];
-          }
-        }
-        for (int64_t j = columns; j < panel; ++j) {
-          for (int64_t p = begin; p < end; ++p) packed[p * panel + j] = 0;
+    }
+#ifdef FASTW2V_HAVE_SHUFFLE
+    if (stride_k == 1 && columns == panel) {
+      constexpr int lanes = kLanes<A>;
+      for (; done + lanes <= k; done += lanes) {
+        for (int j = 0; j < panel; j += lanes) {
+          TransposeSquare<A>(source + done + j * stride_n, stride_n, packed + done * panel + j);
         }
       }
+    }
+#endif
+    for (int64_t j = 0; j < columns; ++j) {
+      for (int64_t p = done; p < k; ++p) {
+        packed[p * panel + j] = source[p * stride_k + j * stride_n];
+      }
+    }
+    for (int64_t p = done; p < k; ++p) {
+      for (int64_t j = columns; j < panel; ++j) packed[p * panel + j] = 0;
     }
     packed += panel * k;
   }
@@ -183,10 +228,16 @@ void Multiply(int64_t m, int64_t n, int64_t k, const LeftOperand<A>& left,
 
 template <typename A>
 A Dot(const A* x, const A* y, int64_t n) {
-  Vector<A> sum = {};
+  // Four sums, so that an addition need not wait for the one before it.
+  constexpr int64_t lanes = kLanes<A>;
+  Vector<A> sum[4] = {};
   int64_t i = 0;
-  for (; i + kLanes<A> <= n; i += kLanes<A>) sum += Load<A>(x + i) * Load<A>(y + i);
-  A total = Sum<A>(sum);
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sum[j] += Load<A>(x + i + j * lanes) * Load<A>(y + i + j * lanes);
+  }
+  for (; i + lanes <= n; i += lanes) sum[0] += Load<A>(x + i) * Load<A>(y + i);
+  A total = Sum<A>((sum[0] + sum[1]) + (sum[2] + sum[3]));
   for (; i < n; ++i) total += x[i] * y[i];
   return total;
 }
