@@ -125,30 +125,29 @@ def test_every_option_equals_the_definition(kernels, compute, form, options, dty
     check(kernels, compute, problem, d_loss, dtype)
 
 
-# (batch, classes, dim) and why.
+# (batch, classes, dim) and why. Weights of up to 512 KB are few classes.
 SIZES = {
     "one of all": (1, 1, 1),
     "two classes": (3, 2, 1),
-    "rows below a tile": (71, 20, 6),
-    "a tile of rows": (72, 20, 6),
-    "rows above a tile": (73, 20, 6),
-    "two runs of rows": (144, 20, 6),
-    "rows above two runs": (145, 20, 6),
-    "most runs of rows, the last ones empty": (577, 20, 6),
-    "classes below a tile": (5, 95, 6),
-    "a tile of classes": (5, 96, 6),
-    "classes above a tile": (5, 97, 6),
-    "classes below a chunk": (5, 287, 6),
-    "a chunk of classes": (5, 288, 6),
-    "classes above a chunk": (5, 289, 6),
-    "runs of rows by chunks of classes": (290, 600, 6),
-    "as many chunks as need no runs of rows": (150, 2017, 6),
-    "chunks longer than three tiles": (4, 18433, 3),
-    "two groups of chunks": (3, 64 * 960 + 1, 2),
-    "two groups of chunks of wide rows": (2, 16 * 288 + 1, 260),
-    "a block of rows": (1152, 20, 3),
-    "rows above a block": (1153, 20, 3),
-    "two blocks and a tile": (2 * 1152 + 72, 300, 3),
+    "rows below a tile": (95, 20, 6),
+    "a tile of rows": (96, 20, 6),
+    "rows above a tile": (97, 20, 6),
+    "a run of rows": (64, 20, 6),
+    "rows above a run": (65, 20, 6),
+    "most runs of rows": (1024, 20, 6),
+    "longer runs of rows": (1025, 20, 6),
+    "runs of two tiles": (1600, 20, 6),
+    "classes below a tile": (5, 191, 6),
+    "a tile of classes": (5, 192, 6),
+    "classes above a tile": (5, 193, 6),
+    "most of few classes": (70, 2048, 64),
+    "more than few classes": (70, 2049, 64),
+    "many classes": (97, 20_000, 7),
+    "many classes of wide rows, blocks of rows": (1000, 300, 512),
+    "chunks longer than a tile": (4, 50_000, 3),
+    "more rows than exponentials are kept of": (193, 50_000, 3),
+    "exponentials are not kept": (3, 110_000, 2),
+    "groups of classes": (3, 40_000, 120),
 } | {f"width {dim}": (13, 37, dim) for dim in (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65)}
 
 
