@@ -7,11 +7,12 @@ TensorFlow ops through `fastw2v.reference` and store the logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
+from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 
 from fastw2v import reference
 from fastw2v._library import ops as _ops
@@ -57,6 +58,8 @@ class _Call:
             counts = op.get_attr("num_counts")
             self.true_expected_count = take(counts)
             self.sampled_expected_count = take(counts)
+        self.coefficients = take(len(op.get_attr("Coefficients")))
+        self._num_inputs = len(inputs)
 
     def op_inputs(self) -> dict[str, Any]:
         names = ["embeddings", "weights", "biases", "inputs", "row_splits", "labels"]
@@ -65,13 +68,11 @@ class _Call:
         return {name: getattr(self, name) for name in names}
 
     def input_gradients(self, tables: dict[str, list], d_inputs: tf.Tensor | None) -> list:
-        """Gradients in the order of the op's inputs: tables, inputs, then integers and counts."""
+        """Gradients in the order of the op's inputs: tables, inputs, then what has none: integers,
+        counts, and the coefficients and gradients of one pass, which have no part in the values."""
         gradients = [gradient for name in _TABLES for gradient in tables[name]]
         gradients.append(d_inputs)
-        total = sum(
-            len(value) if isinstance(value, list) else 1 for value in self.op_inputs().values()
-        )
-        return gradients + [None] * (total - len(gradients))
+        return gradients + [None] * (self._num_inputs - len(gradients))
 
 
 def _attribute(op: Any, name: str) -> Any:
@@ -107,10 +108,14 @@ def _sampled_loss_gradient(op: Any, d_loss: tf.Tensor, *_: Any) -> list:
 def _gradient(op: Any, d_loss: tf.Tensor, sampled: bool) -> list:
     call = _Call(op, op.inputs, sampled)
     grad_op = _ops.fastw2v_sampled_loss_grad if sampled else _ops.fastw2v_softmax_loss_grad
+    _, maximum, log_sum, *saved = op.outputs
+    in_one_pass = saved and not _outside_its_loop(maximum)
     grads = grad_op(
         d_loss=d_loss,
-        max=op.outputs[1],
-        log_sum=op.outputs[2],
+        max=maximum,
+        log_sum=log_sum,
+        coefficients=call.coefficients if in_one_pass else [],
+        saved=saved if in_one_pass else [],
         num_embeddings=len(call.embeddings),
         num_activations=0 if call.embeddings else 1,
         num_weights=len(call.weights),
@@ -127,6 +132,25 @@ def _gradient(op: Any, d_loss: tf.Tensor, sampled: bool) -> list:
         tables["weights"] = _sparse(call.weights, grads.weights_rows, grads.d_weights)
         tables["biases"] = _sparse(call.biases, grads.biases_rows, grads.d_biases)
     return call.input_gradients(tables, None if call.embeddings else grads.d_inputs[0])
+
+
+def _outside_its_loop(output: tf.Tensor) -> bool:
+    """Whether an op is in the body of a loop whose gradient is made after the loop has run. What
+    the op saves would then be kept from every turn of the loop: gradients of whole tables."""
+    if not tf.is_symbolic_tensor(output):
+        return False
+    here = list(_enclosing(tf.compat.v1.get_default_graph()))
+    return any(
+        isinstance(graph, WhileBodyFuncGraph) and graph not in here
+        for graph in _enclosing(output.graph)
+    )
+
+
+def _enclosing(graph: tf.Graph | None) -> Iterator[tf.Graph]:
+    """A graph and the graphs of functions around it."""
+    while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
 
 
 @tf.RegisterGradient("Fastw2v>SoftmaxLossGrad")
