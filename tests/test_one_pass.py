@@ -478,8 +478,12 @@ def test_second_derivatives(case, loss, dtype, weighted):
     sources = {**setting.arguments, "weight": weight} if weighted else setting.arguments
     plain = {**problem.tables, "weight": weight} if weighted else problem.tables
     expected = norm_gradient(reference, problem.tables, plain)
-    for function in (norm_gradient, tf.function(norm_gradient)):
-        got = function(fused, setting.arguments, sources)
+
+    def differentiated():
+        return norm_gradient(fused, setting.arguments, sources)
+
+    for function in (differentiated, tf.function(differentiated)):
+        got = function()
         for name, truth in expected.items():
             np.testing.assert_allclose(
                 tf.convert_to_tensor(got[name]),
@@ -491,7 +495,7 @@ def test_second_derivatives(case, loss, dtype, weighted):
 
 
 def handed_to_gradient_ops(graph: tf.Graph) -> list[int]:
-    """How many saved gradients each gradient op gets, in the functions of loops and branches too."""
+    """How many saved gradients each gradient op gets, in loops and branches too."""
     definition = graph.as_graph_def()
     nodes = list(definition.node)
     for function in definition.library.function:
