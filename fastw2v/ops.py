@@ -23,12 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import record
 
-from fastw2v import gradients as _gradients  # noqa: F401  registers the gradients
-from fastw2v import samplers
+from fastw2v import gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
-from fastw2v._library import ops as _ops
 from fastw2v._tables import Table, table, to_tensor
 
 Reduction = str
@@ -132,24 +129,22 @@ def softmax_loss(
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
         reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
         if values is None:
-            loss = _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
-        else:
-            if smoothing:
-                raise ValueError(
-                    f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
-                    "classes it must be 0"
-                )
-            loss = _sampled(
-                hidden,
-                classes,
-                labels,
-                values,
-                reduced,
-                link="softmax",
-                remove_accidental_hits=remove_accidental_hits,
-                **options,
+            return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
+        if smoothing:
+            raise ValueError(
+                f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
+                "classes it must be 0"
             )
-        return reduced(loss)
+        return _sampled(
+            hidden,
+            classes,
+            labels,
+            values,
+            reduced,
+            link="softmax",
+            remove_accidental_hits=remove_accidental_hits,
+            **options,
+        )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -207,8 +202,7 @@ def linear_cross_entropy(
         )
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
         reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-        loss = _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
-        return reduced(loss)
+        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -435,7 +429,7 @@ def negative_sampling_loss(
         if values is None:
             raise ValueError("num_sampled = None, expected a number of negatives of at least 1")
         reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-        loss = _sampled(
+        return _sampled(
             hidden,
             classes,
             labels,
@@ -447,7 +441,6 @@ def negative_sampling_loss(
                 classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
             ),
         )
-        return reduced(loss)
 
 
 # ---- Where the hidden row comes from -------------------------------------------------------------
@@ -676,47 +669,23 @@ def _rounds_to_bfloat16(dtype: tf.DType, compute_dtype: Any) -> bool:
     return wanted == tf.bfloat16
 
 
-def _accumulator(dtype: tf.DType) -> tf.DType:
-    """In what the losses of tables of ``dtype`` are summed."""
-    return tf.float64 if dtype == tf.float64 else tf.float32
-
-
-def _op_inputs(
-    hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: _Reduction, *, sampled: bool
-) -> dict[str, Any]:
-    dtype = classes.weights.dtype
-    embeddings = hidden.embeddings.shards if hidden.embeddings else []
-    weights = classes.weights.shards
-    biases = classes.biases.shards if classes.biases else []
-    # With coefficients the op makes the gradients in the same pass as the losses: in a graph where
-    # something asks for them, eagerly at once.
-    coefficients = None
-    sources = [*(embeddings or [hidden.inputs]), *weights, *biases]
-    if not tf.executing_eagerly() or record.should_record_backprop(sources):
-        coefficients = reduced.coefficients()
-    sparse = 2  # rows and values
-    num_gradients = sparse * len(embeddings) if embeddings else 1
-    num_gradients += (sparse if sampled else 1) * (len(weights) + len(biases))
+def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[str, Any]:
     return {
-        "embeddings": embeddings,
-        "weights": weights,
-        "biases": biases,
+        "embeddings": hidden.embeddings.shards if hidden.embeddings else [],
+        "weights": classes.weights.shards,
+        "biases": classes.biases.shards if classes.biases else [],
         "inputs": hidden.inputs,
         "row_splits": hidden.row_splits,
         "labels": labels,
-        "coefficients": [] if coefficients is None else [coefficients],
-        "num_saved": 0 if coefficients is None else num_gradients,
-        "T": dtype,
-        "Accumulator": _accumulator(dtype),
-        "combiner": hidden.combiner,
     }
 
 
 def _exact(
     hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: _Reduction, **attributes: Any
 ) -> tf.Tensor:
-    inputs = _op_inputs(hidden, classes, labels, reduced, sampled=False)
-    return _ops.fastw2v_softmax_loss(**inputs, **attributes).loss
+    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
+    inputs = _op_inputs(hidden, classes, labels)
+    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=False))
 
 
 def _sampled(
@@ -729,13 +698,14 @@ def _sampled(
 ) -> tf.Tensor:
     candidates, true_count, sampled_count = values
     counts = true_count is not None
-    return _ops.fastw2v_sampled_loss(
-        **_op_inputs(hidden, classes, labels, reduced, sampled=True),
-        sampled_candidates=candidates,
-        true_expected_count=[true_count] if counts else [],
-        sampled_expected_count=[sampled_count] if counts else [],
-        **attributes,
-    ).loss
+    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
+    inputs = {
+        **_op_inputs(hidden, classes, labels),
+        "sampled_candidates": candidates,
+        "true_expected_count": [true_count] if counts else [],
+        "sampled_expected_count": [sampled_count] if counts else [],
+    }
+    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=True))
 
 
 def _tf_nn_loss(
@@ -786,7 +756,7 @@ def _tf_nn_loss(
         **attributes,
         **_options(weights.dtype, ignore_label, *scaling),
     )
-    return tf.cast(reduced(loss), inputs.dtype)
+    return tf.cast(loss, inputs.dtype)
 
 
 # ---- How the losses of the examples become one ---------------------------------------------------
@@ -810,7 +780,7 @@ class _Reduction:
         check_one_of("reduction", reduction, ("none", "mean", "sum"))
         self._reduction = reduction
         self._shape = hidden.shape
-        self._dtype = dtype = _accumulator(classes.weights.dtype)
+        self._dtype = dtype = gradients.accumulator(classes.weights.dtype)
         self._weight = None
         if sample_weight is not None:
             self._weight = _weight(sample_weight, hidden, labels, dtype)

@@ -90,7 +90,7 @@ class Spy:
 @pytest.fixture
 def saved(monkeypatch):
     spy = Spy()
-    monkeypatch.setattr("fastw2v.ops._ops", spy)
+    monkeypatch.setattr("fastw2v.gradients._ops", spy)
     return spy.saved
 
 
