@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from problems import Problem, given, gradients_of, selected
+from tensorflow.python.framework import op_callbacks
 from test_memory import measured
 
 import fastw2v
@@ -379,6 +380,26 @@ def test_eagerly_only_for_a_tape(loss, saved):
         assert saved[-1] == 0  # no reduction
         setting.loss()
         assert saved[-1] > 0
+
+
+@some_losses
+def test_an_eager_tape_runs_nothing_for_what_is_saved(loss):
+    """Tapes make zeros for outputs that no gradient arrives at, here as large as the tables."""
+    setting = Setting(loss)
+    made = []
+
+    def note(op_type, inputs, attributes, outputs, op_name=None, graph=None):
+        made.extend(output.dtype for output in outputs)
+
+    with tf.GradientTape() as tape:
+        tape.watch(setting.watched)
+        value = setting.loss()
+    op_callbacks.add_op_callback(note)
+    try:
+        tape.gradient(value, setting.sources)
+    finally:
+        op_callbacks.remove_op_callback(note)
+    assert made and tf.uint8 not in made
 
 
 @pytest.mark.parametrize("form", ["variable", "shards", "tensor"])
