@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import record
+from tensorflow.python.eager import forwardprop_util, record
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 
@@ -132,9 +132,7 @@ def loss(
     op = _ops.fastw2v_sampled_loss if sampled else _ops.fastw2v_softmax_loss
     call = _Call(sampled, inputs, attributes)
     eager = tf.executing_eagerly()
-    known = None
-    if not eager or record.should_record_backprop(call.float_inputs()):
-        known = coefficients()
+    known = coefficients() if not eager or _only_tapes_record(call.float_inputs()) else None
     arguments = {**inputs, **attributes, "Accumulator": accumulator(call.dtype)}
     if known is None:
         return op(**arguments, coefficients=[], num_saved=0).loss
@@ -151,6 +149,14 @@ def loss(
 
     record.record_operation("Fastw2vLoss", [outputs.loss], call.float_inputs(), backward)
     return outputs.loss
+
+
+def _only_tapes_record(inputs: list[tf.Tensor]) -> bool:
+    """Whether a gradient may be asked for eagerly, and no directional derivative by a
+    `tf.autodiff.ForwardAccumulator`, which needs to see the op itself."""
+    if not record.should_record_backprop(inputs):
+        return False
+    return not forwardprop_util.pack_tangents(inputs).tangents
 
 
 def accumulator(dtype: tf.DType) -> tf.DType:

@@ -515,6 +515,36 @@ def test_second_derivatives(case, loss, dtype, weighted):
             )
 
 
+def test_forward_mode():
+    """Directional derivatives of the loss, and of its gradient while a tape records too. TensorFlow
+    has them for tensors with dense gradients."""
+    setting = Setting("linear", "tensor")
+    name = "weights"
+    source = setting.arguments[name]
+    direction = tf.constant(np.random.default_rng(6).normal(size=source.shape))
+    plain = setting.problem.tables[name]
+
+    def derivatives(loss, source, watched):
+        with tf.autodiff.ForwardAccumulator(source, direction) as accumulator:
+            with tf.GradientTape() as tape:
+                tape.watch(watched)
+                value = loss()
+            gradient = tf.convert_to_tensor(tape.gradient(value, source))
+        return accumulator.jvp(value), accumulator.jvp(gradient)
+
+    def reference():
+        return tf.reduce_mean(setting.problem.reference({**setting.problem.tables, name: plain}))
+
+    expected = derivatives(reference, plain, [plain])
+
+    def fused():
+        return derivatives(setting.loss, source, setting.watched)
+
+    for function in (fused, tf.function(fused)):
+        for ours, truth in zip(function(), expected, strict=True):
+            np.testing.assert_allclose(ours, truth, rtol=1e-9, atol=1e-12)
+
+
 def handed_to_gradient_ops(graph: tf.Graph) -> list[int]:
     """How many saved gradients each gradient op gets, in loops and branches too."""
     definition = graph.as_graph_def()
