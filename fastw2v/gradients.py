@@ -1,4 +1,5 @@
-"""Registers a gradient for every op that has a float input; none of them is ever None.
+"""Calls the loss ops and registers a gradient for every op that has a float input; none of them is
+ever None.
 
 The gradient of a table of which only some rows were met is a `tf.IndexedSlices` with unique,
 ascending rows; that of exact weights is dense. The gradients of the gradient ops are composed from
@@ -7,11 +8,13 @@ TensorFlow ops through `fastw2v.reference` and store the logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import forwardprop_util, record
 from tensorflow.python.ops import resource_variable_ops
+from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 
 from fastw2v import reference
 from fastw2v._library import ops as _ops
@@ -33,45 +36,64 @@ _SAMPLED_ATTRIBUTES = (*_COMMON_ATTRIBUTES, "link", "split_target", "remove_acci
 
 
 class _Call:
-    """The inputs of a loss op by name; each list input is a list."""
+    """The arguments of a loss op by name; each list input is a list."""
 
-    def __init__(self, op: Any, inputs: Sequence[tf.Tensor], sampled: bool) -> None:
-        names = _SAMPLED_ATTRIBUTES if sampled else _SOFTMAX_ATTRIBUTES
-        self.attributes = {name: _attribute(op, name) for name in names}
-        self.dtype = tf.as_dtype(self.attributes["T"])
+    def __init__(self, sampled: bool, inputs: dict[str, Any], attributes: dict[str, Any]) -> None:
+        self.sampled = sampled
+        self.op_inputs = inputs
+        self.attributes = attributes
+        self.dtype = tf.as_dtype(attributes["T"])
+        self.embeddings = inputs["embeddings"]
+        self.weights = inputs["weights"]
+        self.biases = inputs["biases"]
+        self.inputs = inputs["inputs"]
+        self.row_splits = inputs["row_splits"]
+        self.labels = inputs["labels"]
+        if sampled:
+            self.sampled_candidates = inputs["sampled_candidates"]
+            self.true_expected_count = inputs["true_expected_count"]
+            self.sampled_expected_count = inputs["sampled_expected_count"]
+
+    @classmethod
+    def of(cls, op: Any, inputs: Sequence[tf.Tensor], sampled: bool) -> tuple[_Call, list]:
+        """The call of an op that has these inputs, and those that come after its arguments."""
         rest = list(inputs)
 
         def take(count: int) -> list[tf.Tensor]:
             taken, rest[:count] = rest[:count], []
             return taken
 
-        self.embeddings = take(len(op.get_attr("Embeddings")))
-        self.weights = take(len(op.get_attr("Weights")))
-        self.biases = take(len(op.get_attr("Biases")))
-        (self.inputs,) = take(1)
-        self.row_splits = take(op.get_attr("num_row_splits"))
-        (self.labels,) = take(1)
-        self.sampled = sampled
+        arguments: dict[str, Any] = {
+            "embeddings": take(len(op.get_attr("Embeddings"))),
+            "weights": take(len(op.get_attr("Weights"))),
+            "biases": take(len(op.get_attr("Biases"))),
+            "inputs": take(1)[0],
+            "row_splits": take(op.get_attr("num_row_splits")),
+            "labels": take(1)[0],
+        }
         if sampled:
-            (self.sampled_candidates,) = take(1)
             counts = op.get_attr("num_counts")
-            self.true_expected_count = take(counts)
-            self.sampled_expected_count = take(counts)
+            arguments["sampled_candidates"] = take(1)[0]
+            arguments["true_expected_count"] = take(counts)
+            arguments["sampled_expected_count"] = take(counts)
+        names = _SAMPLED_ATTRIBUTES if sampled else _SOFTMAX_ATTRIBUTES
+        attributes = {name: _attribute(op, name) for name in names}
+        return cls(sampled, arguments, attributes), rest
 
-    def op_inputs(self) -> dict[str, Any]:
-        names = ["embeddings", "weights", "biases", "inputs", "row_splits", "labels"]
-        if self.sampled:
-            names += ["sampled_candidates", "true_expected_count", "sampled_expected_count"]
-        return {name: getattr(self, name) for name in names}
+    def float_inputs(self) -> list[tf.Tensor]:
+        """What may have a gradient, in the order of the op's inputs (and ids, which have none)."""
+        return [*self.embeddings, *self.weights, *self.biases, self.inputs]
 
-    def input_gradients(self, tables: dict[str, list], d_inputs: tf.Tensor | None) -> list:
-        """Gradients in the order of the op's inputs: tables, inputs, then integers and counts."""
-        gradients = [gradient for name in _TABLES for gradient in tables[name]]
-        gradients.append(d_inputs)
-        total = sum(
-            len(value) if isinstance(value, list) else 1 for value in self.op_inputs().values()
-        )
-        return gradients + [None] * (total - len(gradients))
+    def num_gradients(self) -> int:
+        """Number of outputs of the gradient op."""
+        sparse = 2  # rows and values
+        hidden = sparse * len(self.embeddings) if self.embeddings else 1
+        classes = len(self.weights) + len(self.biases)
+        return hidden + (sparse * classes if self.sampled else classes)
+
+    def float_gradients(self, tables: dict[str, list], d_inputs: tf.Tensor | None) -> list:
+        """Gradients of these, from those of each table."""
+        return [*(gradient for name in _TABLES for gradient in tables[name]), d_inputs]
 
 
 def _attribute(op: Any, name: str) -> Any:
@@ -94,6 +116,54 @@ def _shape(table: tf.Tensor) -> tf.Tensor:
     return tf.shape(table)
 
 
+def loss(
+    inputs: dict[str, Any],
+    attributes: dict[str, Any],
+    coefficients: Callable[[], tf.Tensor | None],
+    *,
+    sampled: bool,
+) -> tf.Tensor:
+    """The losses [batch] by one of the loss ops.
+
+    Where gradients may be asked for, the op is given the ``coefficients`` of a sum or mean, if
+    there are any, and makes the gradients in the same pass: in a graph if something consumes them,
+    eagerly at once.
+    """
+    op = _ops.fastw2v_sampled_loss if sampled else _ops.fastw2v_softmax_loss
+    call = _Call(sampled, inputs, attributes)
+    eager = tf.executing_eagerly()
+    known = coefficients() if not eager or _only_tapes_record(call.float_inputs()) else None
+    arguments = {**inputs, **attributes, "Accumulator": accumulator(call.dtype)}
+    if known is None:
+        return op(**arguments, coefficients=[], num_saved=0).loss
+    arguments.update(coefficients=[known], num_saved=call.num_gradients())
+    if not eager:
+        return op(**arguments).loss
+    # Left to itself an eager tape makes zeros in the shapes of all outputs beside the loss, and
+    # keeps them; those of what is saved are as large as the tables.
+    with record.stop_recording():
+        outputs = op(**arguments)
+
+    def backward(d_loss: tf.Tensor) -> list:
+        return _gradients(call, d_loss, outputs.max, outputs.log_sum, [known], outputs.saved)
+
+    record.record_operation("Fastw2vLoss", [outputs.loss], call.float_inputs(), backward)
+    return outputs.loss
+
+
+def _only_tapes_record(inputs: list[tf.Tensor]) -> bool:
+    """Whether a gradient may be asked for eagerly, and no directional derivative by a
+    `tf.autodiff.ForwardAccumulator`, which needs to see the op itself."""
+    if not record.should_record_backprop(inputs):
+        return False
+    return not forwardprop_util.pack_tangents(inputs).tangents
+
+
+def accumulator(dtype: tf.DType) -> tf.DType:
+    """In what the losses of tables of ``dtype`` are summed."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
 @tf.RegisterGradient("Fastw2v>SoftmaxLoss")
 def _softmax_loss_gradient(op: Any, d_loss: tf.Tensor, *_: Any) -> list:
     return _gradient(op, d_loss, sampled=False)
@@ -105,17 +175,35 @@ def _sampled_loss_gradient(op: Any, d_loss: tf.Tensor, *_: Any) -> list:
 
 
 def _gradient(op: Any, d_loss: tf.Tensor, sampled: bool) -> list:
-    call = _Call(op, op.inputs, sampled)
-    grad_op = _ops.fastw2v_sampled_loss_grad if sampled else _ops.fastw2v_softmax_loss_grad
+    call, coefficients = _Call.of(op, op.inputs, sampled)
+    _, maximum, log_sum, *saved = op.outputs
+    if saved and _outside_its_loop(maximum):
+        coefficients, saved = [], []
+    gradients = _gradients(call, d_loss, maximum, log_sum, coefficients, saved)
+    return gradients + [None] * (len(op.inputs) - len(gradients))
+
+
+def _gradients(
+    call: _Call,
+    d_loss: tf.Tensor,
+    maximum: tf.Tensor,
+    log_sum: tf.Tensor,
+    coefficients: list[tf.Tensor],
+    saved: list[tf.Tensor],
+) -> list:
+    """Gradients of `_Call.float_inputs`."""
+    grad_op = _ops.fastw2v_sampled_loss_grad if call.sampled else _ops.fastw2v_softmax_loss_grad
     grads = grad_op(
         d_loss=d_loss,
-        max=op.outputs[1],
-        log_sum=op.outputs[2],
+        max=maximum,
+        log_sum=log_sum,
+        coefficients=coefficients,
+        saved=saved,
         num_embeddings=len(call.embeddings),
         num_activations=0 if call.embeddings else 1,
         num_weights=len(call.weights),
         num_biases=len(call.biases),
-        **call.op_inputs(),
+        **call.op_inputs,
         **call.attributes,
     )
     tables = {
@@ -123,10 +211,29 @@ def _gradient(op: Any, d_loss: tf.Tensor, sampled: bool) -> list:
         "weights": grads.d_weights,
         "biases": grads.d_biases,
     }
-    if sampled:
+    if call.sampled:
         tables["weights"] = _sparse(call.weights, grads.weights_rows, grads.d_weights)
         tables["biases"] = _sparse(call.biases, grads.biases_rows, grads.d_biases)
-    return call.input_gradients(tables, None if call.embeddings else grads.d_inputs[0])
+    return call.float_gradients(tables, None if call.embeddings else grads.d_inputs[0])
+
+
+def _outside_its_loop(output: tf.Tensor) -> bool:
+    """Whether an op is in the body of a loop whose gradient is made after the loop has run. What
+    the op saves would then be kept from every turn of the loop: gradients of whole tables."""
+    if not tf.is_symbolic_tensor(output):
+        return False
+    here = list(_enclosing(tf.compat.v1.get_default_graph()))
+    return any(
+        isinstance(graph, WhileBodyFuncGraph) and graph not in here
+        for graph in _enclosing(output.graph)
+    )
+
+
+def _enclosing(graph: tf.Graph | None) -> Iterator[tf.Graph]:
+    """A graph and the graphs of functions around it."""
+    while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
 
 
 @tf.RegisterGradient("Fastw2v>SoftmaxLossGrad")
@@ -199,7 +306,7 @@ def _gather(shard: tf.Tensor, rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _second_gradient(op: Any, upstream: Sequence[Any], sampled: bool) -> list:
     """Gradients of sum(upstream * outputs) of a gradient op, by differentiating the reference."""
     d_loss = op.inputs[0]
-    call = _Call(op, op.inputs[3:], sampled)
+    call, _ = _Call.of(op, op.inputs[3:], sampled)
     num = {name: len(getattr(call, name)) for name in _TABLES}
     outputs, upstream = list(op.outputs), list(upstream)
 
@@ -257,8 +364,10 @@ def _second_gradient(op: Any, upstream: Sequence[Any], sampled: bool) -> list:
         "weights": weights.split(by_source.get(1)),
         "biases": biases.split(by_source.get(2)),
     }
-    # max and log_sum are functions of the other inputs, whose gradients count what they carry.
-    return [d_d_loss, None, None, *call.input_gradients(tables, by_source.get(3))]
+    gradients = call.float_gradients(tables, by_source.get(3))
+    # max, log_sum and what was saved are functions of the other inputs, whose gradients count what
+    # they carry.
+    return [d_d_loss, None, None, *gradients] + [None] * (len(op.inputs) - 3 - len(gradients))
 
 
 def _reference_loss(

@@ -18,19 +18,14 @@ What the losses have in common:
 from __future__ import annotations
 
 import math
-import numbers
-import operator
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from fastw2v import gradients as _gradients  # noqa: F401  registers the gradients
-from fastw2v import samplers
-from fastw2v._library import ops as _ops
+from fastw2v import gradients, samplers
+from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
 from fastw2v._tables import Table, table, to_tensor
 
 Reduction = str
@@ -124,32 +119,32 @@ def softmax_loss(
     with tf.name_scope(name or "softmax_loss"):
         hidden = _gathered(embeddings, inputs, combiner)
         classes = _classes(weights, biases, hidden)
-        labels, shape = _labels(labels, hidden)
+        labels = _labels(labels, hidden)
         values = _candidates(
             num_sampled, sampler, sampled_values, labels, classes.weights.rows, ignore_label, seed
         )
         options = _options(
             classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
-        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0)
+        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
         if values is None:
-            loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
-        else:
-            if smoothing:
-                raise ValueError(
-                    f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
-                    "classes it must be 0"
-                )
-            loss = _sampled(
-                hidden,
-                classes,
-                labels,
-                values,
-                link="softmax",
-                remove_accidental_hits=remove_accidental_hits,
-                **options,
+            return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
+        if smoothing:
+            raise ValueError(
+                f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
+                "classes it must be 0"
             )
-        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
+        return _sampled(
+            hidden,
+            classes,
+            labels,
+            values,
+            reduced,
+            link="softmax",
+            remove_accidental_hits=remove_accidental_hits,
+            **options,
+        )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -201,13 +196,13 @@ def linear_cross_entropy(
         dense = table("weights", weights)
         hidden = _activations(inputs, dense.dtype)
         classes = _classes(dense, biases, hidden)
-        labels, shape = _labels(labels, hidden)
+        labels = _labels(labels, hidden)
         options = _options(
             dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
-        smoothing = _number("label_smoothing", label_smoothing, 0.0, 1.0)
-        loss = _exact(hidden, classes, labels, label_smoothing=smoothing, **options)
-        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
+        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -417,7 +412,7 @@ def negative_sampling_loss(
     with tf.name_scope(name or "negative_sampling_loss"):
         hidden = _gathered(embeddings, inputs, combiner)
         classes = _classes(weights, None, hidden)
-        labels, shape = _labels(labels, hidden)
+        labels = _labels(labels, hidden)
         if sampled_values is not None and not isinstance(sampled_values, tuple):
             sampled_values = (sampled_values, None, None)
         values = _candidates(
@@ -433,18 +428,19 @@ def negative_sampling_loss(
         )
         if values is None:
             raise ValueError("num_sampled = None, expected a number of negatives of at least 1")
-        loss = _sampled(
+        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+        return _sampled(
             hidden,
             classes,
             labels,
             (values[0], None, None),
+            reduced,
             link="logistic",
             remove_accidental_hits=remove_accidental_hits,
             **_options(
                 classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
             ),
         )
-        return _reduced(loss, labels, shape, sample_weight, ignore_label, reduction)
 
 
 # ---- Where the hidden row comes from -------------------------------------------------------------
@@ -460,12 +456,13 @@ class _Hidden:
     combiner: str
     dim: int | None
     batch: int | None
-    shape: tf.Tensor | None  # shape of the loss, where that is not [batch]
     rank: int  # of the batch axes: 0 for a single example
+    shape: tf.Tensor | None = None  # of the loss, where that is not [batch] of the labels
+    static_shape: tf.TensorShape | None = None  # what is known of it
 
 
 def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
-    _one_of("combiner", combiner, ("mean", "sum"))
+    check_one_of("combiner", combiner, ("mean", "sum"))
     rows = table("embeddings", embeddings)
     row_splits: list[tf.Tensor] = []
     rank = 1
@@ -474,9 +471,9 @@ def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
             raise ValueError(f"inputs has shape {inputs.shape}, expected bags of ids [batch, (n)]")
         row_splits = [tf.cast(inputs.row_splits, tf.int64)]
         batch = inputs.shape[0]
-        ids = _ids("inputs", inputs.flat_values)
+        ids = to_ids("inputs", inputs.flat_values)
     else:
-        ids = _ids("inputs", inputs)
+        ids = to_ids("inputs", inputs)
         if ids.shape.rank is not None and ids.shape.rank > 2:
             raise ValueError(
                 f"inputs has shape {ids.shape}, expected a scalar id, [batch], or bags [batch, n]"
@@ -484,7 +481,10 @@ def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
         if ids.shape.rank == 0:
             rank, ids = 0, tf.reshape(ids, [1])
         batch = ids.shape[0] if ids.shape.rank is not None else None
-    return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, None, rank)
+    if rank == 0:
+        shape = (tf.constant([], tf.int32), tf.TensorShape([]))
+        return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, rank, *shape)
+    return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, rank)
 
 
 def _activations(inputs: Any, dtype: tf.DType) -> _Hidden:
@@ -499,12 +499,12 @@ def _activations(inputs: Any, dtype: tf.DType) -> _Hidden:
         raise ValueError(f"inputs has shape {activations.shape}, expected [..., dim]")
     activations = tf.cast(activations, dtype)
     dim = activations.shape[-1]
-    shape = None
-    if rank != 2:
-        shape = tf.shape(activations)[:-1]
-        activations = tf.reshape(activations, [tf.reduce_prod(shape), tf.shape(activations)[-1]])
+    if rank == 2:
+        return _Hidden(None, activations, [], "mean", dim, activations.shape[0], 1)
+    shape, static_shape = tf.shape(activations)[:-1], activations.shape[:-1]
+    activations = tf.reshape(activations, [tf.reduce_prod(shape), tf.shape(activations)[-1]])
     batch = activations.shape[0]
-    return _Hidden(None, activations, [], "mean", dim, batch, shape, rank - 1)
+    return _Hidden(None, activations, [], "mean", dim, batch, rank - 1, shape, static_shape)
 
 
 # ---- Which classes compete -----------------------------------------------------------------------
@@ -536,11 +536,10 @@ def _classes(weights: Any, biases: Any, hidden: _Hidden) -> _Classes:
     return _Classes(weights, biases)
 
 
-def _labels(labels: Any, hidden: _Hidden) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Labels as [batch, num_true], and the shape of the loss where that is not [batch]."""
-    labels = _ids("labels", labels)
+def _labels(labels: Any, hidden: _Hidden) -> tf.Tensor:
+    """Labels as [batch, num_true]."""
+    labels = to_ids("labels", labels)
     rank = labels.shape.rank
-    shape = hidden.shape if hidden.rank else tf.constant([], tf.int32)
     if rank is None:
         batch = tf.shape(hidden.inputs)[0] if not hidden.row_splits else -1
         labels = tf.reshape(labels, [batch, -1 if not hidden.row_splits else 1])
@@ -558,7 +557,7 @@ def _labels(labels: Any, hidden: _Hidden) -> tuple[tf.Tensor, tf.Tensor | None]:
         raise ValueError(
             f"labels has a batch of {labels.shape[0]}, but inputs has a batch of {hidden.batch}"
         )
-    return labels, shape
+    return labels
 
 
 def _candidates(
@@ -578,7 +577,7 @@ def _candidates(
         return _given_candidates(sampled_values, num_sampled)
     if num_sampled is None:
         return None
-    num_sampled = _integer("num_sampled", num_sampled, 1)
+    num_sampled = to_integer("num_sampled", num_sampled, 1)
     if num_classes is None:
         raise ValueError(
             "weights has an unknown number of rows, so classes cannot be sampled from them: set "
@@ -598,7 +597,7 @@ def _given_candidates(
             "sampled_values is not a triple (sampled_candidates, true_expected_count, "
             f"sampled_expected_count): {type(sampled_values).__name__}"
         )
-    candidates = _ids("sampled_values[0]", sampled_values[0])
+    candidates = to_ids("sampled_values[0]", sampled_values[0])
     if candidates.shape.rank not in (None, 1, 2):
         raise ValueError(
             f"sampled_values[0] has shape {candidates.shape}, expected [num_sampled] or "
@@ -618,7 +617,7 @@ def _given_candidates(
     counts = [
         None
         if count is None
-        else tf.stop_gradient(_floats(f"sampled_values[{i}]", count, tf.float32))
+        else tf.stop_gradient(to_floats(f"sampled_values[{i}]", count, tf.float32))
         for i, count in enumerate(sampled_values[1:], start=1)
     ]
     return candidates, counts[0], counts[1]
@@ -637,18 +636,18 @@ def _options(
 ) -> dict[str, Any]:
     """Attributes that all loss ops have."""
     options: dict[str, Any] = {
-        "logit_scale": _number("logit_scale", logit_scale, -math.inf, math.inf),
-        "z_loss": _number("z_loss", z_loss, 0.0, math.inf),
+        "logit_scale": to_number("logit_scale", logit_scale, -math.inf, math.inf),
+        "z_loss": to_number("z_loss", z_loss, 0.0, math.inf),
         "logit_softcap": 0.0,
         "compute_bfloat16": _rounds_to_bfloat16(dtype, compute_dtype),
     }
     if logit_softcap is not None:
-        options["logit_softcap"] = _number("logit_softcap", logit_softcap, 0.0, math.inf)
+        options["logit_softcap"] = to_number("logit_softcap", logit_softcap, 0.0, math.inf)
         if options["logit_softcap"] == 0.0:
             raise ValueError("logit_softcap = 0.0 is not in (0, inf); None: no cap")
     if ignore_label is not None:
         options["use_ignore_label"] = True
-        options["ignore_label"] = _integer("ignore_label", ignore_label, -(2**63))
+        options["ignore_label"] = to_integer("ignore_label", ignore_label, -(2**63))
     return options
 
 
@@ -671,7 +670,6 @@ def _rounds_to_bfloat16(dtype: tf.DType, compute_dtype: Any) -> bool:
 
 
 def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[str, Any]:
-    dtype = classes.weights.dtype
     return {
         "embeddings": hidden.embeddings.shards if hidden.embeddings else [],
         "weights": classes.weights.shards,
@@ -679,14 +677,15 @@ def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[st
         "inputs": hidden.inputs,
         "row_splits": hidden.row_splits,
         "labels": labels,
-        "T": dtype,
-        "Accumulator": tf.float64 if dtype == tf.float64 else tf.float32,
-        "combiner": hidden.combiner,
     }
 
 
-def _exact(hidden: _Hidden, classes: _Classes, labels: tf.Tensor, **attributes: Any) -> tf.Tensor:
-    return _ops.fastw2v_softmax_loss(**_op_inputs(hidden, classes, labels), **attributes).loss
+def _exact(
+    hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: _Reduction, **attributes: Any
+) -> tf.Tensor:
+    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
+    inputs = _op_inputs(hidden, classes, labels)
+    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=False))
 
 
 def _sampled(
@@ -694,17 +693,19 @@ def _sampled(
     classes: _Classes,
     labels: tf.Tensor,
     values: Sequence[tf.Tensor | None],
+    reduced: _Reduction,
     **attributes: Any,
 ) -> tf.Tensor:
     candidates, true_count, sampled_count = values
     counts = true_count is not None
-    return _ops.fastw2v_sampled_loss(
+    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
+    inputs = {
         **_op_inputs(hidden, classes, labels),
-        sampled_candidates=candidates,
-        true_expected_count=[true_count] if counts else [],
-        sampled_expected_count=[sampled_count] if counts else [],
-        **attributes,
-    ).loss
+        "sampled_candidates": candidates,
+        "true_expected_count": [true_count] if counts else [],
+        "sampled_expected_count": [sampled_count] if counts else [],
+    }
+    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=True))
 
 
 def _tf_nn_loss(
@@ -720,8 +721,8 @@ def _tf_nn_loss(
     """The losses that take their arguments as tf.nn does."""
     num_sampled, num_classes, num_true, sampled_values, sampler, seed = sampling
     sample_weight, ignore_label, reduction = reducing
-    num_true = _integer("num_true", num_true, 1)
-    num_classes = _integer("num_classes", num_classes, 1)
+    num_true = to_integer("num_true", num_true, 1)
+    num_classes = to_integer("num_classes", num_classes, 1)
     weights = table("weights", weights)
     if weights.rows is not None and num_classes > weights.rows:
         raise ValueError(
@@ -732,12 +733,12 @@ def _tf_nn_loss(
         raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
     hidden = _activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
     classes = _classes(weights, biases, hidden)
-    labels = _ids("labels", labels)
+    labels = to_ids("labels", labels)
     if not labels.shape.is_compatible_with([None, num_true]):
         raise ValueError(
             f"labels has shape {labels.shape}, expected [batch, num_true] = [batch, {num_true}]"
         )
-    labels, _ = _labels(tf.ensure_shape(labels, [None, num_true]), hidden)
+    labels = _labels(tf.ensure_shape(labels, [None, num_true]), hidden)
     values = _candidates(
         num_sampled, sampler, sampled_values, labels, num_classes, ignore_label, seed
     )
@@ -745,111 +746,100 @@ def _tf_nn_loss(
         raise ValueError("num_sampled = None, expected a number of classes of at least 1")
     if values[1] is not None:  # TensorFlow's samplers leave the batch unknown
         values = (values[0], tf.reshape(values[1], tf.shape(labels)), values[2])
+    reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
     loss = _sampled(
         hidden,
         classes,
         labels,
         values,
+        reduced,
         **attributes,
         **_options(weights.dtype, ignore_label, *scaling),
     )
-    return tf.cast(
-        _reduced(loss, labels, None, sample_weight, ignore_label, reduction), inputs.dtype
-    )
+    return tf.cast(loss, inputs.dtype)
 
 
-def _reduced(
-    loss: tf.Tensor,
-    labels: tf.Tensor,
-    shape: tf.Tensor | None,
-    sample_weight: Any,
-    ignore_label: int | None,
-    reduction: Reduction,
-) -> tf.Tensor:
-    """Applies weights and reduction, and gives the loss the shape that the caller expects."""
-    _one_of("reduction", reduction, ("none", "mean", "sum"))
-    if shape is not None:
-        loss = tf.reshape(loss, shape)
-    weight = None
-    if sample_weight is not None:
-        weight = _floats("sample_weight", sample_weight, loss.dtype)
-        if not weight.shape.is_compatible_with(loss.shape) and weight.shape.rank != 0:
-            raise ValueError(
-                f"sample_weight has shape {weight.shape}, expected a scalar or that of the loss, "
-                f"{loss.shape}"
-            )
-        weight = tf.broadcast_to(weight, tf.shape(loss), name="sample_weight")
-        loss *= weight
-    if reduction == "none":
-        return loss
-    if reduction == "mean" and sample_weight is None and ignore_label is None:
-        if loss.shape.num_elements():  # the plain mean, where it is known not to be empty
-            return tf.reduce_mean(loss)
-    total = tf.reduce_sum(loss)
-    if reduction == "sum":
-        return total
-    counts = tf.ones_like(loss) if weight is None else weight
+# ---- How the losses of the examples become one ---------------------------------------------------
+
+
+class _Reduction:
+    """Weights the losses [batch] of an op, and sums or averages them if so asked.
+
+    A sum or mean is ``sum(factor * losses)``, and the factor is known before the losses are.
+    """
+
+    def __init__(
+        self,
+        reduction: Reduction,
+        hidden: _Hidden,
+        classes: _Classes,
+        labels: tf.Tensor,
+        sample_weight: Any,
+        ignore_label: int | None,
+    ) -> None:
+        check_one_of("reduction", reduction, ("none", "mean", "sum"))
+        self._reduction = reduction
+        self._shape = hidden.shape
+        self._dtype = dtype = gradients.accumulator(classes.weights.dtype)
+        self._weight = None
+        if sample_weight is not None:
+            self._weight = _weight(sample_weight, hidden, labels, dtype)
+        self._factor: tf.Tensor | float | None = None  # of each loss; a float: no tensor is needed
+        if reduction == "sum":
+            self._factor = 1.0 if self._weight is None else self._weight
+        elif reduction == "mean":
+            self._factor = _share(self._weight, labels, ignore_label, dtype)
+
+    def coefficients(self) -> tf.Tensor | None:
+        """What each loss is multiplied with, [batch] or a scalar for all, for an op that can make
+        the gradients together with the losses; None where nothing is summed."""
+        if self._factor is None:
+            return None
+        if isinstance(self._factor, float):
+            return tf.constant(self._factor, self._dtype)
+        return tf.stop_gradient(self._factor)  # the op's use of them has no part in the loss
+
+    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
+        if self._reduction == "none":
+            if self._weight is not None:
+                losses *= self._weight
+            return losses if self._shape is None else tf.reshape(losses, self._shape)
+        if isinstance(self._factor, float):
+            # The same within rounding as to multiply, and in eager mode one op less.
+            return tf.reduce_mean(losses) if self._reduction == "mean" else tf.reduce_sum(losses)
+        if self._weight is None:
+            return self._factor * tf.reduce_sum(losses)
+        return tf.reduce_sum(self._factor * losses)
+
+
+def _weight(sample_weight: Any, hidden: _Hidden, labels: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """The weights of the examples, [batch]."""
+    weight = to_floats("sample_weight", sample_weight, dtype)
+    expected = labels.shape[:1] if hidden.shape is None else hidden.static_shape
+    if not weight.shape.is_compatible_with(expected) and weight.shape.rank != 0:
+        raise ValueError(
+            f"sample_weight has shape {weight.shape}, expected a scalar or that of the loss, "
+            f"{expected}"
+        )
+    if not (weight.shape.is_fully_defined() and weight.shape == expected):
+        shape = tf.shape(labels)[:1] if hidden.shape is None else hidden.shape
+        weight = tf.broadcast_to(weight, shape, name="sample_weight")
+    return weight if hidden.shape is None else tf.reshape(weight, [-1])
+
+
+def _share(
+    weight: tf.Tensor | None, labels: tf.Tensor, ignore_label: int | None, dtype: tf.DType
+) -> tf.Tensor | float:
+    """What a loss counts in the mean: one part in the number, or in the sum of the weights, of the
+    examples that are not ignored; 0 where there are none."""
+    if weight is None and ignore_label is None and labels.shape[0]:
+        return 1.0 / labels.shape[0]
+    one = tf.ones([], dtype) if weight is None else weight
     if ignore_label is not None:
         present = tf.reduce_any(labels != ignore_label, axis=1)
-        counts *= tf.reshape(tf.cast(present, loss.dtype), tf.shape(loss))
-    return tf.math.divide_no_nan(total, tf.reduce_sum(counts))
-
-
-# ---- Single arguments ----------------------------------------------------------------------------
-
-
-def _ids(name: str, value: Any) -> tf.Tensor:
-    ids = to_tensor(name, value)
-    if not ids.dtype.is_integer:
-        if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) == 0:
-            return tf.cast(ids, tf.int64)  # an empty list has no type of its own
-        raise ValueError(
-            f"{name} has dtype {ids.dtype.name}, expected integer ids. A cast to float cuts the "
-            "gradient and changes ids above 2**24 in float32; keep ids in int32 or int64"
-        )
-    return tf.cast(ids, tf.int64)
-
-
-def _floats(name: str, value: Any, dtype: tf.DType) -> tf.Tensor:
-    floats = to_tensor(name, value)
-    if not (floats.dtype.is_floating or floats.dtype.is_integer or floats.dtype.is_bool):
-        raise ValueError(f"{name} has dtype {floats.dtype.name}, expected numbers")
-    return tf.cast(floats, dtype)
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    """A finite Python number in [low, high), as float32 keeps it."""
-    number = math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        with np.errstate(over="ignore"):
-            number = float(np.float32(value))
-    if not math.isfinite(number) or not low <= number < high:
-        left = "(-inf" if low == -math.inf else f"[{low}"
-        right = "inf" if high == math.inf else str(high)
-        raise ValueError(
-            f"{name} = {reprlib.repr(value)} is not a Python number in {left}, {right})"
-        )
-    return number
-
-
-def _integer(name: str, value: Any, low: int) -> int:
-    high = 2**63 - 1
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        integer = operator.index(tf.get_static_value(value) if tf.is_tensor(value) else value)
-    except TypeError:
-        integer = low - 1
-    if not low <= integer <= high:
-        raise ValueError(
-            f"{name} = {reprlib.repr(value)} is not a Python integer in [{low}, {high}]"
-        )
-    return integer
-
-
-def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(
-            f"{name} = {reprlib.repr(value)} is not one of "
-            + ", ".join(f'"{choice}"' for choice in allowed)
-        )
+        total = tf.reduce_sum(one * tf.cast(present, dtype))
+    elif weight is None:
+        total = tf.cast(tf.shape(labels)[0], dtype)
+    else:
+        total = tf.reduce_sum(weight)
+    return tf.math.divide_no_nan(one, total)

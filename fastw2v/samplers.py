@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from fastw2v._arguments import to_integer
 from fastw2v._library import ops as _ops
 
 tf.no_gradient("Fastw2v>UnigramTable")
@@ -58,7 +59,7 @@ class Sampler:
     _table: Sequence[tf.Tensor] = ()
 
     def __init__(self, num_classes: int, unique: bool = True) -> None:
-        self.num_classes = _integer("num_classes", num_classes, _MAX_CLASSES)
+        self.num_classes = to_integer("num_classes", num_classes, 1, _MAX_CLASSES)
         self.unique = bool(unique)
 
     def __repr__(self) -> str:
@@ -119,7 +120,7 @@ class Sampler:
                 seed=_seed_pair(seed),
                 table=list(self._table),
                 sampler=self._name,
-                num_sampled=_integer("num_sampled", num_sampled, _MAX_CLASSES),
+                num_sampled=to_integer("num_sampled", num_sampled, 1, _MAX_CLASSES),
                 range_max=self.num_classes,
                 unique=self.unique,
                 per_example=bool(per_example),
@@ -259,18 +260,6 @@ def resolve(sampler: str | Sampler, num_classes: int, unique: bool = True) -> Sa
         f"sampler = {reprlib.repr(sampler)} is not one of {allowed}, nor a sampler such as "
         "fastw2v.samplers.Unigram(counts)"
     )
-
-
-def _integer(name: str, value: Any, maximum: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        integer = operator.index(value)
-    except TypeError:
-        integer = 0
-    if not 1 <= integer <= maximum:
-        raise ValueError(f"{name} = {reprlib.repr(value)} is not an integer in [1, {maximum}]")
-    return integer
 
 
 def _integers(name: str, value: Any, shape: list[int | None]) -> tf.Tensor:

@@ -394,7 +394,7 @@ def test_a_search_that_does_not_end_is_given_up():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_sampled": 0}, r"num_sampled = 0 is not an integer in \[1, "),
+        ({"num_sampled": 0}, r"num_sampled = 0 is not a Python integer in \[1, "),
         ({"num_sampled": -4}, r"num_sampled = -4 is not"),
         ({"num_sampled": 2.0}, r"num_sampled = 2\.0 is not"),
         ({"num_sampled": True}, r"num_sampled = True is not"),
@@ -469,7 +469,7 @@ def test_a_seed_of_the_wrong_shape_at_run_time():
 @pytest.mark.parametrize("sampler", [samplers.Uniform, samplers.LogUniform])
 @pytest.mark.parametrize("num_classes", [0, -1, 3.0, "9", None, 2**53 + 1])
 def test_bad_numbers_of_classes(sampler, num_classes):
-    with pytest.raises(ValueError, match="num_classes = .* is not an integer in"):
+    with pytest.raises(ValueError, match="num_classes = .* is not a Python integer in"):
         sampler(num_classes)
 
 

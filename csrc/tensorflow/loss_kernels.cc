@@ -1,260 +1,123 @@
 // CPU kernels of the losses: read and check the arguments, allocate, lock, call the core.
-#include <cmath>
-#include <string>
+//
+// The forward op is told by which coefficients the losses will be multiplied, where that is known;
+// if anybody asks for `saved`, it makes the gradients too, in one pass. The gradient op hands these
+// on where d_loss is a multiple of the coefficients, and makes the gradients anew where it is not.
+#include <algorithm>
+#include <optional>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "csrc/core/gather.h"
 #include "csrc/core/loss.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/loss_call.h"
+#include "csrc/tensorflow/loss_gradients.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
 namespace {
 
-using tensorflow::DataTypeToEnum;
-using tensorflow::OpInputList;
 using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
 
-// The attributes, read once.
-struct Attributes {
-  LossOptions options;
-  Combiner combiner = Combiner::kMean;
-  bool split_target = false;  // logistic: 1 is shared among the labels of an example
-
-  absl::Status Read(OpKernelConstruction* context, bool sampled) {
-    std::string combiner_name;
-    TF_RETURN_IF_ERROR(context->GetAttr("combiner", &combiner_name));
-    combiner = combiner_name == "mean" ? Combiner::kMean : Combiner::kSum;
-    TF_RETURN_IF_ERROR(context->GetAttr("use_ignore_label", &options.has_ignore_label));
-    TF_RETURN_IF_ERROR(context->GetAttr("ignore_label", &options.ignore_label));
-    TF_RETURN_IF_ERROR(context->GetAttr("compute_bfloat16", &options.round_bfloat16));
-    TF_RETURN_IF_ERROR(ReadFloat(context, "logit_scale", &options.logit_scale));
-    TF_RETURN_IF_ERROR(ReadFloat(context, "logit_softcap", &options.logit_softcap));
-    TF_RETURN_IF_ERROR(ReadFloat(context, "z_loss", &options.z_loss));
-    if (!sampled) return ReadFloat(context, "label_smoothing", &options.label_smoothing);
-    std::string link;
-    TF_RETURN_IF_ERROR(context->GetAttr("link", &link));
-    options.link = link == "softmax" ? Link::kSoftmax : Link::kLogistic;
-    TF_RETURN_IF_ERROR(context->GetAttr("remove_accidental_hits", &options.remove_accidental_hits));
-    return context->GetAttr("split_target", &split_target);
-  }
-
- private:
-  static absl::Status ReadFloat(OpKernelConstruction* context, const char* name, double* value) {
-    float attribute;
-    TF_RETURN_IF_ERROR(context->GetAttr(name, &attribute));
-    *value = attribute;
-    return absl::OkStatus();
-  }
-};
-
-absl::Status WrongShape(const char* name, const Tensor& tensor, const std::string& expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " has shape ", tensor.shape().DebugString(), ", expected ", expected));
-}
-
-// Everything that forward and backward have in common: the arguments of the call, and the problem
-// that they pose to the core.
-template <typename T, bool kSampled>
-class Call {
- public:
-  using Core = typename CoreType<T>::type;
-  using A = Accumulator<Core>;
-
-  absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
-    const auto dtype = DataTypeToEnum<T>::value;
-    TF_RETURN_IF_ERROR(embeddings.Read(context, "embeddings", dtype, 2));
-    TF_RETURN_IF_ERROR(weights.Read(context, "weights", dtype, 2));
-    TF_RETURN_IF_ERROR(biases.Read(context, "biases", dtype, 1));
-    std::vector<tensorflow::Var*> variables;
-    for (const TableArgument* table : {&embeddings, &weights, &biases}) {
-      table->AppendVariables(&variables);
-    }
-    lock_ = std::make_unique<ReadLock>(std::move(variables));
-    TF_RETURN_IF_ERROR(embeddings.Resolve());
-    TF_RETURN_IF_ERROR(weights.Resolve());
-    TF_RETURN_IF_ERROR(biases.Resolve());
-
-    problem.options = attributes.options;
-    problem.weights = weights.View<T>();
-    if (!biases.empty()) problem.biases = biases.View<T>();
-    TF_RETURN_IF_ERROR(ReadLabels(context));
-    if (attributes.split_target && problem.num_true > 0) {
-      problem.options.positive_target = 1.0 / static_cast<double>(problem.num_true);
-    }
-    TF_RETURN_IF_ERROR(ReadSampled(context));
-    TF_RETURN_IF_ERROR(ReadInputs(context, attributes.combiner));
-    return ToTensorFlow(CheckLossProblem(problem));
-  }
-
-  // Fills problem.hidden; `memory` keeps what it points to alive.
-  absl::Status Gather(OpKernelContext* context, const Parallel& parallel, Tensor* memory) {
-    if (gathers()) {
-      A* hidden;
-      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
-      GatherBags<Core>(embeddings.View<T>(), bags, parallel, hidden);
-      problem.hidden = hidden;
-      return absl::OkStatus();
-    }
-    const Core* activations = CoreData<const Core>(inputs_->template flat<T>().data());
-    if constexpr (std::is_same_v<Core, A>) {
-      problem.hidden = activations;
-    } else {
-      A* hidden;
-      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
-      WidenRows(activations, problem.batch, problem.dim(), parallel, hidden);
-      problem.hidden = hidden;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status AllocateHidden(OpKernelContext* context, Tensor* memory, A** hidden) const {
-    TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<A>::value,
-                                              TensorShape({problem.batch, problem.dim()}), memory));
-    *hidden = memory->template flat<A>().data();
-    return absl::OkStatus();
-  }
-
-  bool gathers() const { return !embeddings.empty(); }
-
-  TableArgument embeddings, weights, biases;
-  Bags bags;
-  LossProblem<Core> problem;
-
- private:
-  absl::Status ReadLabels(OpKernelContext* context) {
-    const Tensor* labels;
-    TF_RETURN_IF_ERROR(context->input("labels", &labels));
-    if (labels->dims() != 2) return WrongShape("labels", *labels, "[batch, num_true]");
-    problem.batch = labels->dim_size(0);
-    problem.num_true = labels->dim_size(1);
-    problem.labels = labels->flat<int64_t>().data();
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadSampled(OpKernelContext* context) {
-    if constexpr (!kSampled) return absl::OkStatus();
-    const Tensor* sampled;
-    TF_RETURN_IF_ERROR(context->input("sampled_candidates", &sampled));
-    problem.candidates = sampled->dims() == 2 ? Candidates::kPerExample : Candidates::kShared;
-    if (sampled->dims() != 1 && !(sampled->dims() == 2 && sampled->dim_size(0) == problem.batch)) {
-      return WrongShape(
-          "sampled_candidates", *sampled,
-          absl::StrCat("[num_sampled] or [batch, num_sampled] with batch ", problem.batch));
-    }
-    problem.num_sampled = sampled->dim_size(sampled->dims() - 1);
-    problem.sampled = sampled->flat<int64_t>().data();
-
-    OpInputList true_counts, sampled_counts;
-    TF_RETURN_IF_ERROR(context->input_list("true_expected_count", &true_counts));
-    TF_RETURN_IF_ERROR(context->input_list("sampled_expected_count", &sampled_counts));
-    if (true_counts.size() == 0) return absl::OkStatus();
-    if (true_counts[0].shape() != TensorShape({problem.batch, problem.num_true})) {
-      return WrongShape(
-          "true_expected_count", true_counts[0],
-          absl::StrCat("that of labels, [", problem.batch, ",", problem.num_true, "]"));
-    }
-    if (sampled_counts[0].shape() != sampled->shape()) {
-      return WrongShape(
-          "sampled_expected_count", sampled_counts[0],
-          absl::StrCat("that of sampled_candidates, ", sampled->shape().DebugString()));
-    }
-    problem.true_expected_count = true_counts[0].flat<float>().data();
-    problem.sampled_expected_count = sampled_counts[0].flat<float>().data();
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadInputs(OpKernelContext* context, Combiner combiner) {
-    TF_RETURN_IF_ERROR(context->input("inputs", &inputs_));
-    if (!gathers()) {
-      if (inputs_->dtype() != DataTypeToEnum<T>::value) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "inputs has dtype ", tensorflow::DataTypeString(inputs_->dtype()), ", expected that ",
-            "of weights, ", tensorflow::DataTypeString(DataTypeToEnum<T>::value)));
-      }
-      if (inputs_->dims() != 2 || inputs_->dim_size(0) != problem.batch ||
-          inputs_->dim_size(1) != problem.dim()) {
-        return WrongShape("inputs", *inputs_,
-                          absl::StrCat("[batch, dim] = [", problem.batch, ",", problem.dim(),
-                                       "], the batch of labels and the width of weights"));
-      }
-      return absl::OkStatus();
-    }
-    if (inputs_->dtype() != tensorflow::DT_INT64) {
-      return absl::InvalidArgumentError(absl::StrCat("inputs has dtype ",
-                                                     tensorflow::DataTypeString(inputs_->dtype()),
-                                                     ", expected int64 ids of rows of embeddings"));
-    }
-    if (embeddings.dim() != problem.dim()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "weights has width ", problem.dim(), ", but embeddings has width ", embeddings.dim()));
-    }
-    bags.ids = inputs_->flat<int64_t>().data();
-    bags.num_ids = inputs_->NumElements();
-    bags.combiner = combiner;
-    OpInputList splits;
-    TF_RETURN_IF_ERROR(context->input_list("row_splits", &splits));
-    if (splits.size() > 0) {
-      if (splits[0].dims() != 1 || splits[0].dim_size(0) < 1 || inputs_->dims() != 1) {
-        return WrongShape("inputs", *inputs_, "a RaggedTensor [batch, (n)]");
-      }
-      bags.row_splits = splits[0].flat<int64_t>().data();
-      bags.batch = splits[0].dim_size(0) - 1;
-    } else {
-      if (inputs_->dims() != 1 && inputs_->dims() != 2) {
-        return WrongShape("inputs", *inputs_, "[batch] ids or [batch, n] padded bags of ids");
-      }
-      bags.batch = inputs_->dim_size(0);
-      bags.padded = inputs_->dims() == 2;
-      bags.width = bags.padded ? inputs_->dim_size(1) : 1;
-    }
-    if (bags.batch != problem.batch) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "inputs has a batch of ", bags.batch, ", but labels has a batch of ", problem.batch));
-    }
-    return ToTensorFlow(CheckBags(bags, embeddings.rows()));
-  }
-
-  const Tensor* inputs_ = nullptr;
-  std::unique_ptr<ReadLock> lock_;
-};
+constexpr int kNumForwardOutputs = 3;  // loss, max and log_sum, before `saved`
 
 template <typename T, bool kSampled>
 class LossOp : public OpKernel {
+  using Core = typename CoreType<T>::type;
+  using A = Accumulator<Core>;
+
  public:
   explicit LossOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, attributes_.Read(context, kSampled));
   }
 
-  void Compute(OpKernelContext* context) override {
-    using A = typename Call<T, kSampled>::A;
-    Call<T, kSampled> call;
-    OP_REQUIRES_OK(context, call.Read(context, attributes_));
-    const TensorFlowParallel parallel(context);
-    Tensor hidden_memory, scratch_memory;
-    OP_REQUIRES_OK(context, call.Gather(context, parallel, &hidden_memory));
-
-    Tensor* outputs[3];
-    for (int i = 0; i < 3; ++i) {
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(i, TensorShape({call.problem.batch}), &outputs[i]));
-    }
-    void* scratch;
-    OP_REQUIRES_OK(context,
-                   AllocateScratch(context, LossForwardScratchBytes(call.problem, parallel),
-                                   &scratch_memory, &scratch));
-    const Normalizer<A> normalizer = {outputs[1]->flat<A>().data(), outputs[2]->flat<A>().data()};
-    LossForward(call.problem, parallel, scratch, outputs[0]->flat<A>().data(), normalizer);
-  }
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
 
  private:
+  absl::Status Run(OpKernelContext* context) const {
+    Call<T, kSampled> call;
+    TF_RETURN_IF_ERROR(call.Read(context, attributes_));
+    const LossProblem<Core>& problem = call.problem;
+    const TensorFlowParallel parallel(context);
+    Tensor hidden_memory, scratch_memory;
+    TF_RETURN_IF_ERROR(call.Gather(context, parallel, &hidden_memory));
+    A* outputs[kNumForwardOutputs];
+    for (int i = 0; i < kNumForwardOutputs; ++i) {
+      Tensor* output;
+      TF_RETURN_IF_ERROR(context->allocate_output(i, TensorShape({problem.batch}), &output));
+      outputs[i] = output->flat<A>().data();
+    }
+    const Normalizer<A> normalizer = {outputs[1], outputs[2]};
+
+    Gradients<T, kSampled> gradients(call, [](int) { return true; });
+    std::vector<A> d_loss;
+    TF_RETURN_IF_ERROR(ReadCoefficients(context, problem.batch, gradients.size(), &d_loss));
+    const bool saves = AnyRequired(context);
+    const std::size_t bytes = saves ? LossWithGradientsScratchBytes(problem, parallel)
+                                    : LossForwardScratchBytes(problem, parallel);
+    void* scratch;
+    TF_RETURN_IF_ERROR(AllocateScratch(context, bytes, &scratch_memory, &scratch));
+    if (!saves) {
+      LossForward(problem, parallel, scratch, outputs[0], normalizer);
+      return absl::OkStatus();
+    }
+    TF_RETURN_IF_ERROR(gradients.Allocate(context));
+    if constexpr (kSampled) {
+      const RowGradient<A> rows = SampledLossWithGradients(
+          problem, d_loss.data(), parallel, scratch, outputs[0], normalizer, gradients.d_hidden());
+      TF_RETURN_IF_ERROR(gradients.WriteClasses(context, rows, parallel));
+    } else {
+      ExactLossWithGradients(problem, d_loss.data(), parallel, scratch, outputs[0], normalizer,
+                             gradients.d_hidden(), gradients.d_weights(), gradients.d_biases());
+    }
+    TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));
+    for (int i = 0; i < gradients.size(); ++i) {
+      Tensor bytes;
+      TF_RETURN_IF_ERROR(Reinterpret(gradients.tensor(i), tensorflow::DT_UINT8, &bytes));
+      context->set_output(kNumForwardOutputs + i, bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  // What each loss is multiplied with; empty where that is not known.
+  static absl::Status ReadCoefficients(OpKernelContext* context, int64_t batch, int num_gradients,
+                                       std::vector<A>* coefficients) {
+    OpInputList list;
+    TF_RETURN_IF_ERROR(context->input_list("coefficients", &list));
+    const int num_saved = context->num_outputs() - kNumForwardOutputs;
+    if (num_saved != (list.size() == 0 ? 0 : num_gradients)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("num_saved = ", num_saved, ", expected ", num_gradients,
+                       ", one for each gradient, with coefficients, and 0 without"));
+    }
+    if (list.size() == 0) return absl::OkStatus();
+    const Tensor& tensor = list[0];
+    if (tensor.dtype() != DataTypeToEnum<A>::value) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("coefficients has dtype ", tensorflow::DataTypeString(tensor.dtype()),
+                       ", expected ", tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
+    }
+    if (tensor.dims() != 0 && tensor.shape() != TensorShape({batch})) {
+      return WrongShape("coefficients", tensor, absl::StrCat("[] or [batch] = [", batch, "]"));
+    }
+    const A* data = tensor.flat<A>().data();
+    if (tensor.dims() == 0) {
+      coefficients->assign(batch, *data);
+    } else {
+      coefficients->assign(data, data + batch);
+    }
+    return absl::OkStatus();
+  }
+
+  // A graph says which outputs something consumes; eagerly all are.
+  static bool AnyRequired(OpKernelContext* context) {
+    for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
+      if (context->output_required(i)) return true;
+    }
+    return false;
+  }
+
   Attributes attributes_;
 };
 
@@ -269,53 +132,101 @@ class LossGradOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    Call<T, kSampled> call;
-    OP_REQUIRES_OK(context, call.Read(context, attributes_));
-    const LossProblem<Core>& problem = call.problem;
-    const A* d_loss;
-    Normalizer<const A> normalizer;
-    OP_REQUIRES_OK(context, ReadVector(context, "d_loss", problem.batch, &d_loss));
-    OP_REQUIRES_OK(context, ReadVector(context, "max", problem.batch, &normalizer.max));
-    OP_REQUIRES_OK(context, ReadVector(context, "log_sum", problem.batch, &normalizer.log_sum));
-
-    const TensorFlowParallel parallel(context);
-    Tensor hidden_memory, d_hidden_memory, scratch_memory;
-    OP_REQUIRES_OK(context, call.Gather(context, parallel, &hidden_memory));
-    A* d_hidden;
-    OP_REQUIRES_OK(context, AllocateDHidden(context, call, &d_hidden_memory, &d_hidden));
-    void* scratch;
-    OP_REQUIRES_OK(context, AllocateScratch(context, LossBackwardScratchBytes(problem, parallel),
-                                            &scratch_memory, &scratch));
-    if constexpr (kSampled) {
-      const RowGradient<A> gradient =
-          SampledLossBackward(problem, d_loss, normalizer, parallel, scratch, d_hidden);
-      OP_REQUIRES_OK(context, WriteSparse(context, gradient, call.weights, "weights_rows",
-                                          "d_weights", false, parallel));
-      OP_REQUIRES_OK(context, WriteSparse(context, gradient, call.biases, "biases_rows", "d_biases",
-                                          true, parallel));
-    } else {
-      Table<Core> d_weights, d_biases;
-      OP_REQUIRES_OK(context, AllocateDense(context, call.weights, "d_weights", &d_weights));
-      OP_REQUIRES_OK(context, AllocateDense(context, call.biases, "d_biases", &d_biases));
-      ExactLossBackward(problem, d_loss, normalizer, parallel, scratch, d_hidden, d_weights,
-                        d_biases);
+    OpInputList saved;
+    OP_REQUIRES_OK(context, context->input_list("saved", &saved));
+    std::optional<A> factor;
+    if (saved.size() == context->num_outputs()) {
+      OP_REQUIRES_OK(context, Factor(context, &factor));
     }
-    if (call.gathers()) {
-      const RowGradient<A> gradient = SortTerms(BagTerms(call.bags, d_hidden, problem.dim()));
-      OP_REQUIRES_OK(context, WriteSparse(context, gradient, call.embeddings, "embeddings_rows",
-                                          "d_embeddings", false, parallel));
-    } else if constexpr (!std::is_same_v<Core, A>) {
-      tensorflow::OpOutputList outputs;
-      OP_REQUIRES_OK(context, context->output_list("d_inputs", &outputs));
-      Tensor* d_inputs;
-      OP_REQUIRES_OK(context,
-                     outputs.allocate(0, TensorShape({problem.batch, problem.dim()}), &d_inputs));
-      RoundRows(d_hidden, problem.batch, problem.dim(), parallel,
-                CoreData<Core>(d_inputs->flat<T>().data()));
+    if (factor.has_value()) {
+      OP_REQUIRES_OK(context, HandOn(context, saved, *factor));
+    } else {
+      OP_REQUIRES_OK(context, Recompute(context));
     }
   }
 
  private:
+  // By what the saved gradients are to be multiplied, if anything. Malformed input gives nothing:
+  // Recompute says what is wrong with it.
+  absl::Status Factor(OpKernelContext* context, std::optional<A>* factor) const {
+    OpInputList coefficients;
+    const Tensor *d_loss, *labels;
+    TF_RETURN_IF_ERROR(context->input_list("coefficients", &coefficients));
+    TF_RETURN_IF_ERROR(context->input("d_loss", &d_loss));
+    TF_RETURN_IF_ERROR(context->input("labels", &labels));
+    if (coefficients.size() != 1 || coefficients[0].dtype() != d_loss->dtype() ||
+        d_loss->dims() != 1 || labels->dims() != 2) {
+      return absl::OkStatus();
+    }
+    const int64_t batch = d_loss->dim_size(0), num_true = labels->dim_size(1);
+    const bool scalar = coefficients[0].dims() == 0;
+    if (labels->dim_size(0) != batch || !(scalar || coefficients[0].shape() == d_loss->shape())) {
+      return absl::OkStatus();
+    }
+    const LossOptions& options = attributes_.options;
+    const int64_t* label = labels->flat<int64_t>().data();
+    const auto counts = [&](int64_t b) {
+      if (!options.has_ignore_label) return true;
+      return std::any_of(label + b * num_true, label + (b + 1) * num_true,
+                         [&](int64_t id) { return id != options.ignore_label; });
+    };
+    *factor = CommonFactor(d_loss->flat<A>().data(), coefficients[0].flat<A>().data(),
+                           scalar ? 0 : 1, batch, counts);
+    // What float16 has rounded to zero or infinity no factor brings back.
+    if (std::is_same_v<T, Eigen::half> && *factor != A{1}) factor->reset();
+    return absl::OkStatus();
+  }
+
+  static absl::Status HandOn(OpKernelContext* context, const OpInputList& saved, A factor) {
+    const TensorFlowParallel parallel(context);
+    for (int i = 0; i < saved.size(); ++i) {
+      if (!context->output_required(i)) continue;
+      const tensorflow::DataType dtype = context->expected_output_dtype(i);
+      Tensor tensor;
+      TF_RETURN_IF_ERROR(Reinterpret(saved[i], dtype, &tensor));
+      if (factor != 1 && dtype == DataTypeToEnum<T>::value) {
+        Tensor scaled;
+        TF_RETURN_IF_ERROR(Scale<T>(context, tensor, factor, parallel, &scaled));
+        tensor = scaled;
+      }
+      context->set_output(i, tensor);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Recompute(OpKernelContext* context) const {
+    Call<T, kSampled> call;
+    TF_RETURN_IF_ERROR(call.Read(context, attributes_));
+    const LossProblem<Core>& problem = call.problem;
+    const A* d_loss;
+    Normalizer<const A> normalizer;
+    TF_RETURN_IF_ERROR(ReadVector(context, "d_loss", problem.batch, &d_loss));
+    TF_RETURN_IF_ERROR(ReadVector(context, "max", problem.batch, &normalizer.max));
+    TF_RETURN_IF_ERROR(ReadVector(context, "log_sum", problem.batch, &normalizer.log_sum));
+
+    const TensorFlowParallel parallel(context);
+    Tensor hidden_memory, scratch_memory;
+    TF_RETURN_IF_ERROR(call.Gather(context, parallel, &hidden_memory));
+    Gradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
+    TF_RETURN_IF_ERROR(gradients.Allocate(context));
+    void* scratch;
+    TF_RETURN_IF_ERROR(AllocateScratch(context, LossBackwardScratchBytes(problem, parallel),
+                                       &scratch_memory, &scratch));
+    if constexpr (kSampled) {
+      const RowGradient<A> rows =
+          SampledLossBackward(problem, d_loss, normalizer, parallel, scratch, gradients.d_hidden());
+      TF_RETURN_IF_ERROR(gradients.WriteClasses(context, rows, parallel));
+    } else {
+      ExactLossBackward(problem, d_loss, normalizer, parallel, scratch, gradients.d_hidden(),
+                        gradients.d_weights(), gradients.d_biases());
+    }
+    TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));
+    for (int i = 0; i < gradients.size(); ++i) {
+      if (gradients.wanted(i)) context->set_output(i, gradients.tensor(i));
+    }
+    return absl::OkStatus();
+  }
+
   static absl::Status ReadVector(OpKernelContext* context, const char* name, int64_t size,
                                  const A** data) {
     const Tensor* tensor;
@@ -324,70 +235,6 @@ class LossGradOp : public OpKernel {
       return WrongShape(name, *tensor, absl::StrCat("[", size, "]"));
     }
     *data = tensor->flat<A>().data();
-    return absl::OkStatus();
-  }
-
-  // Activations of the accumulator's type get their gradient written straight into the output.
-  absl::Status AllocateDHidden(OpKernelContext* context, const Call<T, kSampled>& call,
-                               Tensor* memory, A** d_hidden) const {
-    if (call.gathers() || !std::is_same_v<Core, A>) {
-      return call.AllocateHidden(context, memory, d_hidden);
-    }
-    tensorflow::OpOutputList outputs;
-    TF_RETURN_IF_ERROR(context->output_list("d_inputs", &outputs));
-    Tensor* d_inputs;
-    TF_RETURN_IF_ERROR(
-        outputs.allocate(0, TensorShape({call.problem.batch, call.problem.dim()}), &d_inputs));
-    *d_hidden = reinterpret_cast<A*>(d_inputs->flat<T>().data());
-    return absl::OkStatus();
-  }
-
-  static absl::Status AllocateDense(OpKernelContext* context, const TableArgument& table,
-                                    const char* name, Table<Core>* gradient) {
-    if (table.empty()) return absl::OkStatus();
-    tensorflow::OpOutputList outputs;
-    TF_RETURN_IF_ERROR(context->output_list(name, &outputs));
-    std::vector<Core*> shards;
-    for (int i = 0; i < table.num_shards(); ++i) {
-      Tensor* output;
-      TF_RETURN_IF_ERROR(outputs.allocate(i, table.shard_shape(i), &output));
-      shards.push_back(CoreData<Core>(output->flat<T>().data()));
-    }
-    *gradient = Table<Core>(std::move(shards), table.rows(), table.dim());
-    return absl::OkStatus();
-  }
-
-  // The distinct rows of each shard, counted from its first row, and their values.
-  static absl::Status WriteSparse(OpKernelContext* context, const RowGradient<A>& gradient,
-                                  const TableArgument& table, const char* rows_name,
-                                  const char* values_name, bool biases, const Parallel& parallel) {
-    if (table.empty()) return absl::OkStatus();
-    tensorflow::OpOutputList rows_outputs, values_outputs;
-    TF_RETURN_IF_ERROR(context->output_list(rows_name, &rows_outputs));
-    TF_RETURN_IF_ERROR(context->output_list(values_name, &values_outputs));
-    const Table<const Core> view = table.View<T>();
-    int64_t first = 0;
-    for (int shard = 0; shard < table.num_shards(); ++shard) {
-      const int64_t shard_begin = view.ShardBegin(shard), shard_end = view.ShardBegin(shard + 1);
-      int64_t last = first;
-      while (last < gradient.num_rows() && gradient.Row(last) < shard_end) ++last;
-
-      Tensor *rows, *values;
-      TF_RETURN_IF_ERROR(rows_outputs.allocate(shard, TensorShape({last - first}), &rows));
-      for (int64_t u = first; u < last; ++u) {
-        rows->flat<int64_t>()(u - first) = gradient.Row(u) - shard_begin;
-      }
-      TensorShape shape({last - first});
-      if (!biases) shape.AddDim(table.dim());
-      TF_RETURN_IF_ERROR(values_outputs.allocate(shard, shape, &values));
-      Core* data = CoreData<Core>(values->flat<T>().data());
-      if (biases) {
-        SumBiasTerms<Core>(gradient, first, last, data);
-      } else {
-        SumTerms<Core>(gradient, first, last, table.dim(), parallel, data);
-      }
-      first = last;
-    }
     return absl::OkStatus();
   }
 

@@ -4,6 +4,11 @@
 // where the list of embeddings is empty, activations [batch, dim] of type T. `row_splits` is absent
 // or one int64 vector that makes bags of the ids. `inputs` and `labels` are documented in
 // core/gather.h and core/loss.h.
+//
+// `coefficients` is absent or what the loss of each example is going to be multiplied with, of type
+// Accumulator, [batch] or a scalar for all. Then `saved` holds the gradients of sum_b
+// coefficients[b] * loss[b] in the order of the gradient op's outputs, as bytes: no gradient flows
+// through integers, and tapes make no zeros for them. Nothing is saved where nobody asks for it.
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -13,13 +18,16 @@ namespace {
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Labels are [batch, num_true]; every output is [batch].
+// Labels are [batch, num_true]; every output but those saved is [batch].
 absl::Status LossShape(InferenceContext* c) {
   std::vector<ShapeHandle> inputs;
   TF_RETURN_IF_ERROR(c->input("labels", &inputs));
   ShapeHandle labels;
   TF_RETURN_IF_ERROR(c->WithRank(inputs[0], 2, &labels));
-  for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->Vector(c->Dim(labels, 0)));
+  for (const char* name : {"loss", "max", "log_sum"}) {
+    TF_RETURN_IF_ERROR(c->set_output(name, {c->Vector(c->Dim(labels, 0))}));
+  }
+  for (int i = 3; i < c->num_outputs(); ++i) c->set_output(i, c->UnknownShape());
   return absl::OkStatus();
 }
 
@@ -93,6 +101,12 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
   .Input("true_expected_count: num_counts * float")           \
   .Input("sampled_expected_count: num_counts * float")
 
+#define FASTW2V_COEFFICIENTS                                  \
+   Input("coefficients: Coefficients")
+
+#define FASTW2V_SAVED                                         \
+   Input("saved: num_saved * uint8")
+
 #define FASTW2V_LOSS_ATTRS                                    \
    Attr("T: {float, double, half, bfloat16}")                 \
   .Attr("Accumulator: {float, double}")                       \
@@ -101,6 +115,8 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
   .Attr("Biases: list({resource, float, double, half, bfloat16}) >= 0")     \
   .Attr("Inputs: {int64, float, double, half, bfloat16}")     \
   .Attr("num_row_splits: int >= 0")                           \
+  .Attr("Coefficients: list({float, double}) >= 0")           \
+  .Attr("num_saved: int >= 0 = 0")                            \
   .Attr("combiner: {'mean', 'sum'} = 'mean'")                 \
   .Attr("use_ignore_label: bool = false")                     \
   .Attr("ignore_label: int = -1")                             \
@@ -121,9 +137,10 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
 #define FASTW2V_LOSS_OUTPUTS                                  \
    Output("loss: Accumulator")                                \
   .Output("max: Accumulator")                                 \
-  .Output("log_sum: Accumulator")
+  .Output("log_sum: Accumulator")                             \
+  .Output("saved: num_saved * uint8")
 
-#define FASTW2V_SAVED_INPUTS                                  \
+#define FASTW2V_BACKWARD_INPUTS                               \
    Input("d_loss: Accumulator")                               \
   .Input("max: Accumulator")                                  \
   .Input("log_sum: Accumulator")
@@ -139,14 +156,17 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
 
 REGISTER_OP("Fastw2v>SoftmaxLoss")
     .FASTW2V_LOSS_INPUTS
+    .FASTW2V_COEFFICIENTS
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SOFTMAX_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
 
 REGISTER_OP("Fastw2v>SoftmaxLossGrad")
-    .FASTW2V_SAVED_INPUTS
+    .FASTW2V_BACKWARD_INPUTS
     .FASTW2V_LOSS_INPUTS
+    .FASTW2V_COEFFICIENTS
+    .FASTW2V_SAVED
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SOFTMAX_ATTRS
     .FASTW2V_INPUT_GRADIENTS
@@ -157,15 +177,18 @@ REGISTER_OP("Fastw2v>SoftmaxLossGrad")
 REGISTER_OP("Fastw2v>SampledLoss")
     .FASTW2V_LOSS_INPUTS
     .FASTW2V_SAMPLED_INPUTS
+    .FASTW2V_COEFFICIENTS
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SAMPLED_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
 
 REGISTER_OP("Fastw2v>SampledLossGrad")
-    .FASTW2V_SAVED_INPUTS
+    .FASTW2V_BACKWARD_INPUTS
     .FASTW2V_LOSS_INPUTS
     .FASTW2V_SAMPLED_INPUTS
+    .FASTW2V_COEFFICIENTS
+    .FASTW2V_SAVED
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SAMPLED_ATTRS
     .FASTW2V_INPUT_GRADIENTS

@@ -1,0 +1,233 @@
+// The arguments of a loss op, read and checked: the problem that they pose to the core.
+#ifndef FASTW2V_TENSORFLOW_LOSS_CALL_H_
+#define FASTW2V_TENSORFLOW_LOSS_CALL_H_
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/core/gather.h"
+#include "csrc/core/loss.h"
+#include "csrc/tensorflow/adapter.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace fastw2v {
+
+using tensorflow::DataTypeToEnum;
+using tensorflow::OpInputList;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+// The attributes, read once.
+struct Attributes {
+  LossOptions options;
+  Combiner combiner = Combiner::kMean;
+  bool split_target = false;  // logistic: 1 is shared among the labels of an example
+
+  absl::Status Read(OpKernelConstruction* context, bool sampled) {
+    std::string combiner_name;
+    TF_RETURN_IF_ERROR(context->GetAttr("combiner", &combiner_name));
+    combiner = combiner_name == "mean" ? Combiner::kMean : Combiner::kSum;
+    TF_RETURN_IF_ERROR(context->GetAttr("use_ignore_label", &options.has_ignore_label));
+    TF_RETURN_IF_ERROR(context->GetAttr("ignore_label", &options.ignore_label));
+    TF_RETURN_IF_ERROR(context->GetAttr("compute_bfloat16", &options.round_bfloat16));
+    TF_RETURN_IF_ERROR(ReadFloat(context, "logit_scale", &options.logit_scale));
+    TF_RETURN_IF_ERROR(ReadFloat(context, "logit_softcap", &options.logit_softcap));
+    TF_RETURN_IF_ERROR(ReadFloat(context, "z_loss", &options.z_loss));
+    if (!sampled) return ReadFloat(context, "label_smoothing", &options.label_smoothing);
+    std::string link;
+    TF_RETURN_IF_ERROR(context->GetAttr("link", &link));
+    options.link = link == "softmax" ? Link::kSoftmax : Link::kLogistic;
+    TF_RETURN_IF_ERROR(context->GetAttr("remove_accidental_hits", &options.remove_accidental_hits));
+    return context->GetAttr("split_target", &split_target);
+  }
+
+ private:
+  static absl::Status ReadFloat(OpKernelConstruction* context, const char* name, double* value) {
+    float attribute;
+    TF_RETURN_IF_ERROR(context->GetAttr(name, &attribute));
+    *value = attribute;
+    return absl::OkStatus();
+  }
+};
+
+inline absl::Status WrongShape(const char* name, const Tensor& tensor,
+                               const std::string& expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " has shape ", tensor.shape().DebugString(), ", expected ", expected));
+}
+
+// Everything that forward and backward have in common: the arguments of the call, and the problem
+// that they pose to the core.
+template <typename T, bool kSampled>
+class Call {
+ public:
+  using Core = typename CoreType<T>::type;
+  using A = Accumulator<Core>;
+
+  absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
+    const auto dtype = DataTypeToEnum<T>::value;
+    TF_RETURN_IF_ERROR(embeddings.Read(context, "embeddings", dtype, 2));
+    TF_RETURN_IF_ERROR(weights.Read(context, "weights", dtype, 2));
+    TF_RETURN_IF_ERROR(biases.Read(context, "biases", dtype, 1));
+    std::vector<tensorflow::Var*> variables;
+    for (const TableArgument* table : {&embeddings, &weights, &biases}) {
+      table->AppendVariables(&variables);
+    }
+    lock_ = std::make_unique<ReadLock>(std::move(variables));
+    TF_RETURN_IF_ERROR(embeddings.Resolve());
+    TF_RETURN_IF_ERROR(weights.Resolve());
+    TF_RETURN_IF_ERROR(biases.Resolve());
+
+    problem.options = attributes.options;
+    problem.weights = weights.View<T>();
+    if (!biases.empty()) problem.biases = biases.View<T>();
+    TF_RETURN_IF_ERROR(ReadLabels(context));
+    if (attributes.split_target && problem.num_true > 0) {
+      problem.options.positive_target = 1.0 / static_cast<double>(problem.num_true);
+    }
+    TF_RETURN_IF_ERROR(ReadSampled(context));
+    TF_RETURN_IF_ERROR(ReadInputs(context, attributes.combiner));
+    return ToTensorFlow(CheckLossProblem(problem));
+  }
+
+  // Fills problem.hidden; `memory` keeps what it points to alive.
+  absl::Status Gather(OpKernelContext* context, const Parallel& parallel, Tensor* memory) {
+    if (gathers()) {
+      A* hidden;
+      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
+      GatherBags<Core>(embeddings.View<T>(), bags, parallel, hidden);
+      problem.hidden = hidden;
+      return absl::OkStatus();
+    }
+    const Core* activations = CoreData<const Core>(inputs_->template flat<T>().data());
+    if constexpr (std::is_same_v<Core, A>) {
+      problem.hidden = activations;
+    } else {
+      A* hidden;
+      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
+      WidenRows(activations, problem.batch, problem.dim(), parallel, hidden);
+      problem.hidden = hidden;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AllocateHidden(OpKernelContext* context, Tensor* memory, A** hidden) const {
+    TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<A>::value,
+                                              TensorShape({problem.batch, problem.dim()}), memory));
+    *hidden = memory->template flat<A>().data();
+    return absl::OkStatus();
+  }
+
+  bool gathers() const { return !embeddings.empty(); }
+
+  TableArgument embeddings, weights, biases;
+  Bags bags;
+  LossProblem<Core> problem;
+
+ private:
+  absl::Status ReadLabels(OpKernelContext* context) {
+    const Tensor* labels;
+    TF_RETURN_IF_ERROR(context->input("labels", &labels));
+    if (labels->dims() != 2) return WrongShape("labels", *labels, "[batch, num_true]");
+    problem.batch = labels->dim_size(0);
+    problem.num_true = labels->dim_size(1);
+    problem.labels = labels->flat<int64_t>().data();
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadSampled(OpKernelContext* context) {
+    if constexpr (!kSampled) return absl::OkStatus();
+    const Tensor* sampled;
+    TF_RETURN_IF_ERROR(context->input("sampled_candidates", &sampled));
+    problem.candidates = sampled->dims() == 2 ? Candidates::kPerExample : Candidates::kShared;
+    if (sampled->dims() != 1 && !(sampled->dims() == 2 && sampled->dim_size(0) == problem.batch)) {
+      return WrongShape(
+          "sampled_candidates", *sampled,
+          absl::StrCat("[num_sampled] or [batch, num_sampled] with batch ", problem.batch));
+    }
+    problem.num_sampled = sampled->dim_size(sampled->dims() - 1);
+    problem.sampled = sampled->flat<int64_t>().data();
+
+    OpInputList true_counts, sampled_counts;
+    TF_RETURN_IF_ERROR(context->input_list("true_expected_count", &true_counts));
+    TF_RETURN_IF_ERROR(context->input_list("sampled_expected_count", &sampled_counts));
+    if (true_counts.size() == 0) return absl::OkStatus();
+    if (true_counts[0].shape() != TensorShape({problem.batch, problem.num_true})) {
+      return WrongShape(
+          "true_expected_count", true_counts[0],
+          absl::StrCat("that of labels, [", problem.batch, ",", problem.num_true, "]"));
+    }
+    if (sampled_counts[0].shape() != sampled->shape()) {
+      return WrongShape(
+          "sampled_expected_count", sampled_counts[0],
+          absl::StrCat("that of sampled_candidates, ", sampled->shape().DebugString()));
+    }
+    problem.true_expected_count = true_counts[0].flat<float>().data();
+    problem.sampled_expected_count = sampled_counts[0].flat<float>().data();
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadInputs(OpKernelContext* context, Combiner combiner) {
+    TF_RETURN_IF_ERROR(context->input("inputs", &inputs_));
+    if (!gathers()) {
+      if (inputs_->dtype() != DataTypeToEnum<T>::value) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "inputs has dtype ", tensorflow::DataTypeString(inputs_->dtype()), ", expected that ",
+            "of weights, ", tensorflow::DataTypeString(DataTypeToEnum<T>::value)));
+      }
+      if (inputs_->dims() != 2 || inputs_->dim_size(0) != problem.batch ||
+          inputs_->dim_size(1) != problem.dim()) {
+        return WrongShape("inputs", *inputs_,
+                          absl::StrCat("[batch, dim] = [", problem.batch, ",", problem.dim(),
+                                       "], the batch of labels and the width of weights"));
+      }
+      return absl::OkStatus();
+    }
+    if (inputs_->dtype() != tensorflow::DT_INT64) {
+      return absl::InvalidArgumentError(absl::StrCat("inputs has dtype ",
+                                                     tensorflow::DataTypeString(inputs_->dtype()),
+                                                     ", expected int64 ids of rows of embeddings"));
+    }
+    if (embeddings.dim() != problem.dim()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weights has width ", problem.dim(), ", but embeddings has width ", embeddings.dim()));
+    }
+    bags.ids = inputs_->flat<int64_t>().data();
+    bags.num_ids = inputs_->NumElements();
+    bags.combiner = combiner;
+    OpInputList splits;
+    TF_RETURN_IF_ERROR(context->input_list("row_splits", &splits));
+    if (splits.size() > 0) {
+      if (splits[0].dims() != 1 || splits[0].dim_size(0) < 1 || inputs_->dims() != 1) {
+        return WrongShape("inputs", *inputs_, "a RaggedTensor [batch, (n)]");
+      }
+      bags.row_splits = splits[0].flat<int64_t>().data();
+      bags.batch = splits[0].dim_size(0) - 1;
+    } else {
+      if (inputs_->dims() != 1 && inputs_->dims() != 2) {
+        return WrongShape("inputs", *inputs_, "[batch] ids or [batch, n] padded bags of ids");
+      }
+      bags.batch = inputs_->dim_size(0);
+      bags.padded = inputs_->dims() == 2;
+      bags.width = bags.padded ? inputs_->dim_size(1) : 1;
+    }
+    if (bags.batch != problem.batch) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "inputs has a batch of ", bags.batch, ", but labels has a batch of ", problem.batch));
+    }
+    return ToTensorFlow(CheckBags(bags, embeddings.rows()));
+  }
+
+  const Tensor* inputs_ = nullptr;
+  std::unique_ptr<ReadLock> lock_;
+};
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_TENSORFLOW_LOSS_CALL_H_

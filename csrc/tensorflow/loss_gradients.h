@@ -1,0 +1,231 @@
+// The gradients of a loss as tensors: made by the core, or kept from the forward op and handed on.
+#ifndef FASTW2V_TENSORFLOW_LOSS_GRADIENTS_H_
+#define FASTW2V_TENSORFLOW_LOSS_GRADIENTS_H_
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "csrc/core/gather.h"
+#include "csrc/core/loss.h"
+#include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/loss_call.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace fastw2v {
+
+// The gradients of all float inputs, in the order of the gradient op's outputs.
+template <typename T, bool kSampled>
+class Gradients {
+ public:
+  using Core = typename CoreType<T>::type;
+  using A = Accumulator<Core>;
+
+  // `call` must outlive this; `wanted` says of each tensor whether anybody asks for it.
+  Gradients(const Call<T, kSampled>& call, const std::function<bool(int)>& wanted) : call_(call) {
+    int next = 0;
+    const auto take = [&next](int count) { return std::exchange(next, next + count); };
+    embeddings_rows_ = take(call.embeddings.num_shards());
+    d_embeddings_ = take(call.embeddings.num_shards());
+    d_inputs_ = take(call.gathers() ? 0 : 1);
+    weights_rows_ = take(kSampled ? call.weights.num_shards() : 0);
+    d_weights_ = take(call.weights.num_shards());
+    biases_rows_ = take(kSampled ? call.biases.num_shards() : 0);
+    d_biases_ = take(call.biases.num_shards());
+    tensors_.resize(next);
+    for (int i = 0; i < next; ++i) wanted_.push_back(wanted(i));
+  }
+
+  int size() const { return static_cast<int>(tensors_.size()); }
+  bool wanted(int i) const { return wanted_[i]; }
+  const Tensor& tensor(int i) const { return tensors_[i]; }
+
+  // Memory for what the core writes in place.
+  absl::Status Allocate(OpKernelContext* context) {
+    if (!kCoreSkipsUnwanted || WantsHidden()) {
+      const LossProblem<Core>& problem = call_.problem;
+      // Activations of the accumulator's type get their gradient written straight into the tensor.
+      const bool direct = !call_.gathers() && std::is_same_v<Core, A>;
+      Tensor* memory = direct ? &tensors_[d_inputs_] : &hidden_memory_;
+      TF_RETURN_IF_ERROR(context->allocate_temp(
+          DataTypeToEnum<A>::value, TensorShape({problem.batch, problem.dim()}), memory));
+      d_hidden_ = memory->template flat<A>().data();
+    }
+    if constexpr (kSampled) return absl::OkStatus();
+    TF_RETURN_IF_ERROR(AllocateDense(context, call_.weights, d_weights_, &weights_));
+    return AllocateDense(context, call_.biases, d_biases_, &biases_);
+  }
+
+  // Where the core is to write: null or empty for what nobody asks for.
+  A* d_hidden() const { return d_hidden_; }
+  const Table<Core>& d_weights() const { return weights_; }
+  const Table<Core>& d_biases() const { return biases_; }
+
+  // The gradients of the sampled classes, while the terms live.
+  absl::Status WriteClasses(OpKernelContext* context, const RowGradient<A>& gradient,
+                            const Parallel& parallel) {
+    TF_RETURN_IF_ERROR(WriteSparse(context, gradient, call_.weights, weights_rows_, d_weights_,
+                                   /*rank=*/2, parallel));
+    return WriteSparse(context, gradient, call_.biases, biases_rows_, d_biases_, /*rank=*/1,
+                       parallel);
+  }
+
+  // The gradient of what d_hidden was made from.
+  absl::Status WriteHidden(OpKernelContext* context, const Parallel& parallel) {
+    if (!WantsHidden()) return absl::OkStatus();
+    const LossProblem<Core>& problem = call_.problem;
+    if (call_.gathers()) {
+      const RowGradient<A> gradient = SortTerms(BagTerms(call_.bags, d_hidden_, problem.dim()));
+      return WriteSparse(context, gradient, call_.embeddings, embeddings_rows_, d_embeddings_,
+                         /*rank=*/2, parallel);
+    }
+    if constexpr (!std::is_same_v<Core, A>) {
+      Tensor* d_inputs = &tensors_[d_inputs_];
+      TF_RETURN_IF_ERROR(context->allocate_temp(
+          DataTypeToEnum<T>::value, TensorShape({problem.batch, problem.dim()}), d_inputs));
+      RoundRows(d_hidden_, problem.batch, problem.dim(), parallel,
+                CoreData<Core>(d_inputs->flat<T>().data()));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  bool Wants(int first, int count) const {
+    const auto begin = wanted_.begin() + first;
+    return std::find(begin, begin + count, true) != begin + count;
+  }
+
+  bool WantsHidden() const {
+    return call_.gathers() ? Wants(embeddings_rows_, 2 * call_.embeddings.num_shards())
+                           : Wants(d_inputs_, 1);
+  }
+
+  absl::Status AllocateDense(OpKernelContext* context, const TableArgument& table, int first,
+                             Table<Core>* gradient) {
+    if (table.empty() || (kCoreSkipsUnwanted && !Wants(first, table.num_shards()))) {
+      return absl::OkStatus();
+    }
+    std::vector<Core*> shards;
+    for (int i = 0; i < table.num_shards(); ++i) {
+      Tensor* tensor = &tensors_[first + i];
+      TF_RETURN_IF_ERROR(
+          context->allocate_temp(DataTypeToEnum<T>::value, table.shard_shape(i), tensor));
+      shards.push_back(CoreData<Core>(tensor->flat<T>().data()));
+    }
+    *gradient = Table<Core>(std::move(shards), table.rows(), table.dim());
+    return absl::OkStatus();
+  }
+
+  // The distinct rows of each shard, counted from its first row, and their values.
+  absl::Status WriteSparse(OpKernelContext* context, const RowGradient<A>& gradient,
+                           const TableArgument& table, int first_rows, int first_values, int rank,
+                           const Parallel& parallel) {
+    const int num_shards = table.num_shards();
+    if (!Wants(first_rows, num_shards) && !Wants(first_values, num_shards)) {
+      return absl::OkStatus();
+    }
+    const Table<const Core> view = table.View<T>();
+    int64_t first = 0;
+    for (int shard = 0; shard < num_shards; ++shard) {
+      const int64_t shard_begin = view.ShardBegin(shard), shard_end = view.ShardBegin(shard + 1);
+      int64_t last = first;
+      while (last < gradient.num_rows() && gradient.Row(last) < shard_end) ++last;
+
+      Tensor* rows = &tensors_[first_rows + shard];
+      TF_RETURN_IF_ERROR(
+          context->allocate_temp(tensorflow::DT_INT64, TensorShape({last - first}), rows));
+      for (int64_t u = first; u < last; ++u) {
+        rows->flat<int64_t>()(u - first) = gradient.Row(u) - shard_begin;
+      }
+      Tensor* values = &tensors_[first_values + shard];
+      TensorShape shape({last - first});
+      if (rank == 2) shape.AddDim(table.dim());
+      TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<T>::value, shape, values));
+      Core* data = CoreData<Core>(values->flat<T>().data());
+      if (rank == 2) {
+        SumTerms<Core>(gradient, first, last, table.dim(), parallel, data);
+      } else {
+        SumBiasTerms<Core>(gradient, first, last, data);
+      }
+      first = last;
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether the core takes a null d_hidden, and an empty d_weights or d_biases, for "not wanted".
+  static constexpr bool kCoreSkipsUnwanted = false;
+
+  const Call<T, kSampled>& call_;
+  int embeddings_rows_, d_embeddings_, d_inputs_, weights_rows_, d_weights_, biases_rows_,
+      d_biases_;
+  std::vector<Tensor> tensors_;
+  std::vector<bool> wanted_;
+  Tensor hidden_memory_;
+  A* d_hidden_ = nullptr;
+  Table<Core> weights_, biases_;
+};
+
+// The same memory as numbers of another type; the last axis shrinks or grows.
+inline absl::Status Reinterpret(const Tensor& tensor, tensorflow::DataType dtype, Tensor* result) {
+  TensorShape shape = tensor.shape();
+  if (shape.dims() == 0) return absl::InvalidArgumentError("a scalar has no last axis");
+  const int last = shape.dims() - 1;
+  shape.set_dim(last, shape.dim_size(last) * tensorflow::DataTypeSize(tensor.dtype()) /
+                          tensorflow::DataTypeSize(dtype));
+  return result->BitcastFrom(tensor, dtype, shape);
+}
+
+// The one factor by which d_loss[b] is coefficients[b * stride], up to rounding, for all b that
+// count; nothing where there is none. A factor of 1 within rounding is exactly 1.
+template <typename A>
+std::optional<A> CommonFactor(const A* d_loss, const A* coefficients, int64_t stride, int64_t batch,
+                              const std::function<bool(int64_t)>& counts) {
+  // What arrives is a few products and quotients away from the coefficients.
+  constexpr A kTolerance = 4 * std::numeric_limits<A>::epsilon();
+  int64_t largest = -1;
+  for (int64_t b = 0; b < batch; ++b) {
+    if (!counts(b)) continue;
+    if (largest < 0 ||
+        std::abs(coefficients[b * stride]) > std::abs(coefficients[largest * stride])) {
+      largest = b;
+    }
+  }
+  if (largest < 0) return A{1};
+  A factor = d_loss[largest] / coefficients[largest * stride];
+  if (!std::isfinite(factor)) return std::nullopt;
+  if (std::abs(factor - 1) <= kTolerance) factor = 1;
+  for (int64_t b = 0; b < batch; ++b) {
+    if (!counts(b)) continue;
+    const A expected = factor * coefficients[b * stride];
+    // Written so that NaN fails.
+    if (!(std::abs(d_loss[b] - expected) <= kTolerance * std::abs(expected))) return std::nullopt;
+  }
+  return factor;
+}
+
+// factor * tensor in new memory.
+template <typename T, typename A>
+absl::Status Scale(OpKernelContext* context, const Tensor& tensor, A factor,
+                   const Parallel& parallel, Tensor* result) {
+  TF_RETURN_IF_ERROR(context->allocate_temp(tensor.dtype(), tensor.shape(), result));
+  constexpr int64_t kBlock = 1 << 14;
+  const int64_t size = tensor.NumElements();
+  const T* from = tensor.flat<T>().data();
+  T* to = result->flat<T>().data();
+  parallel.For((size + kBlock - 1) / kBlock, kBlock, [&](int64_t task, int) {
+    const int64_t last = std::min(size, (task + 1) * kBlock);
+    for (int64_t i = task * kBlock; i < last; ++i) {
+      to[i] = static_cast<T>(factor * static_cast<A>(from[i]));
+    }
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_TENSORFLOW_LOSS_GRADIENTS_H_
