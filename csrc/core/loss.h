@@ -97,7 +97,8 @@ void LossForward(const LossProblem<T>& problem, const Parallel& parallel, void* 
                  Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer);
 
 // Gradients of sum_b d_loss[b] * loss[b] where all classes compete. All are overwritten:
-// d_hidden [batch, dim], d_weights [classes, dim], d_biases [classes, 1] (empty: not wanted).
+// d_hidden [batch, dim] (null: not wanted), d_weights [classes, dim] and d_biases [classes, 1]
+// (empty: not wanted). What nobody wants is not computed.
 template <typename T>
 void ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_loss,
                        const Normalizer<const Accumulator<T>>& normalizer, const Parallel& parallel,

@@ -526,8 +526,11 @@ class Driver {
       const int64_t chunk = task / plan_.num_runs, run = task % plan_.num_runs;
       const int64_t row_begin = std::min(rows, run * plan_.run);
       const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
-      A* const d_hidden =
-          partial ? d_hidden_ + chunk * plan_.block * dim : gradients.d_hidden + block * dim;
+      A* d_hidden = nullptr;  // of the rows of the block
+      if (wants_hidden) {
+        d_hidden =
+            partial ? d_hidden_ + chunk * plan_.block * dim : gradients.d_hidden + block * dim;
+      }
       const int64_t class_begin = group + chunk * plan_.chunk;
       const int64_t class_end = std::min(group + classes, class_begin + plan_.chunk);
       for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {

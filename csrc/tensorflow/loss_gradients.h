@@ -47,7 +47,7 @@ class Gradients {
 
   // Memory for what the core writes in place.
   absl::Status Allocate(OpKernelContext* context) {
-    if (!kCoreSkipsUnwanted || WantsHidden()) {
+    if (WantsHidden()) {
       const LossProblem<Core>& problem = call_.problem;
       // Activations of the accumulator's type get their gradient written straight into the tensor.
       const bool direct = !call_.gathers() && std::is_same_v<Core, A>;
@@ -107,9 +107,7 @@ class Gradients {
 
   absl::Status AllocateDense(OpKernelContext* context, const TableArgument& table, int first,
                              Table<Core>* gradient) {
-    if (table.empty() || (kCoreSkipsUnwanted && !Wants(first, table.num_shards()))) {
-      return absl::OkStatus();
-    }
+    if (table.empty() || !Wants(first, table.num_shards())) return absl::OkStatus();
     std::vector<Core*> shards;
     for (int i = 0; i < table.num_shards(); ++i) {
       Tensor* tensor = &tensors_[first + i];
@@ -156,9 +154,6 @@ class Gradients {
     }
     return absl::OkStatus();
   }
-
-  // Whether the core takes a null d_hidden, and an empty d_weights or d_biases, for "not wanted".
-  static constexpr bool kCoreSkipsUnwanted = false;
 
   const Call<T, kSampled>& call_;
   int embeddings_rows_, d_embeddings_, d_inputs_, weights_rows_, d_weights_, biases_rows_,
