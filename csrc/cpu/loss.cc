@@ -90,27 +90,16 @@ struct Operands {
       if (p.sampled_expected_count == nullptr) continue;
       log_q[s] = std::log(static_cast<A>(p.sampled_expected_count[keys[s].place]));
     }
-    const int64_t distance = cpu::PrefetchDistance<T>(dim);
-    parallel.For(NumTasks(p.num_sampled), kRowsPerTask * (100 + dim), [&](int64_t task, int) {
-      const int64_t last = std::min(p.num_sampled, (task + 1) * kRowsPerTask);
-      for (int64_t s = task * kRowsPerTask; s < last; ++s) {
-        const int64_t ahead = std::min(s + distance, p.num_sampled - 1);
-        cpu::PrefetchRow(p.weights.Row(sampled[ahead]), dim);
-        A* row = sampled_weights + s * dim;
-        cpu::ConvertRow(p.weights.Row(sampled[s]), row, dim);
-        if (p.options.round_bfloat16) kernels.round_bfloat16(row, dim);
-        if (!p.biases.empty()) cpu::ConvertRow(p.biases.Row(sampled[s]), sampled_biases + s, 1);
+    const int64_t gathers = NumTasks(p.num_sampled);
+    const int64_t hit_tasks = p.options.remove_accidental_hits ? NumTasks(p.batch) : 0;
+    parallel.For(gathers + hit_tasks, kRowsPerTask * (100 + dim), [&](int64_t task, int) {
+      if (task < gathers) {
+        GatherSampled(p, task * kRowsPerTask, std::min(p.num_sampled, (task + 1) * kRowsPerTask));
+      } else {
+        const int64_t first = (task - gathers) * kRowsPerTask;
+        FindHits(p, first, std::min(p.batch, first + kRowsPerTask));
       }
     });
-    if (p.options.remove_accidental_hits) {
-      for (int64_t i = 0; i < p.batch * p.num_true; ++i) {
-        hits[2 * i] = hits[2 * i + 1] = 0;
-        if (p.Ignored(p.labels[i])) continue;
-        const auto range = std::equal_range(sampled, sampled + p.num_sampled, p.labels[i]);
-        hits[2 * i] = range.first - sampled;
-        hits[2 * i + 1] = range.second - sampled;
-      }
-    }
   }
 
   SharedCandidates<A> SampledCandidates(const LossProblem<T>& p) const {
@@ -132,6 +121,29 @@ struct Operands {
   }
 
  private:
+  void GatherSampled(const LossProblem<T>& p, int64_t first, int64_t last) {
+    const int64_t dim = p.dim(), distance = cpu::PrefetchDistance<T>(dim);
+    for (int64_t s = first; s < last; ++s) {
+      const int64_t ahead = std::min(s + distance, p.num_sampled - 1);
+      cpu::PrefetchRow(p.weights.Row(sampled[ahead]), dim);
+      A* row = sampled_weights + s * dim;
+      cpu::ConvertRow(p.weights.Row(sampled[s]), row, dim);
+      if (p.options.round_bfloat16) Kernels<A>().round_bfloat16(row, dim);
+      if (!p.biases.empty()) cpu::ConvertRow(p.biases.Row(sampled[s]), sampled_biases + s, 1);
+    }
+  }
+
+  // Of examples [first, last).
+  void FindHits(const LossProblem<T>& p, int64_t first, int64_t last) {
+    for (int64_t i = first * p.num_true; i < last * p.num_true; ++i) {
+      hits[2 * i] = hits[2 * i + 1] = 0;
+      if (p.Ignored(p.labels[i])) continue;
+      const auto range = std::equal_range(sampled, sampled + p.num_sampled, p.labels[i]);
+      hits[2 * i] = range.first - sampled;
+      hits[2 * i + 1] = range.second - sampled;
+    }
+  }
+
   template <typename R>
   SharedCandidates<R> Common(const LossProblem<T>& p) const {
     SharedCandidates<R> shared;

@@ -33,7 +33,7 @@ int TensorFlowParallel::num_workers() const { return pool_->NumThreads() + 1; }
 
 void TensorFlowParallel::For(int64_t num_tasks, int64_t cost,
                              const std::function<void(int64_t, int)>& task) const {
-  constexpr int64_t kWorthAThread = 20000;  // cycles: waking another thread costs about as many
+  constexpr int64_t kWorthAThread = 50000;  // cycles: waking another thread costs about as many
   if (num_tasks <= 1 || num_tasks * cost < kWorthAThread) {
     for (int64_t i = 0; i < num_tasks; ++i) task(i, 0);
     return;
