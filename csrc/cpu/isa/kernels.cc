@@ -377,12 +377,11 @@ void TileExp(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_m
     const V largest = Load<A>(new_max + r);
     // Where every logit is -inf the differences would be NaN: any finite reference will do.
     const V base = largest == -static_cast<A>(INFINITY) ? zero : largest;
-    V sum_exp = Load<A>(sums.sum_exp + r), sum_shifted = Load<A>(sums.sum_shifted + r);
     // What was summed so far, relative to the new maximum. Where that is nothing the old one may
     // be -inf.
-    const V drop = sum_exp == zero ? zero : Load<A>(sums.max + r) - base;
-    sum_exp *= Exp(drop);
-    sum_shifted += met * drop;
+    const V before = Load<A>(sums.sum_exp + r);
+    const V drop = before == zero ? zero : Load<A>(sums.max + r) - base;
+    V sum_exp = zero, sum_shifted = zero;  // of this tile: short sums round less
     A* column = z + r;
     for (int64_t c = 0; c < classes; ++c, column += stride) {
       const V d = Load<A>(column) - base;
@@ -392,8 +391,8 @@ void TileExp(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_m
       Store<A>(column, e);
     }
     Store<A>(sums.max + r, largest);
-    Store<A>(sums.sum_exp + r, sum_exp);
-    Store<A>(sums.sum_shifted + r, sum_shifted);
+    Store<A>(sums.sum_exp + r, before * Exp(drop) + sum_exp);
+    Store<A>(sums.sum_shifted + r, Load<A>(sums.sum_shifted + r) + met * drop + sum_shifted);
   }
 }
 
