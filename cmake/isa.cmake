@@ -1,23 +1,29 @@
 # Micro-kernels: the same sources, compiled once per instruction set. FASTW2V_ISA is the name of the
 # set; FASTW2V_HAVE_<SET> tells the core which sets beyond the baseline there are to choose from at
 # run time.
-include(CheckCXXCompilerFlag)
+include(CheckCXXSourceCompiles)
 
 function(fastw2v_add_isa_kernels core pattern)
   set(isas "")
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-    set(isas avx2 avx512)
+    set(isas avx2 avx512 avx512_bf16 amx)
   endif()
   set(flags_avx2 -mavx2 -mfma -mf16c)
   set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
     -mprefer-vector-width=512)
+  set(flags_avx512_bf16 ${flags_avx512} -mavx512bf16)
+  set(flags_amx ${flags_avx512_bf16} -mamx-tile -mamx-bf16)
+  # A compiler may know instructions of which its assembler has not heard.
+  set(probe_avx512_bf16 "_mm512_cvtneps_pbh(_mm512_setzero_ps())")
+  set(probe_amx "_tile_dpbf16ps(0, 1, 2)")
 
   file(GLOB sources CONFIGURE_DEPENDS ${pattern})
   foreach(isa IN ITEMS baseline LISTS isas)
     string(TOUPPER ${isa} upper)
     if(NOT isa STREQUAL baseline)
-      string(JOIN " " flags ${flags_${isa}})
-      check_cxx_compiler_flag(${flags} FASTW2V_COMPILES_${upper})
+      string(JOIN " " CMAKE_REQUIRED_FLAGS ${flags_${isa}})
+      check_cxx_source_compiles("#include <immintrin.h>\nint main() { ${probe_${isa}}; }"
+        FASTW2V_COMPILES_${upper})
       if(NOT FASTW2V_COMPILES_${upper})
         continue()
       endif()

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "csrc/cpu/processor.h"
+
 namespace fastw2v::cpu {
 
 namespace baseline {
@@ -19,10 +21,20 @@ namespace avx512 {
 extern const KernelTable kTable;
 }
 #endif
+#ifdef FASTW2V_HAVE_AVX512_BF16
+namespace avx512_bf16 {
+extern const KernelTable kTable;
+}
+#endif
+#ifdef FASTW2V_HAVE_AMX
+namespace amx {
+extern const KernelTable kTable;
+}
+#endif
 
 namespace {
 
-// Best last.
+// Best last. Each set needs those before it.
 std::vector<const KernelTable*> Available() {
   std::vector<const KernelTable*> tables = {&baseline::kTable};
 #if defined(FASTW2V_HAVE_AVX2)
@@ -37,6 +49,12 @@ std::vector<const KernelTable*> Available() {
       __builtin_cpu_supports("avx512vl")) {
     tables.push_back(&avx512::kTable);
   }
+#endif
+#if defined(FASTW2V_HAVE_AVX512_BF16)
+  if (tables.size() == 3 && HasAvx512BFloat16()) tables.push_back(&avx512_bf16::kTable);
+#endif
+#if defined(FASTW2V_HAVE_AMX)
+  if (tables.size() == 4 && HasAmxBFloat16()) tables.push_back(&amx::kTable);
 #endif
   return tables;
 }

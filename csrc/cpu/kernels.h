@@ -81,6 +81,31 @@ struct KernelsFor {
 // Of every vector and every panel.
 constexpr int64_t kRowMultiple = 32;
 
+inline int64_t RoundUp(int64_t x, int64_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
+
+// Products of matrices that are rounded to bfloat16, with sums in float, by instructions made for
+// them, which take subnormal numbers for zero. In k both operands are filled up with zeros to a
+// multiple of kDepth.
+struct BFloat16Kernels {
+  static constexpr int64_t kRows = 16;
+  static constexpr int64_t kPanel = 32;
+  static constexpr int64_t kDepth = 32;
+
+  // Left operands are rows, in memory for a multiple of kRows: what lies past the last is read, and
+  // makes no difference.
+  void (*convert)(int64_t m, int64_t k, const LeftOperand<float>& x, BFloat16* left);
+  // Right operands are panels of kPanel columns, filled up with zeros, in which pairs of k lie side
+  // by side: of a panel, element (p, j) at [(p / 2 * kPanel + j) * 2 + p % 2]. Element (p, j) of x
+  // lies at x[p * stride_k + j * stride_n]; one of the strides is 1.
+  void (*pack)(const float* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n,
+               BFloat16* right);
+  // c is row-major with `stride` between rows; accumulate: added to.
+  void (*multiply)(int64_t m, int64_t n, int64_t k, const BFloat16* left, const BFloat16* right,
+                   float* c, int64_t stride, bool accumulate);
+};
+
 struct Conversions {
   void (*half_to_float)(const Half* x, float* y, int64_t n);
   void (*float_to_half)(const float* x, Half* y, int64_t n);
@@ -93,10 +118,11 @@ struct KernelTable {
   KernelsFor<float> f32;
   KernelsFor<double> f64;
   Conversions convert;
+  const BFloat16Kernels* bfloat16;  // null where the instruction set has none
 };
 
 // The table in use: the best that the processor has, or the one that the environment variable
-// FASTW2V_ISA names ("baseline", "avx2", "avx512").
+// FASTW2V_ISA names ("baseline", "avx2", "avx512", "avx512_bf16", "amx").
 const KernelTable& ActiveKernels();
 // Refuses a value of FASTW2V_ISA that names no such table; the best one is in use then.
 Status CheckKernelChoice();

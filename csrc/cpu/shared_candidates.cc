@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "csrc/cpu/products.h"
+
 namespace fastw2v::cpu {
 
 namespace {
@@ -25,7 +27,6 @@ constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per ch
 constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
 
 int64_t CeilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
-int64_t RoundUp(int64_t x, int64_t multiple) { return CeilDiv(x, multiple) * multiple; }
 int64_t RoundDown(int64_t x, int64_t multiple) { return x / multiple * multiple; }
 int64_t Clamp(int64_t x, int64_t low, int64_t high) { return std::max(low, std::min(x, high)); }
 
@@ -102,53 +103,56 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
 }
 
 // Tiles of rows packed as right operands: transposed (for logits) and as they are (for d_weights).
-template <typename A>
+template <typename A, typename P>
 class PackedRows {
  public:
   PackedRows(int64_t tiles, int64_t dim, Passes passes, Scratch* scratch)
-      : dim_(dim), padded_dim_(RoundUp(dim, Kernels<A>().panel)) {
-    transposed_ = scratch->Take<A>(tiles * kRowTile * dim);
-    if (passes != Passes::kForward) rows_ = scratch->Take<A>(tiles * kRowTile * padded_dim_);
+      : dim_(dim),
+        transposed_size_(P::RightSize(dim, kRowTile)),
+        rows_size_(P::RightSize(kRowTile, dim)) {
+    transposed_ = scratch->Take<typename P::Number>(tiles * transposed_size_);
+    if (passes != Passes::kForward) rows_ = scratch->Take<typename P::Number>(tiles * rows_size_);
   }
 
   void Pack(const A* hidden, int64_t count, int64_t tile) const {
-    const auto& kernels = Kernels<A>();
-    kernels.pack(hidden, 1, dim_, dim_, count, transposed_ + tile * kRowTile * dim_);
+    P::Pack(hidden, 1, dim_, dim_, count, transposed_ + tile * transposed_size_);
     if (rows_ == nullptr) return;
-    kernels.pack(hidden, dim_, 1, count, dim_, rows_ + tile * kRowTile * padded_dim_);
+    P::Pack(hidden, dim_, 1, count, dim_, rows_ + tile * rows_size_);
   }
 
-  RightOperand<A> Transposed(int64_t tile) const {
-    const int64_t panel = Kernels<A>().panel;
-    return {transposed_ + tile * kRowTile * dim_, panel, panel * dim_};
+  typename P::Right Transposed(int64_t tile) const {
+    return P::Packed(transposed_ + tile * transposed_size_, dim_);
   }
 
-  RightOperand<A> Rows(int64_t tile, int64_t count) const {
-    const int64_t panel = Kernels<A>().panel;
-    return {rows_ + tile * kRowTile * padded_dim_, panel, panel * count};
+  typename P::Right Rows(int64_t tile, int64_t count) const {
+    return P::Packed(rows_ + tile * rows_size_, count);
   }
 
  private:
   int64_t dim_;
-  int64_t padded_dim_;
-  A* transposed_ = nullptr;
-  A* rows_ = nullptr;
+  int64_t transposed_size_;
+  int64_t rows_size_;
+  typename P::Number* transposed_ = nullptr;
+  typename P::Number* rows_ = nullptr;
 };
 
 // One tile of classes, in a worker's own scratch.
-template <typename T>
+template <typename T, typename P>
 class ClassTile {
   using A = Accumulator<T>;
+  using Number = typename P::Number;
 
  public:
   ClassTile(const SharedCandidates<T>& p, const Plan& plan, Passes passes, Scratch* scratch)
       : p_(&p) {
-    const int64_t dim = p.dim(), panel = Kernels<A>().panel;
+    const int64_t dim = p.dim();
     // Rows that need conversion, rounding, or lie in several shards are copied first.
-    copies_ = !std::is_same_v<T, A> || p.round_bfloat16 || p.weights.num_shards() != 1;
+    rounds_ = p.round_bfloat16 && !P::kRounds;
+    copies_ = !std::is_same_v<T, A> || rounds_ || p.weights.num_shards() != 1;
     if (copies_) copy_ = scratch->Take<A>(plan.class_tile * dim);
+    left_memory_ = scratch->Take<Number>(P::LeftSize(plan.class_tile, dim));
     if (passes != Passes::kForward) {
-      packed_ = scratch->Take<A>(plan.class_tile * RoundUp(dim, panel));
+      packed_ = scratch->Take<Number>(P::RightSize(plan.class_tile, dim));
     }
     offset_ = scratch->Take<A>(plan.class_tile);
   }
@@ -161,11 +165,12 @@ class ClassTile {
       for (int64_t c = 0; c < count; ++c) {
         ConvertRow(p_->weights.Row(first + c), copy_ + c * dim, dim);
       }
-      if (p_->round_bfloat16) Kernels<A>().round_bfloat16(copy_, count * dim);
+      if (rounds_) Kernels<A>().round_bfloat16(copy_, count * dim);
       rows_ = copy_;
     } else {
       rows_ = reinterpret_cast<const A*>(p_->weights.Row(first));
     }
+    left_ = P::MakeLeft(count, dim, {rows_, dim, true}, left_memory_);
     if (p_->biases.empty() && p_->log_q == nullptr) return;
     std::fill(offset_, offset_ + count, A{0});
     if (!p_->biases.empty()) {
@@ -177,28 +182,29 @@ class ClassTile {
   }
 
   // The weights as right operand for d_hidden. Packing pays where many rows use it.
-  RightOperand<A> ForHidden(int64_t num_rows) const {
-    const int64_t dim = p_->dim(), panel = Kernels<A>().panel;
-    if (num_rows <= 16 && dim % panel == 0) return {rows_, dim, panel};
-    Kernels<A>().pack(rows_, dim, 1, count_, dim, packed_);
-    return {packed_, panel, panel * count_};
+  typename P::Right ForHidden([[maybe_unused]] int64_t num_rows) const {
+    const int64_t dim = p_->dim();
+    if constexpr (std::is_same_v<typename P::Right, RightOperand<A>>) {
+      const int64_t panel = Kernels<A>().panel;
+      if (num_rows <= 16 && dim % panel == 0) return {rows_, dim, panel};
+    }
+    P::Pack(rows_, dim, 1, count_, dim, packed_);
+    return P::Packed(packed_, count_);
   }
 
   // Products of all classes with a tile of rows, and what has to be done to them one by one. Bias
   // and expected count are left to the step that follows, which adds offset().
-  void Logits(const RightOperand<A>& hidden, int64_t first_row, int64_t rows, int64_t padded_rows,
+  void Logits(const typename P::Right& hidden, int64_t first_row, int64_t rows, int64_t padded_rows,
               A* z, A* slope) const {
-    const auto& kernels = Kernels<A>();
-    const int64_t dim = p_->dim();
-    kernels.multiply(count_, padded_rows, dim, {rows_, dim, true}, hidden, z, kRowTile, false);
+    P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
     if (p_->softcap != 0) {
       for (int64_t c = 0; c < count_; ++c) {
         A* row = z + c * kRowTile;
         if (!p_->biases.empty()) {
           for (int64_t r = 0; r < padded_rows; ++r) row[r] += offset_[c];
         }
-        kernels.softcap(p_->softcap, row, slope == nullptr ? nullptr : slope + c * kRowTile,
-                        padded_rows);
+        Kernels<A>().softcap(p_->softcap, row, slope == nullptr ? nullptr : slope + c * kRowTile,
+                             padded_rows);
         if (p_->log_q == nullptr) continue;
         for (int64_t r = 0; r < padded_rows; ++r) row[r] -= p_->log_q[first_ + c];
       }
@@ -241,11 +247,14 @@ class ClassTile {
   }
 
   const SharedCandidates<T>* p_;
+  bool rounds_;
   bool copies_;
   A* copy_ = nullptr;
-  A* packed_ = nullptr;
+  Number* left_memory_;
+  Number* packed_ = nullptr;
   A* offset_;
   const A* rows_ = nullptr;
+  typename P::Left left_{};
   int64_t first_ = 0;
   int64_t count_ = 0;
 };
@@ -310,16 +319,18 @@ struct RunningSums {
 };
 
 // One worker's own scratch.
-template <typename T>
+template <typename T, typename P>
 struct Worker {
   using A = Accumulator<T>;
-  ClassTile<T> tile;
-  A* z = nullptr;      // where exponentials are not stored for a block
-  A* slope = nullptr;  // of the soft cap
-  A* vector;           // numbers of a row tile
-  A* unused;           // the same, that nobody reads
+  using Number = typename P::Number;
+  ClassTile<T, P> tile;
+  A* z = nullptr;          // where exponentials are not stored for a block
+  A* slope = nullptr;      // of the soft cap
+  Number* left = nullptr;  // gradients of logits, as one product after the other needs them
+  A* vector;               // numbers of a row tile
+  A* unused;               // the same, that nobody reads
   // Few classes: everything of one row tile.
-  PackedRows<A> rows;
+  PackedRows<A, P> rows;
   Coefficients<A> coefficients;
   RunningSums<A> sums;
   A* references = nullptr;  // [class tile, row]
@@ -336,9 +347,10 @@ struct Worker {
     if (plan.few || !plan.stores) {
       z = scratch->Take<A>((plan.few ? tiles : 1) * plan.class_tile * kRowTile);
     }
-    if (passes != Passes::kForward && p.softcap != 0) {
-      slope = scratch->Take<A>(plan.class_tile * kRowTile);
-    }
+    if (passes == Passes::kForward) return;
+    if (p.softcap != 0) slope = scratch->Take<A>(plan.class_tile * kRowTile);
+    left = scratch->Take<Number>(
+        std::max(P::LeftSize(plan.class_tile, kRowTile), P::LeftSize(kRowTile, plan.class_tile)));
   }
 };
 
@@ -353,9 +365,11 @@ struct LogitTile {
   int64_t padded() const { return RoundUp(count, Kernels<A>().panel); }
 };
 
-template <typename T>
+template <typename T, typename P>
 class Driver {
   using A = Accumulator<T>;
+  using Own = Worker<T, P>;
+  using Right = typename P::Right;
 
  public:
   Driver(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
@@ -427,9 +441,9 @@ class Driver {
   }
 
   // Takes one tile of rows through everything.
-  void RowTile(Worker<T>& own, int64_t row, int64_t count, int64_t run,
-               const SharedResults<A>& results, const Between& between,
-               const LogitGradient<A>& gradient, A* sums, const SharedGradients<T>& gradients) {
+  void RowTile(Own& own, int64_t row, int64_t count, int64_t run, const SharedResults<A>& results,
+               const Between& between, const LogitGradient<A>& gradient, A* sums,
+               const SharedGradients<T>& gradients) {
     const int64_t classes = p_.classes();
     own.rows.Pack(p_.hidden + row * p_.dim(), count, 0);
     const auto tile = [&](int64_t c) {
@@ -449,7 +463,7 @@ class Driver {
     own.coefficients.Load(gradient, row, count);
     for (int64_t c = 0; c < classes; c += plan_.class_tile) {
       own.tile.Load(c, std::min(plan_.class_tile, classes - c));
-      const RightOperand<A> for_hidden = own.tile.ForHidden(count);
+      const Right for_hidden = own.tile.ForHidden(count);
       GradientTile(own, tile(c), own.rows.Transposed(0), own.coefficients, 0);
       const int64_t first = run * plan_.group + c;
       AddProducts(own, tile(c), own.rows.Rows(0, count), for_hidden, d_biases_ + first,
@@ -466,7 +480,7 @@ class Driver {
     PackBlock(block, rows);
     const int64_t cost = plan_.forward_chunk * std::min(rows, plan_.run) * (p_.dim() / 12 + 3);
     parallel_.For(forward_chunks_ * plan_.num_runs, cost, [&](int64_t task, int worker) {
-      Worker<T>& own = workers_[worker];
+      Own& own = workers_[worker];
       const int64_t chunk = task / plan_.num_runs, run = task % plan_.num_runs;
       const int64_t row_begin = std::min(rows, run * plan_.run);
       const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
@@ -522,7 +536,7 @@ class Driver {
     const bool partial = d_hidden_ != nullptr, wants_hidden = gradients.d_hidden != nullptr;
     const int64_t cost = plan_.chunk * std::min(rows, plan_.run) * (dim / 5 + 3);
     parallel_.For(chunks * plan_.num_runs, cost, [&](int64_t task, int worker) {
-      Worker<T>& own = workers_[worker];
+      Own& own = workers_[worker];
       const int64_t chunk = task / plan_.num_runs, run = task % plan_.num_runs;
       const int64_t row_begin = std::min(rows, run * plan_.run);
       const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
@@ -535,7 +549,7 @@ class Driver {
       const int64_t class_end = std::min(group + classes, class_begin + plan_.chunk);
       for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
         own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
-        RightOperand<A> for_hidden{};
+        Right for_hidden{};
         if (wants_hidden) for_hidden = own.tile.ForHidden(row_end - row_begin);
         const int64_t first = run * plan_.group + c - group;
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
@@ -567,7 +581,7 @@ class Driver {
     });
   }
 
-  LogitTile<A> BlockTile(const Worker<T>& own, int64_t first_class, int64_t block, int64_t row,
+  LogitTile<A> BlockTile(const Own& own, int64_t first_class, int64_t block, int64_t row,
                          int64_t count) const {
     if (!plan_.stores) return {own.z, own.unused, block + row, count};
     const int64_t number = first_class / plan_.class_tile;
@@ -578,7 +592,7 @@ class Driver {
   // ---- One tile ----
 
   // Logits become exponentials or sigmoids and are added to `sums`, which have met so many classes.
-  void ForwardTile(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& hidden,
+  void ForwardTile(Own& own, const LogitTile<A>& tile, const Right& hidden,
                    const RunningSums<A>& sums, int64_t met, const SharedResults<A>& results) {
     const auto& kernels = Kernels<A>();
     const int64_t classes = own.tile.count(), padded = tile.padded();
@@ -600,7 +614,7 @@ class Driver {
   }
 
   // Logits, or what ForwardTile() has left of them, become their gradients.
-  void GradientTile(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& hidden,
+  void GradientTile(Own& own, const LogitTile<A>& tile, const Right& hidden,
                     const Coefficients<A>& all, int64_t row) {
     const auto& kernels = Kernels<A>();
     const int64_t classes = own.tile.count(), padded = tile.padded();
@@ -642,22 +656,22 @@ class Driver {
   }
 
   // Gradients of logits times rows and classes; d_weights and d_hidden may be null.
-  void AddProducts(Worker<T>& own, const LogitTile<A>& tile, const RightOperand<A>& rows,
-                   const RightOperand<A>& for_hidden, A* d_biases, A* d_weights, bool add_weights,
-                   A* d_hidden, bool add_hidden, const SharedGradients<T>& gradients) {
+  void AddProducts(Own& own, const LogitTile<A>& tile, const Right& rows, const Right& for_hidden,
+                   A* d_biases, A* d_weights, bool add_weights, A* d_hidden, bool add_hidden,
+                   const SharedGradients<T>& gradients) {
     const auto& kernels = Kernels<A>();
-    const int64_t dim = p_.dim(), classes = own.tile.count();
+    const int64_t dim = p_.dim(), classes = own.tile.count(), count = tile.count;
     if (!gradients.d_biases.empty()) {
-      kernels.tile_class_sums(tile.z, classes, tile.count, kRowTile, d_biases);
+      kernels.tile_class_sums(tile.z, classes, count, kRowTile, d_biases);
     }
-    if (p_.round_bfloat16) kernels.round_bfloat16(tile.z, classes * kRowTile);
+    if (p_.round_bfloat16 && !P::kRounds) kernels.round_bfloat16(tile.z, classes * kRowTile);
     if (d_weights != nullptr) {
-      kernels.multiply(classes, dim, tile.count, {tile.z, kRowTile, true}, rows, d_weights, dim,
-                       add_weights);
+      const auto left = P::MakeLeft(classes, count, {tile.z, kRowTile, true}, own.left);
+      P::Multiply(classes, dim, count, left, rows, d_weights, dim, add_weights);
     }
     if (d_hidden != nullptr) {
-      kernels.multiply(tile.count, dim, classes, {tile.z, kRowTile, false}, for_hidden, d_hidden,
-                       dim, add_hidden);
+      const auto left = P::MakeLeft(count, classes, {tile.z, kRowTile, false}, own.left);
+      P::Multiply(count, dim, classes, left, for_hidden, d_hidden, dim, add_hidden);
     }
   }
 
@@ -702,7 +716,7 @@ class Driver {
   const Plan plan_;
   const Parallel& parallel_;
   const int64_t forward_chunks_;
-  PackedRows<A> rows_;
+  PackedRows<A, P> rows_;
   Coefficients<A> coefficients_;
   RunningSums<A> sums_;      // [forward chunk, row of the block]
   A* d_biases_ = nullptr;    // [run, class of the group]
@@ -710,8 +724,20 @@ class Driver {
   A* d_hidden_ = nullptr;    // [chunk of the group, row of the block, dim]
   A* stored_ = nullptr;      // [class tile, row tile, class, row]
   A* references_ = nullptr;  // [class tile, row of the block]
-  std::vector<Worker<T>> workers_;
+  std::vector<Own> workers_;
 };
+
+// Calls use(driver) with the products that the problem asks for and the processor has.
+template <typename T, typename Use>
+void Drive(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
+           Scratch* scratch, Use use) {
+  if constexpr (std::is_same_v<Accumulator<T>, float>) {
+    if (problem.round_bfloat16 && ActiveKernels().bfloat16 != nullptr) {
+      return use(Driver<T, BFloat16Products>(problem, passes, parallel, scratch));
+    }
+  }
+  use(Driver<T, PlainProducts<Accumulator<T>>>(problem, passes, parallel, scratch));
+}
 
 }  // namespace
 
@@ -735,7 +761,7 @@ template <typename T>
 std::size_t SharedScratchBytes(const SharedCandidates<T>& problem, Passes passes,
                                const Parallel& parallel) {
   Scratch scratch;
-  Driver<T>(problem, passes, parallel, &scratch);
+  Drive(problem, passes, parallel, &scratch, [](auto&&) {});
   return scratch.used();
 }
 
@@ -744,7 +770,8 @@ void SharedPasses(const SharedCandidates<T>& problem, Passes passes, const Paral
                   Scratch* scratch, const SharedResults<Accumulator<T>>& results,
                   const Between& between, const LogitGradient<Accumulator<T>>& gradient,
                   const SharedGradients<T>& gradients) {
-  Driver<T>(problem, passes, parallel, scratch).Run(results, between, gradient, gradients);
+  Drive(problem, passes, parallel, scratch,
+        [&](auto&& driver) { driver.Run(results, between, gradient, gradients); });
 }
 
 #define FASTW2V_INSTANTIATE(T)                                                                     \

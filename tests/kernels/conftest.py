@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -25,3 +26,17 @@ def kernels() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def each_instruction_set(kernels: ModuleType) -> Iterator[Callable[[], Iterator[str]]]:
+    """A function that selects one after the other and yields their names."""
+    active = kernels.instruction_set()
+
+    def select() -> Iterator[str]:
+        for name in kernels.instruction_sets():
+            kernels.select_instruction_set(name)
+            yield name
+
+    yield select
+    kernels.select_instruction_set(active)

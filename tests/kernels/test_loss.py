@@ -190,24 +190,42 @@ def test_own_samples_of_every_size(kernels, compute, batch, dim, form, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_operands_rounded_to_bfloat16(kernels, compute, form, dtype):
+def test_operands_rounded_to_bfloat16(kernels, each_instruction_set, compute, form, dtype):
     """Backward multiplies by rounded gradients of the logits: off by 2^-9 of every term."""
     problem, d_loss = loss_problem(
         form, dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, round_bfloat16=True
     )
-    computed = compute(kernels, problem, d_loss, dtype)
     exact, gradients = define_loss(problem, d_loss)
     unrounded = replace(problem, options=problem.options | {"round_bfloat16": False})
-    assert largest_error(computed.loss, exact) < TOLERANCE[dtype]
-    if dtype != "bfloat16":
-        assert largest_error(computed.loss, define_loss(unrounded, d_loss)[0]) > 1e-4
-    for name, values in vars(computed.gradients).items():
-        assert largest_error(values, vars(gradients)[name]) < 2**-8, name
+    for name in each_instruction_set():
+        computed = compute(kernels, problem, d_loss, dtype)
+        assert largest_error(computed.loss, exact) < TOLERANCE[dtype], name
+        if dtype != "bfloat16":
+            assert largest_error(computed.loss, define_loss(unrounded, d_loss)[0]) > 1e-4, name
+        for part, values in vars(computed.gradients).items():
+            assert largest_error(values, vars(gradients)[part]) < 2**-8, (name, part)
 
 
+@pytest.mark.parametrize("form", ["exact", "shared"])
+@pytest.mark.parametrize("size", [name for name, size in SIZES.items() if size[1] < 2000])
+def test_operands_rounded_to_bfloat16_of_every_size(kernels, compute, size, form):
+    """Errors as above."""
+    batch, candidates, dim = SIZES[size]
+    classes = candidates if form == "exact" else 30
+    problem, d_loss = loss_problem(
+        form, batch=batch, classes=classes, dim=dim, num_sampled=candidates, round_bfloat16=True
+    )
+    computed = compute(kernels, problem, d_loss, "float32")
+    exact, gradients = define_loss(problem, d_loss)
+    assert largest_error(computed.loss, exact) < TOLERANCE["float32"]
+    for part, values in vars(computed.gradients).items():
+        assert largest_error(values, vars(gradients)[part]) < 2**-8, part
+
+
+@pytest.mark.parametrize("rounded", [False, True], ids=["plain", "rounded"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_same_bits_for_any_number_of_threads(kernels, compute, form, dtype):
+def test_same_bits_for_any_number_of_threads(kernels, compute, form, dtype, rounded):
     problem, d_loss = loss_problem(
         form,
         dtype=dtype,
@@ -217,6 +235,7 @@ def test_same_bits_for_any_number_of_threads(kernels, compute, form, dtype):
         num_true=2,
         num_sampled=650 if form.startswith("shared") else 12,
         logit_softcap=5.0,
+        round_bfloat16=rounded,
         remove_accidental_hits=form != "exact",
     )
     once = compute(kernels, problem, d_loss, dtype).arrays()

@@ -9,7 +9,7 @@
 #include <utility>
 
 #ifndef FASTW2V_ISA
-#error "compile with -DFASTW2V_ISA=<baseline|avx2|avx512>"
+#error "compile with -DFASTW2V_ISA=<baseline|avx2|avx512|avx512_bf16|amx>"
 #endif
 #define FASTW2V_STRING_(x) #x
 #define FASTW2V_STRING(x) FASTW2V_STRING_(x)
@@ -518,10 +518,18 @@ constexpr KernelsFor<A> MakeKernels() {
 
 }  // namespace
 
+#ifdef __AVX512BF16__
+extern const BFloat16Kernels kBFloat16Kernels;  // bfloat16.cc
+constexpr const BFloat16Kernels* kBFloat16 = &kBFloat16Kernels;
+#else
+constexpr const BFloat16Kernels* kBFloat16 = nullptr;
+#endif
+
 extern const KernelTable kTable;
 const KernelTable kTable = {FASTW2V_STRING(FASTW2V_ISA),
                             MakeKernels<float>(),
                             MakeKernels<double>(),
-                            {HalfToFloat, FloatToHalf, BFloat16ToFloat, FloatToBFloat16}};
+                            {HalfToFloat, FloatToHalf, BFloat16ToFloat, FloatToBFloat16},
+                            kBFloat16};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA
