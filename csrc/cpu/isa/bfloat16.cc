@@ -24,7 +24,6 @@ namespace {
 constexpr int64_t kPanel = BFloat16Kernels::kPanel;
 constexpr int64_t kDepth = BFloat16Kernels::kDepth;
 constexpr int64_t kLanes = 16;  // of float, or of pairs
-constexpr int kTileRows = 12;
 
 static_assert(kPanel == 2 * kLanes && kDepth == 2 * kLanes && BFloat16Kernels::kRows == kLanes);
 
@@ -155,6 +154,19 @@ void PackRight(const float* x, int64_t stride_k, int64_t stride_n, int64_t k, in
 
 #ifndef __AMX_BF16__
 
+constexpr int kTileRows = 12;
+
+// A pair of k in all lanes.
+inline __m512bh Everywhere(const BFloat16* pair) {
+  int32_t bits;
+  __builtin_memcpy(&bits, pair, sizeof(bits));
+  __m512i x = _mm512_set1_epi32(bits);
+#ifdef __clang__
+  __asm__("" : "+v"(x));  // without which Clang 16 crashes
+#endif
+  return (__m512bh)x;
+}
+
 // One tile of c: kRows rows and one panel of columns stay in registers.
 template <int kRows>
 inline void MultiplyTile(int64_t k, int64_t depth, const BFloat16* left, const BFloat16* right,
@@ -171,9 +183,7 @@ inline void MultiplyTile(int64_t k, int64_t depth, const BFloat16* left, const B
     const __m512bh right1 = (__m512bh)_mm512_loadu_si512(right + kPanel);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
-      int32_t pair;
-      __builtin_memcpy(&pair, left + i * depth, sizeof(pair));
-      const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
+      const __m512bh x = Everywhere(left + i * depth);
       sum[i][0] = _mm512_dpbf16_ps(sum[i][0], right0, x);
       sum[i][1] = _mm512_dpbf16_ps(sum[i][1], right1, x);
     }
