@@ -261,8 +261,8 @@ def test_products_in_bfloat16(case, loss, dtype):
     )
     unrounded = problem.fused(problem.tables, compute_dtype=tf.float32)
     np.testing.assert_array_equal(unrounded, problem.fused(problem.tables))
-    if dtype == "bfloat16":
-        np.testing.assert_array_equal(value, unrounded)
+    if dtype == "bfloat16":  # nothing to round; processors with such products sum in another order
+        np.testing.assert_allclose(value, unrounded, rtol=1e-5)
     elif value.dtype == tf.float32:
         assert np.any(value != unrounded)
 

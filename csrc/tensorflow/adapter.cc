@@ -1,6 +1,10 @@
 #include "csrc/tensorflow/adapter.h"
 
 #include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
 #include "csrc/core/scratch.h"
@@ -28,23 +32,62 @@ absl::Status ToTensorFlow(const Status& status) {
 TensorFlowParallel::TensorFlowParallel(OpKernelContext* context)
     : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
 
-// The calling thread takes part.
-int TensorFlowParallel::num_workers() const { return pool_->NumThreads() + 1; }
+namespace {
+
+// Tasks that threads take one by one. A thread that comes late finds none left, and nobody waits
+// for it: the pool's own ParallelFor hands out all tasks but the first, and waits until they are
+// taken, which costs as much as a small step.
+class Section {
+ public:
+  Section(int64_t num_tasks, const std::function<void(int64_t, int)>& task)
+      : num_tasks_(num_tasks), task_(&task) {}
+
+  void Work(int worker) {
+    for (int64_t i = next_++; i < num_tasks_; i = next_++) {
+      (*task_)(i, worker);  // the caller waits for every task, so the function is still there
+      if (++done_ == num_tasks_) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        all_done_.notify_one();
+      }
+    }
+  }
+
+  void Wait() {
+    // Others are at their last tasks; to sleep takes longer than most of these.
+    for (int i = 0; i < 2000 && done_ != num_tasks_; ++i)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    std::unique_lock<std::mutex> lock(mutex_);
+    all_done_.wait(lock, [this] { return done_ == num_tasks_; });
+  }
+
+ private:
+  const int64_t num_tasks_;
+  const std::function<void(int64_t, int)>* const task_;
+  std::atomic<int64_t> next_{0}, done_{0};
+  std::mutex mutex_;
+  std::condition_variable all_done_;
+};
+
+}  // namespace
+
+// The calling thread is one of them.
+int TensorFlowParallel::num_workers() const { return pool_->NumThreads(); }
 
 void TensorFlowParallel::For(int64_t num_tasks, int64_t cost,
                              const std::function<void(int64_t, int)>& task) const {
-  constexpr int64_t kWorthAThread = 50000;  // cycles: waking another thread costs about as many
-  if (num_tasks <= 1 || num_tasks * cost < kWorthAThread) {
+  constexpr int64_t kWorthAThread = 50000;  // cycles: to wake one costs about as many
+  const int64_t worth = std::min(num_tasks - 1, num_tasks * cost / kWorthAThread);
+  const int helpers = static_cast<int>(std::min<int64_t>(worth, num_workers() - 1));
+  if (helpers < 1) {
     for (int64_t i = 0; i < num_tasks; ++i) task(i, 0);
     return;
   }
-  const int64_t per_block = std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(cost, 1));
-  using Pool = tensorflow::thread::ThreadPool;
-  const Pool::SchedulingParams schedule(Pool::SchedulingStrategy::kFixedBlockSize, std::nullopt,
-                                        per_block);
-  pool_->ParallelForWithWorkerId(num_tasks, schedule, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; ++i) task(i, worker);
-  });
+  const auto section = std::make_shared<Section>(num_tasks, task);
+  for (int worker = 1; worker <= helpers; ++worker) {
+    pool_->Schedule([section, worker] { section->Work(worker); });
+  }
+  section->Work(0);
+  section->Wait();
 }
 
 absl::Status TableArgument::Read(OpKernelContext* context, const char* name,
