@@ -207,6 +207,8 @@ def test_interrupted(stage, text, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests may run in the background of a shell that has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         if stage == "training":
