@@ -33,12 +33,12 @@ struct Lanes;
 template <>
 struct Lanes<float> {
   typedef float Vector __attribute__((vector_size(kVectorBytes)));
-  typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
+  typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
 };
 template <>
 struct Lanes<double> {
   typedef double Vector __attribute__((vector_size(kVectorBytes)));
-  typedef int64_t Bits __attribute__((vector_size(kVectorBytes)));
+  typedef uint64_t Bits __attribute__((vector_size(kVectorBytes)));
 };
 
 template <typename A>
@@ -302,7 +302,7 @@ inline Vector<float> Exp(Vector<float> x) {
   p = p * r + 1.0f;
   Bits exponent;
   __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
-  exponent = (exponent << 23) + (127 << 23);
+  exponent = (exponent << 23) + (127u << 23);
   V scale;
   __builtin_memcpy(&scale, &exponent, sizeof(scale));
   // Below, whatever n came to is dropped.
