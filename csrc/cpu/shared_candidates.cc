@@ -512,7 +512,7 @@ class Driver {
   }
 
   // The classes of one group after another, each against rows [begin, end) of the batch. With
-  // stored exponentials these are the block that Forward() has just met, and there is one group.
+  // stored exponentials these are the block that Forward() has just met.
   void Backward(const LogitGradient<A>& gradient, int64_t begin, int64_t end,
                 const SharedGradients<T>& gradients) {
     for (int64_t group = 0; group < p_.classes(); group += plan_.group) {
