@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
-#include "csrc/core/scratch.h"
+#include "csrc/tensorflow/huge_pages.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/lib/core/threadpool.h"
 
@@ -174,15 +174,10 @@ ReadLock::ReadLock(std::vector<Var*> variables) {
   }
 }
 
-absl::Status AllocateScratch(OpKernelContext* context, std::size_t bytes, Tensor* holder,
-                             void** memory) {
-  // TensorFlow aligns tensors to EIGEN_MAX_ALIGN_BYTES, which may be less than the core asks for.
-  const int64_t size = static_cast<int64_t>(bytes + Scratch::kAlignment);
-  TF_RETURN_IF_ERROR(
-      context->allocate_temp(tensorflow::DT_INT8, tensorflow::TensorShape({size}), holder));
-  const auto address = reinterpret_cast<std::uintptr_t>(holder->flat<int8_t>().data());
-  *memory = reinterpret_cast<void*>((address + Scratch::kAlignment - 1) &
-                                    ~static_cast<std::uintptr_t>(Scratch::kAlignment - 1));
+absl::Status AllocateTensor(OpKernelContext* context, tensorflow::DataType dtype,
+                            const tensorflow::TensorShape& shape, Tensor* tensor) {
+  TF_RETURN_IF_ERROR(context->allocate_temp(dtype, shape, tensor));
+  PreferHugePages(*tensor);
   return absl::OkStatus();
 }
 

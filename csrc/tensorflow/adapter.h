@@ -101,9 +101,8 @@ class ReadLock {
   std::vector<std::unique_ptr<tensorflow::tf_shared_lock>> locks_;
 };
 
-// Aligned bytes that live as long as `holder`.
-absl::Status AllocateScratch(tensorflow::OpKernelContext* context, std::size_t bytes,
-                             tensorflow::Tensor* holder, void** memory);
+absl::Status AllocateTensor(tensorflow::OpKernelContext* context, tensorflow::DataType dtype,
+                            const tensorflow::TensorShape& shape, tensorflow::Tensor* tensor);
 
 }  // namespace fastw2v
 

@@ -118,8 +118,8 @@ class Call {
   }
 
   absl::Status AllocateHidden(OpKernelContext* context, Tensor* memory, A** hidden) const {
-    TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<A>::value,
-                                              TensorShape({problem.batch, problem.dim()}), memory));
+    TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<A>::value,
+                                      TensorShape({problem.batch, problem.dim()}), memory));
     *hidden = memory->template flat<A>().data();
     return absl::OkStatus();
   }

@@ -52,8 +52,8 @@ class Gradients {
       // Activations of the accumulator's type get their gradient written straight into the tensor.
       const bool direct = !call_.gathers() && std::is_same_v<Core, A>;
       Tensor* memory = direct ? &tensors_[d_inputs_] : &hidden_memory_;
-      TF_RETURN_IF_ERROR(context->allocate_temp(
-          DataTypeToEnum<A>::value, TensorShape({problem.batch, problem.dim()}), memory));
+      TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<A>::value,
+                                        TensorShape({problem.batch, problem.dim()}), memory));
       d_hidden_ = memory->template flat<A>().data();
     }
     if constexpr (kSampled) return absl::OkStatus();
@@ -86,8 +86,8 @@ class Gradients {
     }
     if constexpr (!std::is_same_v<Core, A>) {
       Tensor* d_inputs = &tensors_[d_inputs_];
-      TF_RETURN_IF_ERROR(context->allocate_temp(
-          DataTypeToEnum<T>::value, TensorShape({problem.batch, problem.dim()}), d_inputs));
+      TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<T>::value,
+                                        TensorShape({problem.batch, problem.dim()}), d_inputs));
       RoundRows(d_hidden_, problem.batch, problem.dim(), parallel,
                 CoreData<Core>(d_inputs->flat<T>().data()));
     }
@@ -112,7 +112,7 @@ class Gradients {
     for (int i = 0; i < table.num_shards(); ++i) {
       Tensor* tensor = &tensors_[first + i];
       TF_RETURN_IF_ERROR(
-          context->allocate_temp(DataTypeToEnum<T>::value, table.shard_shape(i), tensor));
+          AllocateTensor(context, DataTypeToEnum<T>::value, table.shard_shape(i), tensor));
       shards.push_back(CoreData<Core>(tensor->flat<T>().data()));
     }
     *gradient = Table<Core>(std::move(shards), table.rows(), table.dim());
@@ -136,14 +136,14 @@ class Gradients {
 
       Tensor* rows = &tensors_[first_rows + shard];
       TF_RETURN_IF_ERROR(
-          context->allocate_temp(tensorflow::DT_INT64, TensorShape({last - first}), rows));
+          AllocateTensor(context, tensorflow::DT_INT64, TensorShape({last - first}), rows));
       for (int64_t u = first; u < last; ++u) {
         rows->flat<int64_t>()(u - first) = gradient.Row(u) - shard_begin;
       }
       Tensor* values = &tensors_[first_values + shard];
       TensorShape shape({last - first});
       if (rank == 2) shape.AddDim(table.dim());
-      TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<T>::value, shape, values));
+      TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<T>::value, shape, values));
       Core* data = CoreData<Core>(values->flat<T>().data());
       if (rank == 2) {
         SumTerms<Core>(gradient, first, last, table.dim(), parallel, data);
@@ -207,7 +207,7 @@ std::optional<A> CommonFactor(const A* d_loss, const A* coefficients, int64_t st
 template <typename T, typename A>
 absl::Status Scale(OpKernelContext* context, const Tensor& tensor, A factor,
                    const Parallel& parallel, Tensor* result) {
-  TF_RETURN_IF_ERROR(context->allocate_temp(tensor.dtype(), tensor.shape(), result));
+  TF_RETURN_IF_ERROR(AllocateTensor(context, tensor.dtype(), tensor.shape(), result));
   constexpr int64_t kBlock = 1 << 14;
   const int64_t size = tensor.NumElements();
   const T* from = tensor.flat<T>().data();

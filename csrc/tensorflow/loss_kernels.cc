@@ -13,6 +13,7 @@
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/loss_call.h"
 #include "csrc/tensorflow/loss_gradients.h"
+#include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
@@ -40,7 +41,7 @@ class LossOp : public OpKernel {
     TF_RETURN_IF_ERROR(call.Read(context, attributes_));
     const LossProblem<Core>& problem = call.problem;
     const TensorFlowParallel parallel(context);
-    Tensor hidden_memory, scratch_memory;
+    Tensor hidden_memory;
     TF_RETURN_IF_ERROR(call.Gather(context, parallel, &hidden_memory));
     A* outputs[kNumForwardOutputs];
     for (int i = 0; i < kNumForwardOutputs; ++i) {
@@ -56,20 +57,22 @@ class LossOp : public OpKernel {
     const bool saves = AnyRequired(context);
     const std::size_t bytes = saves ? LossWithGradientsScratchBytes(problem, parallel)
                                     : LossForwardScratchBytes(problem, parallel);
-    void* scratch;
-    TF_RETURN_IF_ERROR(AllocateScratch(context, bytes, &scratch_memory, &scratch));
+    ScratchMemory scratch;
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, bytes));
     if (!saves) {
-      LossForward(problem, parallel, scratch, outputs[0], normalizer);
+      LossForward(problem, parallel, scratch.data(), outputs[0], normalizer);
       return absl::OkStatus();
     }
     TF_RETURN_IF_ERROR(gradients.Allocate(context));
     if constexpr (kSampled) {
-      const RowGradient<A> rows = SampledLossWithGradients(
-          problem, d_loss.data(), parallel, scratch, outputs[0], normalizer, gradients.d_hidden());
+      const RowGradient<A> rows =
+          SampledLossWithGradients(problem, d_loss.data(), parallel, scratch.data(), outputs[0],
+                                   normalizer, gradients.d_hidden());
       TF_RETURN_IF_ERROR(gradients.WriteClasses(context, rows, parallel));
     } else {
-      ExactLossWithGradients(problem, d_loss.data(), parallel, scratch, outputs[0], normalizer,
-                             gradients.d_hidden(), gradients.d_weights(), gradients.d_biases());
+      ExactLossWithGradients(problem, d_loss.data(), parallel, scratch.data(), outputs[0],
+                             normalizer, gradients.d_hidden(), gradients.d_weights(),
+                             gradients.d_biases());
     }
     TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));
     for (int i = 0; i < gradients.size(); ++i) {
@@ -205,19 +208,18 @@ class LossGradOp : public OpKernel {
     TF_RETURN_IF_ERROR(ReadVector(context, "log_sum", problem.batch, &normalizer.log_sum));
 
     const TensorFlowParallel parallel(context);
-    Tensor hidden_memory, scratch_memory;
+    Tensor hidden_memory;
     TF_RETURN_IF_ERROR(call.Gather(context, parallel, &hidden_memory));
     Gradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
     TF_RETURN_IF_ERROR(gradients.Allocate(context));
-    void* scratch;
-    TF_RETURN_IF_ERROR(AllocateScratch(context, LossBackwardScratchBytes(problem, parallel),
-                                       &scratch_memory, &scratch));
+    ScratchMemory scratch;
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, LossBackwardScratchBytes(problem, parallel)));
     if constexpr (kSampled) {
-      const RowGradient<A> rows =
-          SampledLossBackward(problem, d_loss, normalizer, parallel, scratch, gradients.d_hidden());
+      const RowGradient<A> rows = SampledLossBackward(problem, d_loss, normalizer, parallel,
+                                                      scratch.data(), gradients.d_hidden());
       TF_RETURN_IF_ERROR(gradients.WriteClasses(context, rows, parallel));
     } else {
-      ExactLossBackward(problem, d_loss, normalizer, parallel, scratch, gradients.d_hidden(),
+      ExactLossBackward(problem, d_loss, normalizer, parallel, scratch.data(), gradients.d_hidden(),
                         gradients.d_weights(), gradients.d_biases());
     }
     TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));

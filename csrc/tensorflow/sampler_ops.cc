@@ -3,6 +3,7 @@
 
 #include "csrc/core/sampler.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -78,15 +79,13 @@ class UnigramTableOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, counts.shape(), &acceptance));
     OP_REQUIRES_OK(context, context->allocate_output(2, counts.shape(), &alias));
     OP_REQUIRES_OK(context, context->allocate_output(3, TensorShape({}), &support));
-    Tensor holder;
-    void* scratch = nullptr;
-    OP_REQUIRES_OK(context, AllocateScratch(context, UnigramTableScratchBytes(num_classes), &holder,
-                                            &scratch));
-    OP_REQUIRES_OK(context,
-                   ToTensorFlow(BuildUnigramTable(
-                       counts.flat<double>().data(), num_classes, power.scalar<double>()(), scratch,
-                       probability->flat<double>().data(), acceptance->flat<double>().data(),
-                       alias->flat<int64_t>().data(), support->flat<int64_t>().data())));
+    ScratchMemory scratch;
+    OP_REQUIRES_OK(context, scratch.Allocate(context, UnigramTableScratchBytes(num_classes)));
+    OP_REQUIRES_OK(context, ToTensorFlow(BuildUnigramTable(
+                                counts.flat<double>().data(), num_classes, power.scalar<double>()(),
+                                scratch.data(), probability->flat<double>().data(),
+                                acceptance->flat<double>().data(), alias->flat<int64_t>().data(),
+                                support->flat<int64_t>().data())));
   }
 };
 
@@ -172,18 +171,17 @@ class CandidateSamplerOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, sampled_shape, &sampled));
     OP_REQUIRES_OK(context, context->allocate_output(1, true_classes.shape(), &true_count));
     OP_REQUIRES_OK(context, context->allocate_output(2, sampled_shape, &sampled_count));
-    Tensor num_tries, holder;
-    void* scratch = nullptr;
+    Tensor num_tries;
     OP_REQUIRES_OK(
         context, context->allocate_temp(DT_INT64, TensorShape({problem.num_lists()}), &num_tries));
     const TensorFlowParallel parallel(context);
-    OP_REQUIRES_OK(context, AllocateScratch(context, SamplerScratchBytes(problem, parallel),
-                                            &holder, &scratch));
+    ScratchMemory scratch;
+    OP_REQUIRES_OK(context, scratch.Allocate(context, SamplerScratchBytes(problem, parallel)));
     OP_REQUIRES_OK(
         context,
         ToTensorFlow(SampleCandidates(
             problem, seed.flat<int64_t>().data(), true_classes.flat<int64_t>().data(), parallel,
-            scratch, sampled->flat<int64_t>().data(), true_count->flat<float>().data(),
+            scratch.data(), sampled->flat<int64_t>().data(), true_count->flat<float>().data(),
             sampled_count->flat<float>().data(), num_tries.flat<int64_t>().data())));
   }
 
