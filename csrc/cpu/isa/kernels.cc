@@ -272,10 +272,6 @@ void RoundBFloat16(A* x, int64_t n) {
 
 // ---- Softmax and logistic ---------------------------------------------------------------------
 
-inline float ScalarExp(float x) { return __builtin_expf(x); }
-inline double ScalarExp(double x) { return __builtin_exp(x); }
-inline float ScalarLog1p(float x) { return __builtin_log1pf(x); }
-inline double ScalarLog1p(double x) { return __builtin_log1p(x); }
 inline float ScalarTanh(float x) { return __builtin_tanhf(x); }
 inline double ScalarTanh(double x) { return __builtin_tanh(x); }
 
@@ -311,7 +307,7 @@ inline Vector<float> Exp(Vector<float> x) {
 
 inline Vector<double> Exp(Vector<double> x) {
   Vector<double> y = {};
-  for (int i = 0; i < kLanes<double>; ++i) y[i] = ScalarExp(x[i]);
+  for (int i = 0; i < kLanes<double>; ++i) y[i] = __builtin_exp(x[i]);
   return y;
 }
 
@@ -342,7 +338,7 @@ inline Vector<float> Log1p(Vector<float> t) {
 
 inline Vector<double> Log1p(Vector<double> t) {
   Vector<double> y = {};
-  for (int i = 0; i < kLanes<double>; ++i) y[i] = ScalarLog1p(t[i]);
+  for (int i = 0; i < kLanes<double>; ++i) y[i] = __builtin_log1p(t[i]);
   return y;
 }
 
