@@ -26,9 +26,8 @@ import tensorflow as tf
 
 from fastw2v import gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
+from fastw2v._reduction import Reduction
 from fastw2v._tables import Table, table, to_tensor
-
-Reduction = str
 
 
 @tf.autograph.experimental.do_not_convert
@@ -50,7 +49,7 @@ def softmax_loss(
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     z_loss: float = 0.0,
-    reduction: Reduction = "none",
+    reduction: str = "none",
     compute_dtype: Any = None,
     seed: Any = None,
     name: str | None = None,
@@ -127,7 +126,7 @@ def softmax_loss(
             classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
-        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
         if values is None:
             return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
         if smoothing:
@@ -160,7 +159,7 @@ def linear_cross_entropy(
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     z_loss: float = 0.0,
-    reduction: Reduction = "none",
+    reduction: str = "none",
     compute_dtype: Any = None,
     name: str | None = None,
 ) -> tf.Tensor:
@@ -201,7 +200,7 @@ def linear_cross_entropy(
             dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
-        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
         return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
 
 
@@ -225,7 +224,7 @@ def sampled_softmax_loss(
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     z_loss: float = 0.0,
-    reduction: Reduction = "none",
+    reduction: str = "none",
     compute_dtype: Any = None,
 ) -> tf.Tensor:
     """Drop-in for ``tf.nn.sampled_softmax_loss``: same arguments, defaults and result.
@@ -294,7 +293,7 @@ def nce_loss(
     ignore_label: int | None = None,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
-    reduction: Reduction = "none",
+    reduction: str = "none",
     compute_dtype: Any = None,
 ) -> tf.Tensor:
     """Drop-in for ``tf.nn.nce_loss``: same arguments, defaults and result.
@@ -365,7 +364,7 @@ def negative_sampling_loss(
     ignore_label: int | None = None,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
-    reduction: Reduction = "none",
+    reduction: str = "none",
     compute_dtype: Any = None,
     seed: Any = None,
     name: str | None = None,
@@ -428,7 +427,7 @@ def negative_sampling_loss(
         )
         if values is None:
             raise ValueError("num_sampled = None, expected a number of negatives of at least 1")
-        reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
         return _sampled(
             hidden,
             classes,
@@ -681,7 +680,7 @@ def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[st
 
 
 def _exact(
-    hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: _Reduction, **attributes: Any
+    hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: Reduction, **attributes: Any
 ) -> tf.Tensor:
     attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
     inputs = _op_inputs(hidden, classes, labels)
@@ -693,7 +692,7 @@ def _sampled(
     classes: _Classes,
     labels: tf.Tensor,
     values: Sequence[tf.Tensor | None],
-    reduced: _Reduction,
+    reduced: Reduction,
     **attributes: Any,
 ) -> tf.Tensor:
     candidates, true_count, sampled_count = values
@@ -746,7 +745,7 @@ def _tf_nn_loss(
         raise ValueError("num_sampled = None, expected a number of classes of at least 1")
     if values[1] is not None:  # TensorFlow's samplers leave the batch unknown
         values = (values[0], tf.reshape(values[1], tf.shape(labels)), values[2])
-    reduced = _Reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
+    reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
     loss = _sampled(
         hidden,
         classes,
@@ -762,84 +761,14 @@ def _tf_nn_loss(
 # ---- How the losses of the examples become one ---------------------------------------------------
 
 
-class _Reduction:
-    """Weights the losses [batch] of an op, and sums or averages them if so asked.
-
-    A sum or mean is ``sum(factor * losses)``, and the factor is known before the losses are.
-    """
-
-    def __init__(
-        self,
-        reduction: Reduction,
-        hidden: _Hidden,
-        classes: _Classes,
-        labels: tf.Tensor,
-        sample_weight: Any,
-        ignore_label: int | None,
-    ) -> None:
-        check_one_of("reduction", reduction, ("none", "mean", "sum"))
-        self._reduction = reduction
-        self._shape = hidden.shape
-        self._dtype = dtype = gradients.accumulator(classes.weights.dtype)
-        self._weight = None
-        if sample_weight is not None:
-            self._weight = _weight(sample_weight, hidden, labels, dtype)
-        self._factor: tf.Tensor | float | None = None  # of each loss; a float: no tensor is needed
-        if reduction == "sum":
-            self._factor = 1.0 if self._weight is None else self._weight
-        elif reduction == "mean":
-            self._factor = _share(self._weight, labels, ignore_label, dtype)
-
-    def coefficients(self) -> tf.Tensor | None:
-        """What each loss is multiplied with, [batch] or a scalar for all, for an op that can make
-        the gradients together with the losses; None where nothing is summed."""
-        if self._factor is None:
-            return None
-        if isinstance(self._factor, float):
-            return tf.constant(self._factor, self._dtype)
-        return tf.stop_gradient(self._factor)  # the op's use of them has no part in the loss
-
-    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
-        if self._reduction == "none":
-            if self._weight is not None:
-                losses *= self._weight
-            return losses if self._shape is None else tf.reshape(losses, self._shape)
-        if isinstance(self._factor, float):
-            # The same within rounding as to multiply, and in eager mode one op less.
-            return tf.reduce_mean(losses) if self._reduction == "mean" else tf.reduce_sum(losses)
-        if self._weight is None:
-            return self._factor * tf.reduce_sum(losses)
-        return tf.reduce_sum(self._factor * losses)
-
-
-def _weight(sample_weight: Any, hidden: _Hidden, labels: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """The weights of the examples, [batch]."""
-    weight = to_floats("sample_weight", sample_weight, dtype)
-    expected = labels.shape[:1] if hidden.shape is None else hidden.static_shape
-    if not weight.shape.is_compatible_with(expected) and weight.shape.rank != 0:
-        raise ValueError(
-            f"sample_weight has shape {weight.shape}, expected a scalar or that of the loss, "
-            f"{expected}"
-        )
-    if not (weight.shape.is_fully_defined() and weight.shape == expected):
-        shape = tf.shape(labels)[:1] if hidden.shape is None else hidden.shape
-        weight = tf.broadcast_to(weight, shape, name="sample_weight")
-    return weight if hidden.shape is None else tf.reshape(weight, [-1])
-
-
-def _share(
-    weight: tf.Tensor | None, labels: tf.Tensor, ignore_label: int | None, dtype: tf.DType
-) -> tf.Tensor | float:
-    """What a loss counts in the mean: one part in the number, or in the sum of the weights, of the
-    examples that are not ignored; 0 where there are none."""
-    if weight is None and ignore_label is None and labels.shape[0]:
-        return 1.0 / labels.shape[0]
-    one = tf.ones([], dtype) if weight is None else weight
-    if ignore_label is not None:
-        present = tf.reduce_any(labels != ignore_label, axis=1)
-        total = tf.reduce_sum(one * tf.cast(present, dtype))
-    elif weight is None:
-        total = tf.cast(tf.shape(labels)[0], dtype)
-    else:
-        total = tf.reduce_sum(weight)
-    return tf.math.divide_no_nan(one, total)
+def _reduction(
+    reduction: str,
+    hidden: _Hidden,
+    classes: _Classes,
+    labels: tf.Tensor,
+    sample_weight: Any,
+    ignore_label: int | None,
+) -> Reduction:
+    dtype = gradients.accumulator(classes.weights.dtype)
+    shapes = hidden.shape, hidden.static_shape
+    return Reduction(reduction, labels, *shapes, dtype, sample_weight, ignore_label)

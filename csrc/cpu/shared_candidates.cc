@@ -4,103 +4,13 @@
 #include <cmath>
 #include <vector>
 
+#include "csrc/cpu/prefetch.h"
 #include "csrc/cpu/products.h"
+#include "csrc/cpu/shared_plan.h"
 
 namespace fastw2v::cpu {
 
 namespace {
-
-// Rows of a tile of logits: a multiple of every panel. Its classes depend on the width, so that
-// their weights and the gradient of these stay in the second-level cache.
-constexpr int64_t kRowTile = 96;
-constexpr int64_t kClassTileBytes = 72 << 10;
-constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
-constexpr int64_t kMaxClassTile = 192;
-
-constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
-constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
-constexpr int64_t kMinRun = 64;
-
-constexpr int64_t kBlockBytes = 1 << 20;     // hidden rows worked on at a time
-constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
-constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per chunk of classes
-constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
-
-int64_t CeilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
-int64_t RoundDown(int64_t x, int64_t multiple) { return x / multiple * multiple; }
-int64_t Clamp(int64_t x, int64_t low, int64_t high) { return std::max(low, std::min(x, high)); }
-
-// How the work is cut.
-struct Plan {
-  bool few;       // classes: a task is a run of rows
-  bool stores;    // exponentials stay in scratch between the passes
-  bool in_place;  // d_weights are summed where they are wanted
-  int64_t class_tile;
-  int64_t block;          // rows worked on at a time
-  int64_t run;            // rows of one task, a multiple of kRowMultiple
-  int64_t num_runs;       // in a block
-  int64_t forward_chunk;  // classes of one task
-  int64_t chunk;          // the same in backward
-  int64_t num_chunks;     // in a group
-  int64_t group;          // classes whose d_weights are summed at a time
-};
-
-template <typename T>
-Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
-  using A = Accumulator<T>;
-  const int64_t row_bytes = std::max<int64_t>(p.dim(), 1) * sizeof(A);
-  const int64_t classes = std::max<int64_t>(p.classes(), 1);
-  const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), kRowTile);
-  const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
-  const bool may_store = passes == Passes::kBoth && p.softcap == 0;
-  Plan plan;
-  plan.class_tile = Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple),
-                          kClassTileMultiple, kMaxClassTile);
-  const int64_t tiles = CeilDiv(classes, plan.class_tile);
-  plan.few = classes * row_bytes <= kFewClassesBytes;
-  plan.group = classes;
-  if (plan.few) {
-    plan.class_tile = std::min(plan.class_tile, classes);
-    plan.stores = may_store;
-    plan.block = batch;
-    plan.run = std::max(kMinRun, RoundUp(CeilDiv(p.batch, kMaxRuns), kRowMultiple));
-    plan.num_runs = std::max<int64_t>(1, CeilDiv(p.batch, plan.run));
-    plan.forward_chunk = plan.chunk = classes;
-    plan.num_chunks = 1;
-    plan.in_place = one_table && plan.num_runs == 1;
-    return plan;
-  }
-
-  const int64_t stored_rows =
-      RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
-  plan.block =
-      std::min(batch, Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152));
-  plan.stores = may_store && stored_rows > 0;
-  if (plan.stores) plan.block = std::min(plan.block, stored_rows);
-  plan.forward_chunk = CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
-
-  const auto cut = [&](int64_t group) {
-    plan.group = group;
-    const int64_t group_tiles = CeilDiv(group, plan.class_tile);
-    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
-    plan.chunk = CeilDiv(group_tiles, std::min(group_tiles, most)) * plan.class_tile;
-    plan.num_chunks = CeilDiv(group, plan.chunk);
-    const int64_t row_tiles = plan.block / kRowTile;
-    const int64_t runs = plan.num_chunks >= 8 ? 1 : Clamp(row_tiles / 2, 1, 8);
-    plan.run = CeilDiv(row_tiles, runs) * kRowTile;
-    plan.num_runs = CeilDiv(plan.block, plan.run);
-    plan.in_place = one_table && plan.num_runs == 1;
-  };
-  cut(classes);
-  if (passes == Passes::kForward || plan.in_place) return plan;
-  const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
-  if (most_classes < classes) {
-    // Sums of one group cannot wait for the next block of rows.
-    plan.stores = plan.stores && plan.block == batch;
-    cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
-  }
-  return plan;
-}
 
 // Tiles of rows packed as right operands: transposed (for logits) and as they are (for d_weights).
 template <typename A, typename P>
@@ -186,7 +96,10 @@ class ClassTile {
     const int64_t dim = p_->dim();
     if constexpr (std::is_same_v<typename P::Right, RightOperand<A>>) {
       const int64_t panel = Kernels<A>().panel;
-      if (num_rows <= 16 && dim % panel == 0) return {rows_, dim, panel};
+      if (num_rows <= 16 && dim % panel == 0) {
+        for (int64_t c = 0; c < count_; ++c) PrefetchRow(rows_ + c * dim, dim);
+        return {rows_, dim, panel};
+      }
     }
     P::Pack(rows_, dim, 1, count_, dim, packed_);
     return P::Packed(packed_, count_);
@@ -691,7 +604,7 @@ class Driver {
 
   // Adds up the runs of rows and hands out what is not yet where it is wanted.
   void Finish(int64_t group, int64_t classes, A* sums, const SharedGradients<T>& gradients) {
-    const int64_t dim = p_.dim(), per_task = 4 * kClassTileMultiple;
+    const int64_t dim = p_.dim(), per_task = 192;
     const int64_t num_runs = plan_.num_runs;
     const bool moves_weights = sums != nullptr && !plan_.in_place;
     const int64_t cost = per_task * (moves_weights ? num_runs * dim / 4 : 2);

@@ -216,11 +216,20 @@ void MultiplyPanel(int64_t m, int64_t k, const A* left, int64_t left_stride, con
 template <typename A>
 void Multiply(int64_t m, int64_t n, int64_t k, const LeftOperand<A>& left,
               const RightOperand<A>& right, A* c, int64_t stride, bool accumulate) {
-  for (int64_t j = 0; j < n; j += kPanel<A>) {
-    const int64_t columns = n - j < kPanel<A> ? n - j : kPanel<A>;
-    const A* panel = right.data + j / kPanel<A> * right.panel_stride;
-    const auto product = left.by_rows ? MultiplyPanel<A, true> : MultiplyPanel<A, false>;
-    product(m, k, left.data, left.stride, panel, right.stride, c + j, stride, columns, accumulate);
+  const auto product = left.by_rows ? MultiplyPanel<A, true> : MultiplyPanel<A, false>;
+  // A panel stays in the first-level cache while all rows pass. Where the whole right operand does,
+  // rows are finished one after the other, so that `left` and `c` are met as they lie in memory.
+  constexpr int64_t kCacheBytes = 16 << 10;
+  const int64_t step = k * n * static_cast<int64_t>(sizeof(A)) <= kCacheBytes ? kTileRows : m;
+  for (int64_t i = 0; i < m; i += step) {
+    const int64_t rows = m - i < step ? m - i : step;
+    const A* const first = left.data + i * (left.by_rows ? left.stride : 1);
+    for (int64_t j = 0; j < n; j += kPanel<A>) {
+      const int64_t columns = n - j < kPanel<A> ? n - j : kPanel<A>;
+      const A* panel = right.data + j / kPanel<A> * right.panel_stride;
+      product(rows, k, first, left.stride, panel, right.stride, c + i * stride + j, stride, columns,
+              accumulate);
+    }
   }
 }
 
