@@ -1,8 +1,8 @@
 """Runs a program as Python would, and watches it.
 
 The program is `__main__`, with its own `sys.argv` and `sys.path`; TensorFlow is imported when the
-program does it. Its output, exit status and tracebacks are its own: of the doctor there are only the
-reports on standard error.
+program does it. Its output, exit status and tracebacks are its own: of the doctor there are only
+the reports on standard error.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _run_script(path: str, source: bytes, arguments: Sequence[str]) -> None:
 def _run_directory(path: str, arguments: Sequence[str]) -> None:
     """Runs the __main__ of a directory or a zip file."""
     sys.argv[:] = [path, *arguments]
-    sys.path[: not _SAFE_PATH] = [path]
+    sys.path[: not _SAFE_PATH] = [os.path.abspath(path)]
     _new_main()
     runpy._run_module_as_main("__main__", False)
 

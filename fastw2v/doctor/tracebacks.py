@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from types import TracebackType
 
@@ -29,11 +30,12 @@ def clean(error: BaseException) -> TracebackType | None:
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
-    entries = []
+    entries: list[TracebackType | None] = []
     while traceback is not None:
         if not is_ours(traceback.tb_frame.f_code.co_filename):
             entries.append(traceback)
         traceback = traceback.tb_next
-    for entry, following in zip(entries, [*entries[1:], None], strict=True):
+    entries.append(None)
+    for entry, following in itertools.pairwise(entries):
         entry.tb_next = following
-    return entries[0] if entries else None
+    return entries[0]

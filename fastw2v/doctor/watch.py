@@ -12,10 +12,10 @@ from fastw2v.doctor.report import Report
 def watch(file: TextIO | None = None) -> Watch:
     """Explains every gradient that comes out as None while it is on.
 
-    A report is printed when `tf.GradientTape.gradient`, `tf.gradients` or an optimizer of TensorFlow
-    1 gives None, fails for want of a gradient, or when a Keras optimizer is given None. The same
-    findings are printed once. Results, exceptions and random numbers are those of a program that
-    nobody watches. Watches may be nested: all collect, the innermost prints.
+    A report is printed when `tf.GradientTape.gradient`, `tf.gradients` or an optimizer of
+    TensorFlow 1 gives None or fails for want of a gradient, or when a Keras optimizer is given
+    None. The same findings are printed once. Results, exceptions and random numbers are those of a
+    program that nobody watches. Watches may be nested: all collect, the innermost prints.
 
     Args:
         file: Where to print; standard error if None.
