@@ -17,7 +17,7 @@ _HOMES = {
     "Place": "fastw2v.doctor.report",
     "Report": "fastw2v.doctor.report",
     "Step": "fastw2v.doctor.report",
-    "explain": "fastw2v.doctor.explain",
+    "explain": "fastw2v.doctor.explaining",
 }
 
 __all__ = [*_HOMES, "Watch", "assert_gradients", "watch"]
