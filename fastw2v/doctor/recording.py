@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -20,18 +22,19 @@ from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import imperative_grad, record
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import op_callbacks, ops
-from tensorflow.python.ops import array_ops
+from tensorflow.python.ops import array_ops, resource_variable_ops
 
 from fastw2v.doctor import places
 
 # Functions of TensorFlow that look at the shape of a tensor and may make a constant of it, which
-# leaves no trace of the tensor, and the ops that they stand for.
+# leaves no trace of the tensor: the ops that they stand for, and which argument the tensor is.
 _SHAPES = {
-    "shape_internal": "Shape",
-    "size_internal": "Size",
-    "rank_internal": "Rank",
-    "zeros_like_impl": "ZerosLike",
-    "ones_like_impl": "OnesLike",
+    "shape_internal": ("Shape", 0),
+    "size_internal": ("Size", 0),
+    "rank_internal": ("Rank", 0),
+    "zeros_like_impl": ("ZerosLike", 0),
+    "ones_like_impl": ("OnesLike", 0),
+    "array_like_impl": ("OnesLike", 2),
 }
 # Ways of a tensor to Python and NumPy. NumPy's functions read tensors without calling any.
 _DEPARTURES = ("numpy", "__array__", "__float__", "__int__", "__index__", "__bool__", "__complex__")
@@ -70,7 +73,6 @@ class Event:
         in_dtypes, out_dtypes: Numbers of TensorFlow's DataType.
         in_shapes, out_shapes: Static shapes.
         order: Counts up.
-        stopped: Whether all tapes were stopped.
         in_gradient: Whether it was part of a tape's gradient.
         origin: The user's line.
         attrs: Names and values in turn.
@@ -86,7 +88,6 @@ class Event:
     in_shapes: tuple[Any, ...]
     out_shapes: tuple[Any, ...]
     order: int
-    stopped: bool
     in_gradient: bool
     origin: places.Origin | None
     attrs: tuple[Any, ...] = ()
@@ -208,7 +209,6 @@ class Recorder:
             *(tuple([t.dtype.as_datatype_enum for t in ts]) for ts in (inputs, outputs)),
             *(tuple([_shape(t) for t in ts]) for ts in (inputs, outputs)),
             order,
-            pywrap_tfe.TFE_Py_TapeSetIsStopped(),
             self.in_gradient > 0,
             places.of_caller(),
             **more,
@@ -282,10 +282,12 @@ def _install() -> None:
     _replace(atomic_function.AtomicFunction, "call_flat", _around_call)
     _replace(record, "record_operation", _around_custom_gradient)
     _replace(ops.RegisterGradient, "__call__", _around_registration)
-    for name, op in _SHAPES.items():
-        _replace(array_ops, name, functools.partial(_around_shape, op))
+    for name, (op, index) in _SHAPES.items():
+        if hasattr(array_ops, name):
+            _replace(array_ops, name, functools.partial(_around_shape, op, index))
     for name in _DEPARTURES:
         _replace(ops._EagerTensorBase, name, _around_departure)
+    _watch_handles()
 
 
 def _uninstall() -> None:
@@ -303,8 +305,44 @@ def _on_op(
 ) -> None:
     if graph is not None or getattr(_local, "in_call", False):
         return
+    reads = _local.__dict__.pop("reads", {})
     for recorder in _listening():
-        recorder.add(op_type, list(inputs), list(outputs or ()), attrs=attrs)
+        for tensor in inputs:
+            if tensor._id in reads and tensor._id not in recorder.producers:
+                recorder.add("ReadVariableOp", [reads[tensor._id]], [tensor])
+        op = op_type.decode() if isinstance(op_type, bytes) else op_type
+        recorder.add(op, list(inputs), list(outputs or ()), attrs=attrs)
+
+
+def _is_op(file: str) -> bool:
+    """Whether a source file holds generated functions of ops, TensorFlow's or others'."""
+    return os.path.basename(file).startswith("gen_") or places.owner(file) != "library"
+
+
+def _watch_handles() -> None:
+    """Sees which variable an op reads for itself.
+
+    An op that is given a variable reads it without an event. It gets the variable's handle just
+    before, and what it reads is the next tensor that is made: the id is known in advance.
+    """
+
+    def get(variable: Any) -> Any:
+        try:
+            handle = variable.__dict__["_handle"]
+        except KeyError:
+            raise AttributeError("_handle") from None
+        if _listening() and _is_op(sys._getframe(1).f_code.co_filename):
+            reads = _local.__dict__.setdefault("reads", {})
+            reads[pywrap_tfe.TFE_Py_UID() + 1] = handle
+            if len(reads) > _RECENT:
+                del reads[next(iter(reads))]
+        return handle
+
+    def put(variable: Any, handle: Any) -> None:
+        variable.__dict__["_handle"] = handle
+
+    resource_variable_ops.BaseResourceVariable._handle = property(get, put)
+    _undo.callback(delattr, resource_variable_ops.BaseResourceVariable, "_handle")
 
 
 def _now(recorder: Recorder) -> tuple[Any, int]:
@@ -422,26 +460,30 @@ def _observing(backward: Callable[..., Any], note: Observed) -> Callable[..., An
 
 def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..., Any]:
     def record_custom_gradient(
-        op_type: Any, outputs: Any, inputs: Any, backward: Any, forward_function: Any = None
+        op_type: Any,
+        output_tensors: Any,
+        input_tensors: Any,
+        backward_function: Any,
+        forward_function: Any = None,
     ) -> None:
         recorders = _listening()
-        if recorders and tf.executing_eagerly():
-            tensors = [t for t in tf.nest.flatten(outputs) if isinstance(t, tf.Tensor)]
-            made_by = recorders[-1].producers.get(tensors[0]._id) if tensors else None
+        tensors = [t for t in tf.nest.flatten(output_tensors) if isinstance(t, tf.Tensor)]
+        if recorders and tensors and tf.executing_eagerly():
+            made_by = recorders[-1].producers.get(tensors[0]._id)
             # The call of a function is an event already.
-            if tensors and (made_by is None or made_by.body is None):
+            if made_by is None or made_by.body is None:
                 note = Observed()
-                backward = _observing(backward, note)
-                sources = [s.handle if hasattr(s, "handle") else s for s in inputs]
+                backward_function = _observing(backward_function, note)
+                sources = [getattr(t, "handle", t) for t in input_tensors]
                 for recorder in recorders:
                     recorder.add(str(op_type), sources, tensors, gradient=note)
-        elif recorders and outputs and getattr(outputs[0], "op", None) is not None:
-            op = outputs[0].op
-            if op.type == "IdentityN":
-                note = Observed()
-                backward = _observing(backward, note)
-                _note_in_graph(op, note)
-        record_operation(op_type, outputs, inputs, backward, forward_function)
+        elif recorders and tensors and tensors[0].op.type == "IdentityN":
+            note = Observed()
+            backward_function = _observing(backward_function, note)
+            _note_in_graph(tensors[0].op, note)
+        record_operation(
+            op_type, output_tensors, input_tensors, backward_function, forward_function
+        )
 
     return record_custom_gradient
 
@@ -470,12 +512,13 @@ def _around_registration(register: Callable[..., Any]) -> Callable[..., Any]:
     return register_gradient
 
 
-def _around_shape(op: str, look: Callable[..., Any]) -> Callable[..., Any]:
-    def look_at_shape(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        result = look(tensor, *args, **kwargs)
-        if isinstance(result, tf.Tensor):
-            source = getattr(tensor, "handle", tensor)
-            for recorder in _listening() if isinstance(source, tf.Tensor) else ():
+def _around_shape(op: str, index: int, look: Callable[..., Any]) -> Callable[..., Any]:
+    def look_at_shape(*args: Any, **kwargs: Any) -> Any:
+        result = look(*args, **kwargs)
+        source = args[index] if index < len(args) else None
+        source = getattr(source, "handle", source)
+        if isinstance(result, tf.Tensor) and isinstance(source, tf.Tensor):
+            for recorder in _listening():
                 recorder.note_shape(op, source, result)
         return result
 
@@ -486,6 +529,7 @@ def _around_departure(leave: Callable[..., Any]) -> Callable[..., Any]:
     def leave_tensorflow(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         for recorder in _listening():
             recorder.add(DEPARTURE, [tensor], [])
+        # One way out leads through another.
         with paused():
             return leave(tensor, *args, **kwargs)
 

@@ -30,7 +30,6 @@ class Where(NamedTuple):
 
     graph: Any
     order: int
-    stopped: bool = False
 
 
 # The inside of a body, which a tape sees as a part of the call.
@@ -119,7 +118,7 @@ class Needed:
     """All that the targets depend on, with gradient or without.
 
     Args:
-        targets: Tensors, eager or of a graph.
+        targets: Tensors, eager or of a graph; or events, for their first input.
         recorder: What ran eagerly.
 
     Attributes:
@@ -139,7 +138,9 @@ class Needed:
         self._captures: dict[int, dict[int, Any]] = {}
         self._made: dict[Any, Node] = {}
         self._unwalked: list[Value] = []
-        self.targets = [self._tensor(t, 0) for t in targets]
+        self.targets = [
+            self._input(t, 0) if isinstance(t, Event) else self._tensor(t, 0) for t in targets
+        ]
         while self._unwalked:
             self._walk(self._unwalked.pop())
 
@@ -225,7 +226,7 @@ class Needed:
         return [self._tensor(t, site) for t in tensors]
 
     def _walk_event(self, value: Value, event: Event) -> None:
-        where = Where(None, event.order, event.stopped)
+        where = Where(None, event.order)
         body = event.body() if event.body is not None else None
         index = event.outputs.index(value.number)
         if body is not None and index < len(body.outputs) and self._may_open():
@@ -374,7 +375,7 @@ class Needed:
 
 
 def _bodies(op: Any) -> list[Any]:
-    """Graphs of the functions that an op calls, None for one that is gone; of a loop, body first."""
+    """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
     if op.type in _CALLS:
         names = [op.get_attr("f").name]
     elif op.type in _LOOPS:
