@@ -83,7 +83,7 @@ def diagnose_error(
         sources, recorder, tape: As for `diagnose`.
     """
     message = str(error)
-    origin = places.of_traceback(error.__traceback__) or places.of_caller()
+    origin = places.of_traceback(error.__traceback__)
     place = origin.place if origin else None
     if kinds.KINDS["persistent_tape"].message in message:
         return [
@@ -316,28 +316,12 @@ class _Diagnosis:
                 return [Finding(name, "not_trainable", None, place, f"'{name}' is not trainable.")]
             if not self.log.automatic:
                 detail = f"This tape was not told to watch '{name}'."
-                opened = self.log.origin.place if self.log.origin else None
-                return [Finding(name, "no_automatic_watch", None, opened, detail)]
+                return [Finding(name, "no_automatic_watch", None, place, detail)]
             return []
         if self._is_made_of_watched(source):
             return []
-        detail = f"'{name}' is a tensor, and no tape.watch names it before it is used here."
-        return [Finding(name, "unwatched_tensor", None, self._first_use(source) or place, detail)]
-
-    def _first_use(self, source: Any) -> Place | None:
-        """Where a source is first used under the tape."""
-        assert self.log is not None
-        uses = [
-            node
-            for number in ids_of(source)
-            if (value := self.needed.top(number)) is not None
-            for node, _ in value.consumers
-            if node.where is not INSIDE and not self._unseen(node) and node.origin is not None
-        ]
-        if not uses:
-            return None
-        origin = min(uses, key=lambda node: node.where.order).origin
-        return origin.place if origin else None
+        detail = f"'{name}' is a tensor, and no tape.watch names it."
+        return [Finding(name, "unwatched_tensor", None, place, detail)]
 
     def _is_made_of_watched(self, source: Any) -> bool:
         made_of = Needed([source], self.recorder)
@@ -361,9 +345,8 @@ class _Diagnosis:
             event = self.recorder.producers.get(number)
             if event is not None and event.origin is not None:
                 return event.origin.place
-        made = getattr(source, "handle", source)  # a variable of TensorFlow 1 without has an op
-        if tf.is_symbolic_tensor(made) or not isinstance(made, tf.Tensor):
-            origin = places.of_op(made.op) if hasattr(made, "op") else None
+        if tf.is_symbolic_tensor(source):
+            origin = places.of_op(source.op)
             return origin.place if origin else None
         return None
 
@@ -377,7 +360,7 @@ class _Diagnosis:
         left = next((e for e in ahead if e.op == DEPARTURE and _is_way_out(e)), None)
         if left is not None and (self.left or self._uses_later(left)):
             return self._left(source, name, left)
-        ends = [e for e in ahead if e.outputs]
+        ends = [e for e in ahead if e.op != DEPARTURE]
         if ends:
             place = _call_of_numpy(ends)
             if place is not None:
@@ -423,8 +406,6 @@ class _Diagnosis:
         ahead = []
         for event in self.recorder.events:
             if not reached.isdisjoint(event.inputs) and not event.in_gradient:
-                if event.op == "VarIsInitializedOp":  # takes nothing of the value
-                    continue
                 if event.origin is not None and event.origin.optimizer:
                     continue
                 ahead.append(event)

@@ -105,18 +105,8 @@ def _first_of_user(frames: Iterable[tuple[str, int, str]]) -> Origin | None:
 def _outward(frame: FrameType | None) -> Iterable[tuple[str, int, str]]:
     while frame is not None:
         code = frame.f_code
-        if "__autograph_generated" in code.co_filename:
-            yield from _as_written()
-            return
         yield code.co_filename, frame.f_lineno, code.co_name
         frame = frame.f_back
-
-
-def _as_written() -> Iterable[tuple[str, int, str]]:
-    """The stack, where the frames of code that AutoGraph made stand for the user's own lines."""
-    from tensorflow.python.util import tf_stack
-
-    return [(f.filename, f.lineno, f.name) for f in reversed(tf_stack.extract_stack())]
 
 
 def of_caller() -> Origin | None:

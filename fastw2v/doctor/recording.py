@@ -122,10 +122,9 @@ class Segment:
 
 @dataclass(slots=True)
 class TapeLog:
-    """What a tape recorded, what it was told to watch, and where it was opened."""
+    """What a tape recorded and what it was told to watch."""
 
     automatic: bool
-    origin: places.Origin | None = None
     segments: list[Segment] = field(default_factory=list)
     watched: dict[int, int] = field(default_factory=dict)
 
@@ -361,7 +360,6 @@ def _around_push(push: Callable[..., Any]) -> Callable[..., Any]:
         for recorder in _listening():
             log = recorder.tape_log(tape)
             if empty:  # new, used up or reset
-                log.origin = places.of_caller()
                 log.segments.clear()
                 log.watched.clear()
             graph, order = _now(recorder)
