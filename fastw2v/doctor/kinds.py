@@ -19,6 +19,8 @@ class Kind:
         ops: Types of TensorFlow ops that are this cause wherever a path from a variable to the
             loss ends in them.
         message: TensorFlow's own message, where the cause is loud.
+        effect: "missing": there is no gradient; "useless": there is one that does not train;
+            "error": the loss cannot be computed; "note": training differs from what one expects.
     """
 
     title: str
@@ -26,6 +28,7 @@ class Kind:
     fix: str
     ops: tuple[str, ...] = ()
     message: str = ""
+    effect: str = "missing"
 
 
 _ROUNDING = ("Round", "Rint", "Floor", "Ceil", "FloorDiv")
@@ -277,6 +280,53 @@ KINDS: dict[str, Kind] = {
         "Write tf.GradientTape(persistent=True), or ask once for all gradients.",
         (),
         "A non-persistent GradientTape can only be used to compute one set of gradients",
+    ),
+    # Gradients that exist and do not train, and losses that raise.
+    "not_finite": Kind(
+        "NaN or Inf",
+        "A gradient with NaN or Inf makes every weight that it reaches NaN.",
+        "Keep the op that made it away from the edge of its domain, such as tf.sqrt(x + 1e-12), "
+        "tf.math.log(x + 1e-12), tf.math.divide_no_nan(x, y) or the losses that take logits.",
+        effect="useless",
+    ),
+    "zero_gradient": Kind(
+        "gradient exactly zero",
+        "The gradient of every element is exactly zero, so no step changes the variable.",
+        "Use a function with a slope (tf.nn.leaky_relu, no tf.sign, no clipping inside the loss), "
+        "or bring the values back to where it has one.",
+        effect="useless",
+    ),
+    "ids_out_of_range": Kind(
+        "id out of range",
+        "An id names a row or class that does not exist.",
+        "Make the table as large as the largest id plus one, or map unknown ids to a row of "
+        "their own before the lookup.",
+        message="is not in [0, ",
+        effect="error",
+    ),
+    "ids_cast_to_float": Kind(
+        "ids cast through floats",
+        "float32 holds integers up to 2^24 (float16 up to 2^11, bfloat16 up to 2^8); above, an id "
+        "becomes a neighbour's.",
+        "Keep ids integers all the way: keras.Input(..., dtype=\"int32\"), and a loss that takes "
+        "integer labels outside of keras.losses.Loss, which casts them.",
+        effect="useless",
+    ),
+    "rank": Kind(
+        "wrong rank",
+        "tf.gather with one id gives a vector, while the op wants a batch of them.",
+        "Add a batch axis, as in tf.gather(embeddings, [id]) or x[tf.newaxis, :], or call "
+        "fastw2v.softmax_loss(embeddings, weights, biases, id, label), which takes single ids.",
+        message="Shape must be rank 2 but is rank 1",
+        effect="error",
+    ),
+    "repeated_rows": Kind(
+        "repeated rows in a sparse gradient",
+        "The optimizer treats repeated rows of tf.IndexedSlices one after another and does not "
+        "sum them first, so its step differs from that of the dense gradient.",
+        "Sum them first, as in tf.math.unsorted_segment_sum over tf.unique(gradient.indices), or "
+        "use a loss of fastw2v, whose gradients have unique rows.",
+        effect="note",
     ),
     "undecided": Kind(
         "undecided",

@@ -45,7 +45,7 @@ def svg(report: Report) -> str:
         top += height + _MARGIN
     if not parts:
         count = len(report.connected)
-        words = f"nothing found: {count} variable{'' if count == 1 else 's'} with a gradient"
+        words = f"nothing wrong: {count} variable{'' if count == 1 else 's'} with a gradient"
         parts.append(_text(_MARGIN, top + 20, words, bold=True))
         top += 40
     return "\n".join(

@@ -80,8 +80,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
+        """Whether nothing was found that keeps a variable from being trained."""
+        return all(KINDS[finding.kind].effect == "note" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries, tuples, strings and numbers."""
@@ -196,21 +196,22 @@ def _lines(report: Report, paint: Callable[[str, str], str] = _plain) -> list[st
 
 
 def _summary(report: Report) -> str:
-    concerned = len(dict.fromkeys(finding.variable for finding in report.findings))
-    without = len(
-        {
-            finding.variable
-            for finding in report.findings
-            if finding.variable and KINDS[finding.kind].missing
-        }
-        - set(report.connected)
-    )
-    total = len(report.connected) + without
-    if report.ok:
-        return f"nothing found; {_count(total, 'variable')} with a gradient"
-    if without:
-        return f"{without} of {_count(total, 'variable')} without a gradient"
-    return f"{_count(concerned, 'variable')} with a gradient that will not train well"
+    concerned: dict[str, set[str]] = {}
+    for finding in report.findings:
+        concerned.setdefault(KINDS[finding.kind].effect, set()).add(finding.variable)
+    missing = concerned.get("missing", set()) - set(report.connected)
+    variables = len(report.connected) + len(missing)
+    parts = []
+    if "error" in concerned:
+        parts.append("the loss cannot be computed")
+    if "missing" in concerned:
+        parts.append(f"{len(missing):,} of {_count(variables, 'variable')} without a gradient")
+    if "useless" in concerned:
+        parts.append("there are gradients that do not train")
+    if parts:
+        return "; ".join(parts)
+    nothing = f"nothing wrong; {_count(variables, 'variable')} with a gradient"
+    return f"{nothing}; a note" if report.findings else nothing
 
 
 def _count(number: int, noun: str) -> str:
