@@ -304,17 +304,25 @@ KINDS: dict[str, Kind] = {
         message="is not in [0, ",
         effect="error",
     ),
+    "label_out_of_range": Kind(
+        "label outside of tf.one_hot's depth",
+        "tf.one_hot gives a row of zeros for a label outside of its depth, so the example counts "
+        "for nothing.",
+        "Make depth the number of classes, which is the largest label plus one.",
+        effect="useless",
+    ),
     "ids_cast_to_float": Kind(
         "ids cast through floats",
         "float32 holds integers up to 2^24 (float16 up to 2^11, bfloat16 up to 2^8); above, an id "
         "becomes a neighbour's.",
-        "Keep ids integers all the way: keras.Input(..., dtype=\"int32\"), and a loss that takes "
+        'Keep ids integers all the way: keras.Input(..., dtype="int32"), and a loss that takes '
         "integer labels outside of keras.losses.Loss, which casts them.",
         effect="useless",
     ),
     "rank": Kind(
         "wrong rank",
-        "tf.gather with one id gives a vector, while the op wants a batch of them.",
+        "The op wants a batch, and one of its inputs has no batch axis; tf.gather with a single id "
+        "gives such a vector.",
         "Add a batch axis, as in tf.gather(embeddings, [id]) or x[tf.newaxis, :], or call "
         "fastw2v.softmax_loss(embeddings, weights, biases, id, label), which takes single ids.",
         message="Shape must be rank 2 but is rank 1",

@@ -53,7 +53,7 @@ def svg(report: Report) -> str:
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
             f'viewBox="0 0 {_WIDTH} {top}" font-family="ui-monospace, Menlo, Consolas, '
-            f"'DejaVu Sans Mono', monospace\" font-size=\"{_FONT}\">",
+            f'\'DejaVu Sans Mono\', monospace" font-size="{_FONT}">',
             "<title>fastw2v.doctor</title>",
             f'<rect width="{_WIDTH}" height="{top}" fill="#ffffff"/>',
             *parts,
@@ -152,7 +152,9 @@ def _text(
 ) -> str:
     weight = ' font-weight="bold"' if bold else ""
     shown = escape(_clipped(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text), width))
-    return f'<text x="{x}" y="{y}" fill="{_COLORS[color]}"{weight} xml:space="preserve">{shown}</text>'
+    return (
+        f'<text x="{x}" y="{y}" fill="{_COLORS[color]}"{weight} xml:space="preserve">{shown}</text>'
+    )
 
 
 def _clipped(text: str, width: float) -> str:
