@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from fastw2v.doctor.kinds import KINDS
-from fastw2v.doctor.report import Cause, Report, Step, broken_edge, causes, shortened
+from fastw2v.doctor.report import Cause, Place, Report, Step, broken_edge, causes, shortened
 
 _FONT = 13
 # The advance of a monospaced character; text is placed and clipped by it.
 _CHARACTER = 0.602 * _FONT
-_MARGIN, _BOX_WIDTH, _BOX_HEIGHT, _EDGE_HEIGHT = 24, 250, 40, 30
+_MARGIN, _BOX_WIDTH, _BOX_HEIGHT = 24, 250, 40
+_EDGE_HEIGHT, _BROKEN_EDGE_HEIGHT = 30, 54
 _WIDTH = 1000
 _ASIDE = _MARGIN + _BOX_WIDTH + 20
 _TITLE_HEIGHT = 54
@@ -74,19 +75,21 @@ def _column(cause: Cause, top: int) -> tuple[list[str], int]:
     ]
     y = top + _TITLE_HEIGHT
     broken = broken_edge(finding)
-    parts += _box(y, ", ".join(cause.variables), "variable", fill="variable")
+    gradient = "gradient: None" if kind.effect == "missing" else ""
+    parts += _box(y, ", ".join(cause.variables), gradient, fill="variable")
     for edge, step in _edges(finding.path):
         y += _BOX_HEIGHT
-        parts += _edge(y, edge == broken, kind.title)
-        y += _EDGE_HEIGHT
+        ends = edge == broken
+        height = _BROKEN_EDGE_HEIGHT if ends else _EDGE_HEIGHT
+        parts += _edge(y, height, kind.title if ends else "")
+        if ends and step is None and finding.place is not None:
+            parts += _aside(y + 6, finding.place, "broken")
+        y += height
         if isinstance(step, int):
             parts.append(_text(_MARGIN + 20, y + 25, f"({step:,} more)", color="faint"))
         elif step is None:
             parts += _box(y, "loss", "", fill="variable")
-            if broken == edge and finding.place is not None:
-                parts += _aside(y - _EDGE_HEIGHT - 12, finding.place)
         else:
-            ends = edge == broken
             parts += _box(y, step.op, step.name, fill="broken box" if ends else "box", ends=ends)
             if step.place is not None:
                 parts += _aside(y, step.place, "broken" if ends else "ink")
@@ -118,19 +121,17 @@ def _box(y: int, label: str, below: str, *, fill: str, ends: bool = False) -> li
     return parts
 
 
-def _aside(y: int, place: object, color: str = "ink") -> list[str]:
+def _aside(y: int, place: Place, color: str = "ink") -> list[str]:
     width = _WIDTH - _ASIDE - _MARGIN
     parts = [_text(_ASIDE, y + 17, str(place), width=width, color="faint")]
-    text = getattr(place, "text", "").strip()
-    if text:
-        parts.append(_text(_ASIDE, y + 33, text, width=width, color=color))
+    parts.append(_text(_ASIDE, y + 33, place.text.strip(), width=width, color=color))
     return parts
 
 
-def _edge(y: int, broken: bool, title: str) -> list[str]:
-    """An arrow from `y` down to the next box; a broken one is red, dashed and crossed out."""
+def _edge(y: int, height: int, broken: str) -> list[str]:
+    """An arrow from `y` down to the next box; a broken one says why, in red, and is crossed out."""
     x = _MARGIN + 40
-    end = y + _EDGE_HEIGHT
+    end = y + height
     color = _COLORS["broken" if broken else "line"]
     dashes = ' stroke-dasharray="5 4"' if broken else ""
     parts = [
@@ -138,11 +139,11 @@ def _edge(y: int, broken: bool, title: str) -> list[str]:
         f'<path d="M{x - 5} {end - 8} L{x} {end} L{x + 5} {end - 8} Z" fill="{color}"/>',
     ]
     if broken:
-        middle = y + _EDGE_HEIGHT // 2 - 2
+        middle = y + height // 2 - 3
         parts += [
             f'<path d="M{x - 7} {middle - 7} l14 14 m0 -14 l-14 14" stroke="{color}" '
             'stroke-width="3" fill="none"/>',
-            _text(x + 18, middle + 5, title, width=_BOX_WIDTH - 60, color="broken"),
+            _text(x + 18, middle + 5, broken, width=_BOX_WIDTH - 60, color="broken"),
         ]
     return parts
 
