@@ -186,7 +186,7 @@ def repeated_rows(
     Whether it does is tried on a copy of the optimizer and a table of a few rows.
     """
     findings = []
-    for variable, gradient in zip(variables, gradients, strict=True):
+    for variable, gradient in zip(variables, gradients, strict=False):
         if not isinstance(gradient, tf.IndexedSlices) or not _concrete(gradient.indices):
             continue
         rows, counts = np.unique(gradient.indices.numpy(), return_counts=True)
@@ -194,7 +194,7 @@ def repeated_rows(
             continue
         name = name_of(variable)
         detail = (
-            f"the gradient of {name} holds row {rows[counts.argmax()]} {counts.max():,} times, and "
+            f"Its gradient holds row {rows[counts.argmax()]} {counts.max():,} times, and "
             f"{type(optimizer).__name__} gives another result than for the sum."
         )
         findings.append(Finding(name, "repeated_rows", None, None, detail))

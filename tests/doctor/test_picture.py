@@ -9,7 +9,7 @@ from fastw2v.doctor.report import Finding, Place, Report, Step
 
 SVG = "{http://www.w3.org/2000/svg}"
 RED = "#d92d20"
-HOSTILE = 'x < y && "a" > \'b\' \x00\x1b[31m ]]> <script>alert(1)</script> \ud800 漢字 é'
+HOSTILE = "x < y && \"a\" > 'b' \x00\x1b[31m ]]> <script>alert(1)</script> \ud800 漢字 é"
 
 
 def picture(tmp_path, *findings, connected=()):
