@@ -21,6 +21,7 @@ from tensorflow.python.eager import imperative_grad, record
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import op_callbacks, ops
 from tensorflow.python.ops import array_ops
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from fastw2v.doctor import places
 
@@ -286,6 +287,7 @@ def _install() -> None:
         _replace(array_ops, name, functools.partial(_around_shape, op))
     for name in _DEPARTURES:
         _replace(ops._EagerTensorBase, name, _around_departure)
+    _replace(pywrap_tfe, "TFE_Py_FastPathExecute", _around_fast_path)
 
 
 def _uninstall() -> None:
@@ -313,6 +315,27 @@ def _now(recorder: Recorder) -> tuple[Any, int]:
         return None, recorder.clock
     graph = ops.get_default_graph()
     return graph, graph.version + 1
+
+
+def _around_fast_path(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """TensorFlow reads variables that are given to an op in C++, where nobody sees it."""
+
+    def execute_what_was_read(context: Any, op: str, name: Any, *args: Any) -> Any:
+        if _listening():
+            args = tuple([_read(argument) for argument in args])
+        return execute(context, op, name, *args)
+
+    return execute_what_was_read
+
+
+def _read(argument: Any) -> Any:
+    if isinstance(argument, (list, tuple)):
+        return [_read(one) for one in argument] if any(map(_is_variable, argument)) else argument
+    return argument.value() if _is_variable(argument) else argument
+
+
+def _is_variable(argument: Any) -> bool:
+    return isinstance(argument, BaseResourceVariable)
 
 
 def _around_push(push: Callable[..., Any]) -> Callable[..., Any]:

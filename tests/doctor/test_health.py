@@ -57,7 +57,8 @@ def test_inf_made_by_a_gradient():
     findings = examine(loss, [scale])
     detail = only(findings, "not_finite", "Sqrt", "tf.sqrt(scale)", ["scale"])
     assert detail == (
-        "Its gradient has Inf. The first Inf was made by the gradient of Sqrt; its result is 0 to 2."
+        "Its gradient has Inf. The first Inf was made by the gradient of Sqrt; its result "
+        "is 0 to 2."
     )
 
 
@@ -150,7 +151,7 @@ def test_dead_gradients(name, table, kernel):
 
 
 def test_zero_at_the_start_is_healthy(table):
-    """Weights of zero, as word2vec has them, and a ReZero branch, leave zero with their first step."""
+    """Weights of zero, as in word2vec, and a ReZero branch leave zero with their first step."""
     weights = tf.Variable(tf.zeros([5, 10]), name="weights")
     alpha = tf.Variable(0.0, name="alpha")
 
