@@ -56,20 +56,17 @@ class Edges:
         return PASSES if index >= len(answer) or answer[index] else BY_OP
 
     def _custom(self, node: Node, index: int) -> str:
+        note = None
         if isinstance(node.what, Event):
             note = node.what.gradient
-        else:
+        elif _has_own_gradient(node.what):
             note = self._recorder.observed.get(node.what.graph, {}).get(node.what.name)
-            if note is None and not _has_own_gradient(node.what):
-                # Each output of a plain IdentityN is one input.
-                same = any(v.tensor.value_index == index for v in node.outputs)
-                return PASSES if same else BY_OP
-        passes = note.passes if note is not None and isinstance(node.what, Event) else None
-        if note is not None and note.passes is not None:
-            passes = note.passes
-        if passes is None:
-            return PASSES
-        return PASSES if index >= len(passes) or passes[index] else CUSTOM
+        else:  # each output is one input
+            same = any(v.tensor.value_index == index for v in node.outputs)
+            return PASSES if same else BY_OP
+        if note is None or note.passes is None or index >= len(note.passes):
+            return PASSES  # it was not called, so nothing is known against it
+        return PASSES if note.passes[index] else CUSTOM
 
     def _ask(self, node: Node) -> tuple[bool, ...] | str | None:
         """Which inputs the op's gradient function gives a gradient."""

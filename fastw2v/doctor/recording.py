@@ -20,8 +20,7 @@ from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import imperative_grad, record
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import op_callbacks, ops
-from tensorflow.python.ops import array_ops
-from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+from tensorflow.python.ops import array_ops, resource_variable_ops
 
 from fastw2v.doctor import places
 
@@ -287,7 +286,7 @@ def _install() -> None:
         _replace(array_ops, name, functools.partial(_around_shape, op))
     for name in _DEPARTURES:
         _replace(ops._EagerTensorBase, name, _around_departure)
-    _replace(pywrap_tfe, "TFE_Py_FastPathExecute", _around_fast_path)
+    _watch_handles()
 
 
 def _uninstall() -> None:
@@ -305,8 +304,39 @@ def _on_op(
 ) -> None:
     if graph is not None or getattr(_local, "in_call", False):
         return
+    reads = _local.__dict__.pop("reads", {})
     for recorder in _listening():
-        recorder.add(op_type, list(inputs), list(outputs or ()), attrs=attrs)
+        for tensor in inputs:
+            if tensor._id in reads and tensor._id not in recorder.producers:
+                recorder.add("ReadVariableOp", [reads[tensor._id]], [tensor])
+        op = op_type.decode() if isinstance(op_type, bytes) else op_type
+        recorder.add(op, list(inputs), list(outputs or ()), attrs=attrs)
+
+
+def _watch_handles() -> None:
+    """Sees which variable an op reads for itself.
+
+    An op that is given a variable reads it without an event. It gets the variable's handle just
+    before, and what it reads is the next tensor that is made: the id is known in advance.
+    """
+
+    def get(variable: Any) -> Any:
+        try:
+            handle = variable.__dict__["_handle"]
+        except KeyError:
+            raise AttributeError("_handle") from None
+        if _listening() and tf.executing_eagerly():
+            reads = _local.__dict__.setdefault("reads", {})
+            reads[pywrap_tfe.TFE_Py_UID() + 1] = handle
+            if len(reads) > _RECENT:
+                del reads[next(iter(reads))]
+        return handle
+
+    def put(variable: Any, handle: Any) -> None:
+        variable.__dict__["_handle"] = handle
+
+    resource_variable_ops.BaseResourceVariable._handle = property(get, put)
+    _undo.callback(delattr, resource_variable_ops.BaseResourceVariable, "_handle")
 
 
 def _now(recorder: Recorder) -> tuple[Any, int]:
@@ -315,27 +345,6 @@ def _now(recorder: Recorder) -> tuple[Any, int]:
         return None, recorder.clock
     graph = ops.get_default_graph()
     return graph, graph.version + 1
-
-
-def _around_fast_path(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """TensorFlow reads variables that are given to an op in C++, where nobody sees it."""
-
-    def execute_what_was_read(context: Any, op: str, name: Any, *args: Any) -> Any:
-        if _listening():
-            args = tuple([_read(argument) for argument in args])
-        return execute(context, op, name, *args)
-
-    return execute_what_was_read
-
-
-def _read(argument: Any) -> Any:
-    if isinstance(argument, (list, tuple)):
-        return [_read(one) for one in argument] if any(map(_is_variable, argument)) else argument
-    return argument.value() if _is_variable(argument) else argument
-
-
-def _is_variable(argument: Any) -> bool:
-    return isinstance(argument, BaseResourceVariable)
 
 
 def _around_push(push: Callable[..., Any]) -> Callable[..., Any]:
@@ -445,26 +454,30 @@ def _observing(backward: Callable[..., Any], note: Observed) -> Callable[..., An
 
 def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..., Any]:
     def record_custom_gradient(
-        op_type: Any, outputs: Any, inputs: Any, backward: Any, forward_function: Any = None
+        op_type: Any,
+        output_tensors: Any,
+        input_tensors: Any,
+        backward_function: Any,
+        forward_function: Any = None,
     ) -> None:
         recorders = _listening()
-        if recorders and tf.executing_eagerly():
-            tensors = [t for t in tf.nest.flatten(outputs) if isinstance(t, tf.Tensor)]
-            made_by = recorders[-1].producers.get(tensors[0]._id) if tensors else None
+        tensors = [t for t in tf.nest.flatten(output_tensors) if isinstance(t, tf.Tensor)]
+        if recorders and tensors and tf.executing_eagerly():
+            made_by = recorders[-1].producers.get(tensors[0]._id)
             # The call of a function is an event already.
-            if tensors and (made_by is None or made_by.body is None):
+            if made_by is None or made_by.body is None:
                 note = Observed()
-                backward = _observing(backward, note)
-                sources = [s.handle if hasattr(s, "handle") else s for s in inputs]
+                backward_function = _observing(backward_function, note)
+                sources = [getattr(t, "handle", t) for t in input_tensors]
                 for recorder in recorders:
                     recorder.add(str(op_type), sources, tensors, gradient=note)
-        elif recorders and outputs and getattr(outputs[0], "op", None) is not None:
-            op = outputs[0].op
-            if op.type == "IdentityN":
-                note = Observed()
-                backward = _observing(backward, note)
-                _note_in_graph(op, note)
-        record_operation(op_type, outputs, inputs, backward, forward_function)
+        elif recorders and tensors and tensors[0].op.type == "IdentityN":
+            note = Observed()
+            backward_function = _observing(backward_function, note)
+            _note_in_graph(tensors[0].op, note)
+        record_operation(
+            op_type, output_tensors, input_tensors, backward_function, forward_function
+        )
 
     return record_custom_gradient
 
@@ -509,6 +522,7 @@ def _around_departure(leave: Callable[..., Any]) -> Callable[..., Any]:
     def leave_tensorflow(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         for recorder in _listening():
             recorder.add(DEPARTURE, [tensor], [])
+        # One way out leads through another.
         with paused():
             return leave(tensor, *args, **kwargs)
 

@@ -119,7 +119,7 @@ class Needed:
     """All that the targets depend on, with gradient or without.
 
     Args:
-        targets: Tensors, eager or of a graph.
+        targets: Tensors, eager or of a graph; or events, for their first input.
         recorder: What ran eagerly.
 
     Attributes:
@@ -139,7 +139,9 @@ class Needed:
         self._captures: dict[int, dict[int, Any]] = {}
         self._made: dict[Any, Node] = {}
         self._unwalked: list[Value] = []
-        self.targets = [self._tensor(t, 0) for t in targets]
+        self.targets = [
+            self._input(t, 0) if isinstance(t, Event) else self._tensor(t, 0) for t in targets
+        ]
         while self._unwalked:
             self._walk(self._unwalked.pop())
 
@@ -374,7 +376,7 @@ class Needed:
 
 
 def _bodies(op: Any) -> list[Any]:
-    """Graphs of the functions that an op calls, None for one that is gone; of a loop, body first."""
+    """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
     if op.type in _CALLS:
         names = [op.get_attr("f").name]
     elif op.type in _LOOPS:

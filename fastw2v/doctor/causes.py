@@ -1,0 +1,662 @@
+"""Finds the cause of a missing gradient: walks from the variable and from the loss."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from fastw2v.doctor import kinds, places
+from fastw2v.doctor.edges import BY_DTYPE, CUSTOM, PASSES, UNREGISTERED, Edges, is_differentiable
+from fastw2v.doctor.recording import DEPARTURE, Event, Recorder, TapeLog, ids_of, paused
+from fastw2v.doctor.report import Finding, Place, Step
+from fastw2v.doctor.values import INSIDE, Needed, Node, Value
+
+# What a path is told without.
+_PLUMBING = ("", "Identity", "IdentityN", "ReadVariableOp", "Enter", "Exit", "Merge", "Switch")
+_LONGEST_PATH = 100
+# Looks at shapes stand beside most computations; they are the cause only if nothing else is.
+_BESIDES = ("shape", "zeros_like")
+_OUTSIDE = ("numpy", "scipy", "math", "pandas", "sklearn", "cv2", "PIL")
+_NUMPY_FUNCTIONS = ("numpy_function", "py_func", "py_func_common", "_internal_py_func")
+_KERAS_WAYS_OUT = ("convert_to_numpy",)
+_NO_ENTRY = re.compile(r"gradient registry has no entry for: (\w+)")
+
+
+@tf.autograph.experimental.do_not_convert
+def diagnose(
+    target: Any,
+    sources: Any,
+    gradients: Any,
+    recorder: Recorder,
+    tape: tf.GradientTape | None = None,
+) -> list[Finding]:
+    """Why gradients are None.
+
+    Args:
+        target: What was differentiated: a tensor or a nested structure of them.
+        sources: Variables or tensors, nested like `gradients`.
+        gradients: What came out: one for each source.
+        recorder: Open since before the target was computed.
+        tape: The tape that gave the gradients; None for tf.gradients.
+
+    Returns:
+        For each source whose gradient is None one finding or more, the first of them first.
+    """
+    with paused():
+        missing = [
+            source
+            for source, gradient in zip(
+                tf.nest.flatten(sources), tf.nest.flatten(gradients), strict=True
+            )
+            if gradient is None
+        ]
+        if not missing:
+            return []
+        diagnosis = _Diagnosis(target, recorder, tape)
+        findings = []
+        for source in missing:
+            found = diagnosis.causes(source)
+            findings += found or [diagnosis.undecided(source)]
+        return findings
+
+
+@tf.autograph.experimental.do_not_convert
+def diagnose_error(
+    error: BaseException,
+    target: Any,
+    sources: Any,
+    recorder: Recorder,
+    tape: tf.GradientTape | None = None,
+) -> list[Finding]:
+    """What an error says about gradients; empty if it is about something else.
+
+    Args:
+        error: What the gradient function or the optimizer raised.
+        target: What was differentiated; None if that is not known.
+        sources, recorder, tape: As for `diagnose`.
+    """
+    message = str(error)
+    origin = places.of_traceback(error.__traceback__)
+    place = origin.place if origin else None
+    if kinds.KINDS["persistent_tape"].message in message:
+        return [
+            Finding(name_of(source), "persistent_tape", None, place, message)
+            for source in tf.nest.flatten(sources)
+        ]
+    match = _NO_ENTRY.search(message)
+    if match is None:
+        return []
+    with paused():
+        findings = []
+        if target is not None:
+            diagnosis = _Diagnosis(target, recorder, tape, loud=match[1])
+            for source in tf.nest.flatten(sources):
+                findings += diagnosis.causes(source)
+        if not any(f.kind == "no_gradient_registered" for f in findings):
+            findings += [
+                Finding(name_of(source), "no_gradient_registered", match[1], place, message)
+                for source in tf.nest.flatten(sources)
+            ]
+        return findings
+
+
+def name_of(source: Any) -> str:
+    """What to call a variable or a tensor: the name in the user's program, if there is one."""
+    path = getattr(source, "path", None)  # of Keras
+    if isinstance(path, str) and path:
+        return path
+    in_program = places.name_in_program(source)
+    name = (
+        getattr(source, "name", None)
+        if hasattr(source, "handle") or not _is_eager(source)
+        else None
+    )
+    name = name.split(":")[0] if isinstance(name, str) else None
+    if name and name != "Variable":
+        return name
+    if in_program:
+        return in_program
+    what = "variable" if hasattr(source, "handle") else "tensor"
+    return f"{what} of shape {tuple(source.shape)}" if hasattr(source, "shape") else what
+
+
+def _is_eager(source: Any) -> bool:
+    return isinstance(source, tf.Tensor) and not tf.is_symbolic_tensor(source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """An edge that no gradient passes."""
+
+    kind: str
+    node: Node
+    index: int
+    verdict: str
+
+    @property
+    def key(self) -> Any:
+        origin = self.node.origin
+        return self.kind, origin[:3] if origin else id(self.node)
+
+
+class _Diagnosis:
+    """One target and what was recorded of it."""
+
+    def __init__(
+        self,
+        target: Any,
+        recorder: Recorder,
+        tape: tf.GradientTape | None,
+        loud: str | None = None,
+    ) -> None:
+        self.recorder = recorder
+        self.tape = tape
+        self.log: TapeLog | None = recorder.tape_log(tape) if tape is not None else None
+        self.loud = loud
+        flat = [target] if isinstance(target, Event) else tf.nest.flatten(target)
+        tensors = [getattr(t, "handle", t) for t in flat]
+        tensors = tf.nest.flatten(tensors, expand_composites=True)
+        self.left = any(not isinstance(t, (tf.Tensor, Event)) for t in tensors)
+        self.needed = Needed([t for t in tensors if isinstance(t, (tf.Tensor, Event))], recorder)
+        self.edges = Edges(recorder)
+        self._blocks: dict[tuple[int, int], _Block | None] = {}
+        self._steps: dict[int, Step] = {}
+
+    # Causes ----------------------------------------------------------------------------------
+
+    def causes(self, source: Any) -> list[Finding]:
+        """Findings about a source; none if a gradient seems to reach it."""
+        dtype = tf.as_dtype(source.dtype).base_dtype
+        name = name_of(source)
+        if not _has_gradients(dtype):
+            detail = f"'{name}' is of type {dtype.name}."
+            return [Finding(name, "integer_variable", None, self._made_at(source), detail)]
+        starts = [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
+        if not starts:
+            return self._absent(source, name)
+        late = self._watched_late(source)
+        walk = _Walk(self, starts, late)
+        findings = self._unwatched(source, name)
+        if walk.connected:
+            return findings
+        blocks = self._decisive(walk)
+        return findings + [self._finding(name, block, walk) for block in blocks]
+
+    def undecided(self, source: Any) -> Finding:
+        name = name_of(source)
+        starts = [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
+        path: tuple[Step, ...] = ()
+        if starts:
+            walk = _Walk(self, starts, None)
+            path = self._path(walk, next((t for t in self.needed.targets if t in walk.come), None))
+        detail = f"Every op between '{name}' and the loss has a gradient."
+        return Finding(name, "undecided", None, None, detail, path)
+
+    def _finding(self, name: str, block: _Block, walk: _Walk) -> Finding:
+        node = block.node
+        origin = node.origin
+        path = self._path(walk, node.inputs[block.index]) + (self._step(node),)
+        place = origin.place if origin else None
+        return Finding(name, block.kind, node.type, place, self._detail(name, block), path)
+
+    def _detail(self, name: str, block: _Block) -> str:
+        node = block.node
+        given = node.inputs[block.index].dtype.name
+        made = ", ".join(sorted({v.dtype.name for v in node.outputs}))
+        if block.kind in ("before_tape", "after_tape", "stop_recording", "inner_gradient_outside"):
+            return f"{node.type}, on the way from '{name}' to the loss, ran unseen by the tape."
+        if block.kind == "watched_too_late":
+            return f"{node.type} used '{name}' before tape.watch."
+        if block.kind in ("assignment", "new_variable", "hash_table") and node.blocks:
+            return f"What was computed from '{name}' is stored here; the loss reads the copy."
+        if block.verdict == BY_DTYPE:
+            return f"{node.type} takes {given} made from '{name}' and gives {made}."
+        if block.verdict == UNREGISTERED:
+            return f"{node.type} takes what was made from '{name}'; no gradient is registered."
+        if block.verdict == CUSTOM:
+            return f"The gradient function returned None for the input made from '{name}'."
+        return f"{node.type} takes what was made from '{name}' and gives no gradient back."
+
+    def _step(self, node: Node) -> Step:
+        step = self._steps.get(id(node))
+        if step is None:
+            step = self._steps[id(node)] = node.step
+        return step
+
+    def _path(self, walk: _Walk, value: Value | None) -> tuple[Step, ...]:
+        nodes = []
+        while value is not None:
+            node, value = walk.come[value]
+            if node is not None and node.op not in _PLUMBING:
+                nodes.append(node)
+        nodes.reverse()
+        if len(nodes) > _LONGEST_PATH:
+            half = _LONGEST_PATH // 2
+            nodes = nodes[:half] + nodes[-half:]
+        return tuple(self._step(node) for node in nodes)
+
+    # Edges -----------------------------------------------------------------------------------
+
+    def block(self, node: Node, index: int) -> _Block | None:
+        """What keeps a gradient from coming back from a node to one of its inputs."""
+        key = (id(node), index)
+        if key not in self._blocks:
+            unseen = self._unseen(node)
+            verdict = PASSES if unseen else self.edges.verdict(node, index)
+            kind = unseen or (_kind(node, verdict, self.loud) if verdict != PASSES else "")
+            self._blocks[key] = _Block(kind, node, index, verdict) if kind else None
+        return self._blocks[key]
+
+    def _unseen(self, node: Node) -> str:
+        """Why the tape did not record a node; "" if it did."""
+        where = node.where
+        if self.log is None or where is INSIDE or not self.log.segments:
+            return ""
+        if self.log.covers(where.graph, where.order) and not where.stopped:
+            return ""
+        if _is_of_gradient(node):
+            return "inner_gradient_outside"
+        segments = [s for s in self.log.segments if s.within(where.graph)]
+        if not segments or where.order <= segments[0].first:
+            return "before_tape"
+        return "after_tape" if where.order > segments[-1].last else "stop_recording"
+
+    def _decisive(self, walk: _Walk) -> list[_Block]:
+        """The blocked edges to be told: those that are alone in the way, else all in order."""
+        blocks = walk.blocks
+        if len(blocks) > 1:
+            reached = self._reached_from_loss
+            alone = [b for b in blocks if any(v in reached for v in b.node.outputs)]
+            # What decides about branches and rounds stands beside what they compute.
+            blocks = [b for b in alone if not _only_decides(b.node)] or alone or blocks
+        if not any(v in self._reached_from_loss for b in blocks for v in b.node.outputs):
+            blocks = blocks + walk.beyond(blocks)
+        main = [b for b in blocks if b.kind not in _BESIDES]
+        return list({b.key: b for b in reversed(main or blocks)}.values())[::-1]
+
+    @functools.cached_property
+    def _reached_from_loss(self) -> set[Value]:
+        """Values that the gradient of the loss comes to; integers on the way to them, too."""
+        reached = set(self.needed.targets)
+        stack = list(reached)
+        while stack:
+            value = stack.pop()
+            for node in value.producers:
+                for index, taken in enumerate(node.inputs):
+                    if taken in reached:
+                        continue
+                    if not is_differentiable(taken) or (
+                        is_differentiable(value) and self.block(node, index) is None
+                    ):
+                        reached.add(taken)
+                        stack.append(taken)
+        return reached
+
+    # What the tape watches -------------------------------------------------------------------
+
+    @functools.cached_property
+    def _watched(self) -> set[int]:
+        assert self.log is not None and self.tape is not None
+        variables = {n for v in self.tape.watched_variables() for n in ids_of(v)}
+        return variables | set(self.log.watched)
+
+    def _unwatched(self, source: Any, name: str) -> list[Finding]:
+        if self.log is None or self._watched & set(ids_of(source)):
+            return []
+        place = self._made_at(source)
+        if hasattr(source, "handle"):
+            if not source.trainable:
+                return [Finding(name, "not_trainable", None, place, f"'{name}' is not trainable.")]
+            if not self.log.automatic:
+                detail = f"This tape was not told to watch '{name}'."
+                return [Finding(name, "no_automatic_watch", None, place, detail)]
+            return []
+        if self._is_made_of_watched(source):
+            return []
+        detail = f"'{name}' is a tensor, and no tape.watch names it."
+        return [Finding(name, "unwatched_tensor", None, place, detail)]
+
+    def _is_made_of_watched(self, source: Any) -> bool:
+        made_of = Needed([source], self.recorder)
+        return any(
+            value.number in self._watched and not self._unseen(value.consumers[0][0])
+            for value in made_of.values.values()
+            if value.consumers
+        )
+
+    def _watched_late(self, source: Any) -> int | None:
+        """When the tape was told to watch a source that it does not watch by itself."""
+        if self.log is None:
+            return None
+        if hasattr(source, "handle") and source.trainable and self.log.automatic:
+            return None
+        orders = [self.log.watched[n] for n in ids_of(source) if n in self.log.watched]
+        return min(orders) if orders else None
+
+    def _made_at(self, source: Any) -> Place | None:
+        for number in ids_of(source):
+            event = self.recorder.producers.get(number)
+            if event is not None and event.origin is not None:
+                return event.origin.place
+        if tf.is_symbolic_tensor(source):
+            origin = places.of_op(source.op)
+            return origin.place if origin else None
+        return None
+
+    # Sources that the loss does not need -----------------------------------------------------
+
+    def _absent(self, source: Any, name: str) -> list[Finding]:
+        copy = self._copy(source, name)
+        if copy is not None:
+            return [copy]
+        ahead = self._ahead(set(ids_of(source)))
+        left = next((e for e in ahead if e.op == DEPARTURE and _is_way_out(e)), None)
+        if left is not None and (self.left or self._uses_later(left)):
+            return self._left(source, name, left)
+        ends = [e for e in ahead if e.op != DEPARTURE]
+        if ends:
+            place = _call_of_numpy(ends)
+            if place is not None:
+                detail = f"What was computed from '{name}' goes into NumPy here."
+                return [Finding(name, "numpy", None, place, detail, _steps(ends))]
+        if self.left:
+            detail = "The loss is no tensor."
+            return [Finding(name, "numpy", None, None, detail, _steps(ends))]
+        if self.needed.closed or self._forgotten():
+            detail = f"Not all of what led to the loss could be seen; '{name}' was not met in it."
+            return [Finding(name, "undecided", None, None, detail)]
+        if ends and ends[-1].origin is not None:
+            place = ends[-1].origin.place
+            detail = f"'{name}' is used here last, and the loss does not need the result."
+            return [Finding(name, "unused", None, place, detail, _steps(ends))]
+        detail = f"'{name}' was not used while the loss was computed."
+        return [Finding(name, "unused", None, self._made_at(source), detail)]
+
+    def _left(self, source: Any, name: str, left: Event) -> list[Finding]:
+        """What happened on the way to where a value left TensorFlow, and that it left."""
+        until = _Diagnosis(left, self.recorder, None)
+        starts = [v for n in ids_of(source) if (v := until.needed.top(n)) is not None]
+        findings = []
+        path: tuple[Step, ...] = ()
+        if starts:
+            walk = _Walk(until, starts, None)
+            if walk.connected:
+                path = until._path(walk, until.needed.targets[0])
+            else:
+                findings = [until._finding(name, b, walk) for b in until._decisive(walk)]
+                if not is_differentiable(until.needed.targets[0]):
+                    return findings
+        assert left.origin is not None
+        place = left.origin.place
+        kind = "python_function" if left.origin.api in _NUMPY_FUNCTIONS else "numpy"
+        detail = f"What was computed from '{name}' leaves TensorFlow here."
+        step = Step(DEPARTURE, "", place)
+        return [*findings, Finding(name, kind, None, place, detail, (*path, step))]
+
+    def _ahead(self, numbers: set[int]) -> list[Event]:
+        """All that was computed from tensors, in order."""
+        reached = set(numbers)
+        ahead = []
+        for event in self.recorder.events:
+            if not reached.isdisjoint(event.inputs) and not event.in_gradient:
+                if event.origin is not None and event.origin.optimizer:
+                    continue
+                ahead.append(event)
+                reached.update(event.outputs)
+        return ahead
+
+    def _uses_later(self, left: Event) -> bool:
+        """Whether the loss takes something from outside after a value left."""
+        graphs = any(t.tensor is not None for t in self.needed.targets)
+        return graphs or any(
+            node.where.order > left.order
+            for value in self.needed.leaves
+            for node, _ in value.consumers
+        )
+
+    def _forgotten(self) -> bool:
+        if not self.recorder.forgotten or not self.recorder.events:
+            return False
+        kept = next((e.outputs[0] for e in self.recorder.events if e.outputs), 0)
+        return any(
+            v.number < kept and v.tensor is None and v.dtype != tf.resource
+            for v in self.needed.leaves
+        )
+
+    def _copy(self, source: Any, name: str) -> Finding | None:
+        """Whether the source was itself read from a variable that the loss needs."""
+        if hasattr(source, "handle") or not isinstance(source, tf.Tensor):
+            return None
+        made_of = Needed([source], self.recorder)
+        if any(
+            self.needed.top(value.number) is not None
+            for value in made_of.leaves
+            if value.number != source._id and is_differentiable(value)
+        ) or any(
+            self.needed.top(n) is not None
+            for n in (value.number for value in made_of.values.values())
+            if n in self.recorder.writers
+        ):
+            detail = f"'{name}' was computed from what the loss uses, but the loss does not use it."
+            return Finding(name, "copy_of_variable", None, self._made_at(source), detail)
+        return None
+
+
+class _Walk:
+    """How far a gradient could come: all that is reached from the source.
+
+    Attributes:
+        come: The node and the value that a value was reached by.
+        blocks: Edges at which it ends.
+        connected: Whether the target was reached.
+    """
+
+    def __init__(self, diagnosis: _Diagnosis, starts: list[Value], late: int | None) -> None:
+        self._diagnosis = diagnosis
+        self.come: dict[Value, tuple[Node | None, Value | None]] = {}
+        self.blocks: list[_Block] = []
+        for value in starts:
+            self.come[value] = (None, None)
+        self._go(list(starts), late, set(starts))
+        targets = diagnosis.needed.targets
+        self.connected = any(t in self.come and is_differentiable(t) for t in targets)
+
+    def _go(self, reached: list[Value], late: int | None, sources: set[Value]) -> None:
+        at = 0
+        while at < len(reached):
+            value = reached[at]
+            at += 1
+            for node, index in value.consumers:
+                block = self._diagnosis.block(node, index)
+                if block is None and late is not None and value in sources:
+                    if node.where is not INSIDE and node.where.order <= late:
+                        block = _Block("watched_too_late", node, index, PASSES)
+                if block is not None:
+                    self.blocks.append(block)
+                    continue
+                self._reach(node, value, reached)
+        # A custom gradient takes its own results as inputs, too, and never answers for them.
+        answered = {id(n) for n, _ in self.come.values() if n is not None}
+        self.blocks = [b for b in self.blocks if b.verdict != CUSTOM or id(b.node) not in answered]
+
+    def _reach(self, node: Node, value: Value, reached: list[Value]) -> None:
+        for output in node.outputs:
+            if output not in self.come and is_differentiable(output):
+                self.come[output] = (node, value)
+                reached.append(output)
+
+    def beyond(self, blocks: Iterable[_Block]) -> list[_Block]:
+        """Further blocked edges behind the given ones."""
+        further: list[_Block] = []
+        known = {id(b.node) for b in self.blocks}
+        stack = [
+            (output, b.node, b.node.inputs[b.index]) for b in blocks for output in b.node.outputs
+        ]
+        while stack:
+            value, by, previous = stack.pop(0)
+            if value in self.come:
+                continue
+            self.come[value] = (by, previous)
+            for node, index in value.consumers:
+                block = self._diagnosis.block(node, index)
+                if block is not None and is_differentiable(value) and id(node) not in known:
+                    known.add(id(node))
+                    further.append(block)
+                stack += [(output, node, value) for output in node.outputs]
+        return further
+
+
+def _has_gradients(dtype: tf.DType) -> bool:
+    return dtype.is_floating or dtype.is_complex or dtype in (tf.resource, tf.variant)
+
+
+def _is_of_gradient(node: Node) -> bool:
+    if isinstance(node.what, Event):
+        return node.what.in_gradient
+    return "gradient_tape/" in node.what.name
+
+
+def _kind(node: Node, verdict: str, loud: str | None) -> str:
+    """The kind of cause of an op that no gradient passes."""
+    if node.blocks:
+        return node.blocks
+    op = node.op
+    if verdict == CUSTOM:
+        return "custom_gradient"
+    if verdict == UNREGISTERED and op == loud:
+        return "no_gradient_registered"
+    if op == "Cast" and _feeds_one_hot(node):
+        return "one_hot"
+    known = kinds.OF_OP.get(op)
+    if known is not None:
+        return known
+    if "Dataset" in op or "Iterator" in op:
+        return "dataset"
+    if op.startswith(("LookupTable", "HashTable")):
+        return "hash_table"
+    if any(v.dtype == tf.string for v in node.outputs):
+        return "string"
+    if any(v.dtype == tf.bool for v in node.outputs):
+        return "comparison"
+    if "Random" in op:
+        return "random_draw"
+    return "no_gradient_registered" if verdict == UNREGISTERED else "not_differentiable"
+
+
+def _only_decides(node: Node) -> bool:
+    """Whether the results only choose a branch or end a loop."""
+    return all(
+        follower.blocks == "comparison" or (follower.op in _PLUMBING and _only_decides(follower))
+        for value in node.outputs
+        for follower, _ in value.consumers
+    )
+
+
+def _feeds_one_hot(cast: Node) -> bool:
+    origin = cast.origin
+    return any(
+        node.op == "OneHot" and origin is not None and (o := node.origin) and o[:2] == origin[:2]
+        for value in cast.outputs
+        for node, _ in value.consumers
+    )
+
+
+def _is_way_out(event: Event) -> bool:
+    """Whether the user, and not a library for itself, took a value out of TensorFlow."""
+    origin = event.origin
+    if origin is None or origin.optimizer:
+        return False
+    return not origin.keras or origin.api in _KERAS_WAYS_OUT
+
+
+def _steps(events: list[Event]) -> tuple[Step, ...]:
+    return tuple(
+        Step(e.op, "", e.origin.place if e.origin else None)
+        for e in events[-_LONGEST_PATH:]
+        if e.op not in _PLUMBING
+    )
+
+
+# NumPy reads a tensor's memory without a call that could be seen ---------------------------------
+
+
+def _call_of_numpy(events: list[Event]) -> Place | None:
+    """Where the source text hands one of the results to NumPy."""
+    for event in events:
+        origin = event.origin
+        if origin is None:
+            continue
+        for call in _numpy_calls(origin.file):
+            if not _same_function(call, origin.line, origin.file):
+                continue
+            inside = call.lineno <= origin.line <= (call.end_lineno or call.lineno)
+            names = {n.id for n in ast.walk(call) if isinstance(n, ast.Name)}
+            if inside or (
+                call.lineno > origin.line and names & _assigned(origin.file, origin.line)
+            ):
+                text = linecache.getline(origin.file, call.lineno).strip()
+                return Place(origin.file, call.lineno, text, origin.function)
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(file: str) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _numpy_calls(file: str) -> tuple[ast.Call, ...]:
+    tree = _parsed(file)
+    if tree is None:
+        return ()
+    aliases = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] in _OUTSIDE:
+                    aliases.add(alias.asname or alias.name.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _OUTSIDE:
+            aliases.update(alias.asname or alias.name for alias in node.names)
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and _root(n.func) in aliases]
+    return tuple(sorted(calls, key=lambda call: call.lineno))
+
+
+def _root(node: ast.expr) -> str | None:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _assigned(file: str, line: int) -> frozenset[str]:
+    """Names that the statement on a line assigns."""
+    tree = _parsed(file)
+    names = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            if node.lineno <= line <= (node.end_lineno or node.lineno):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return frozenset(names)
+
+
+def _same_function(call: ast.Call, line: int, file: str) -> bool:
+    tree = _parsed(file)
+    functions = [
+        (n.lineno, n.end_lineno or n.lineno)
+        for n in (ast.walk(tree) if tree else ())
+        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    return [f[0] <= line <= f[1] for f in functions] == [
+        f[0] <= call.lineno <= f[1] for f in functions
+    ]
