@@ -217,7 +217,10 @@ class ValueLog:
             return None
         if tensor._id not in self.not_finite and not _all_finite(tensor):
             nan = bool(np.isnan(_array(tensor)).any())
-            self.not_finite[tensor._id] = NotFinite(None, None, False, "", nan)
+            # An op that is given a variable reads it itself: the recorder alone knows of that.
+            maker = self.maker(tensor._id)
+            resource = maker.inputs[0] if maker is not None and maker.op in _READS else None
+            self.not_finite[tensor._id] = NotFinite(None, resource, False, "", nan)
         return self.not_finite.get(tensor._id)
 
     def _made_here(

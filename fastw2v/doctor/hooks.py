@@ -1,0 +1,247 @@
+"""Wraps the functions of TensorFlow and Keras that compute or take gradients.
+
+The wrappers change no result and no exception. They are there while a watch is.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from tensorflow.python.autograph.pyct import error_utils
+from tensorflow.python.ops import gradients_util
+
+from fastw2v._after_import import after_import
+from fastw2v.doctor import causes, places, tracebacks
+from fastw2v.doctor.recording import Recorder, paused
+from fastw2v.doctor.report import Finding, Report
+
+if TYPE_CHECKING:
+    from fastw2v.doctor.watch import Watch
+
+# Gradients that TensorFlow takes for purposes of its own: a custom gradient may well be None there.
+_INTERNAL = (
+    "tensorflow.python.eager.forwardprop",
+    "tensorflow.python.framework.",
+    "tensorflow.python.ops.",
+)
+# A step is looked at so often; in a loop it says the same again.
+_LOOKS_PER_CALL = 3
+
+_lock = threading.RLock()
+_watches: list[Watch] = []  # the innermost is the last
+_undo = ExitStack()
+_recorder = Recorder()
+_looks: Counter[Any] = Counter()
+_told: set[int] = set()  # sources whose missing gradient has been reported
+_local = threading.local()
+
+
+def add(watch: Watch) -> None:
+    """Has a watch told of what is found from now on."""
+    with _lock:
+        if watch not in _watches:
+            if not _watches:
+                _install()
+            _watches.append(watch)
+
+
+def remove(watch: Watch) -> None:
+    """Ends that; the wrappers go with the last watch."""
+    with _lock:
+        if watch in _watches:
+            _watches.remove(watch)
+            if not _watches:
+                _undo.close()
+
+
+def _install() -> None:
+    global _recorder
+    _recorder = _undo.enter_context(Recorder())
+    _undo.callback(_looks.clear)
+    _undo.callback(_told.clear)
+    _replace(tf.GradientTape, "gradient", _around_gradient)
+    _replace(gradients_util, "_GradientsHelper", _around_graph_gradients)
+    _replace(tf.compat.v1.train.Optimizer, "compute_gradients", _around_compute_gradients)
+    _replace(error_utils, "_stack_trace_inside_mapped_code", _around_stack_trace)
+    _undo.callback(after_import("keras", _install_in_keras))
+
+
+def _install_in_keras() -> None:
+    import keras
+
+    optimizers = (c for c in keras.optimizers.Optimizer.__mro__ if "apply" in c.__dict__)
+    _replace(next(optimizers), "apply", _around_apply)
+
+
+def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+    original = getattr(owner, name)
+    wrapper = functools.wraps(original)(around(original))
+    setattr(owner, name, wrapper)
+
+    def restore() -> None:
+        # Whoever wrapped it once more keeps our wrapper, which does nothing without a watch.
+        if owner.__dict__[name] is wrapper:
+            setattr(owner, name, original)
+
+    _undo.callback(restore)
+
+
+# --- The wrappers ------------------------------------------------------------------------------
+
+
+def _around_gradient(original: Callable[..., Any]) -> Callable[..., Any]:
+    def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        if _busy() or caller.f_globals.get("__name__", "").startswith(_INTERNAL):
+            return original(tape, target, sources, *args, **kwargs)
+        try:
+            result = original(tape, target, sources, *args, **kwargs)
+        except Exception as error:
+            _look(target, sources, error, tape, caller)
+            raise
+        _look(target, sources, result, tape, caller)
+        return result
+
+    return gradient
+
+
+def _around_graph_gradients(original: Callable[..., Any]) -> Callable[..., Any]:
+    def gradients(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        if _busy() or caller.f_globals.get("__name__") != "tensorflow.python.ops.gradients_impl":
+            return original(ys, xs, *args, **kwargs)
+        try:
+            result = original(ys, xs, *args, **kwargs)
+        except Exception as error:
+            _look(ys, xs, error, None, caller)
+            raise
+        _look(ys, xs, result, None, caller)
+        return result
+
+    return gradients
+
+
+def _around_compute_gradients(original: Callable[..., Any]) -> Callable[..., Any]:
+    def compute_gradients(
+        optimizer: Any, loss: Any, var_list: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        before = getattr(_local, "all_variables", False)
+        _local.all_variables = var_list is None
+        try:
+            return original(optimizer, loss, var_list, *args, **kwargs)
+        finally:
+            _local.all_variables = before
+
+    return compute_gradients
+
+
+def _around_apply(original: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(optimizer: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        if not _busy():
+            with _working():
+                _look_at_update(grads, trainable_variables or optimizer._trainable_variables)
+        return original(optimizer, grads, trainable_variables)
+
+    return apply
+
+
+def _around_stack_trace(original: Callable[..., Any]) -> Callable[..., Any]:
+    def stack_trace(tb: Any, *args: Any) -> Any:
+        """Leaves our wrappers out of the messages that AutoGraph makes of stacks."""
+        return original([frame for frame in tb if not tracebacks.is_ours(frame[0])], *args)
+
+    return stack_trace
+
+
+# --- What they do ------------------------------------------------------------------------------
+
+
+def _busy() -> bool:
+    """Whether there is nobody to tell, or this thread is at work for the doctor."""
+    return not _watches or getattr(_local, "working", False)
+
+
+@contextmanager
+def _working() -> Iterator[None]:
+    """What is called inside is not watched, and a failure of the doctor ends in a line."""
+    _local.working = True
+    try:
+        with paused():
+            yield
+    except Exception as error:
+        name = type(error).__name__
+        print(f"fastw2v.doctor: could not explain a gradient: {name}: {error}", file=sys.stderr)
+    finally:
+        _local.working = False
+
+
+def _look(target: Any, sources: Any, outcome: Any, tape: Any, caller: FrameType) -> None:
+    """Explains an outcome, gradients or an exception, if there is something to explain."""
+    with _working():
+        variables = tf.nest.flatten(sources)
+        if isinstance(outcome, Exception):
+            missing = (type(outcome).__name__,)
+        else:
+            outcome = tf.nest.flatten(outcome)
+            missing = tuple(gradient is None for gradient in outcome)
+            if not any(missing):
+                return
+        call = (*_stack(caller), *missing, *map(_identity, variables))
+        _looks[call] += 1
+        if _looks[call] > _LOOKS_PER_CALL:
+            return
+        findings = causes.diagnose(target, variables, outcome, _recorder, tape)
+        if getattr(_local, "all_variables", False):
+            # Other parts of the graph may use them.
+            findings = [finding for finding in findings if finding.kind != "unused"]
+        _tell(variables, missing, findings)
+
+
+def _look_at_update(gradients: Any, variables: Any) -> None:
+    """Tells of gradients that no tape gave and that reach an optimizer as None."""
+    unknown = [
+        variable
+        for gradient, variable in zip(gradients, variables, strict=False)
+        if gradient is None and _identity(variable) not in _told
+    ]
+    if unknown:
+        detail = "The optimizer was given None, which came from no tape that was watched."
+        place = places.of_caller()
+        _tell(
+            unknown,
+            [True] * len(unknown),
+            [
+                Finding(causes.name_of(v), "undecided", None, place and place.place, detail)
+                for v in unknown
+            ],
+        )
+
+
+def _tell(variables: list[Any], missing: Any, findings: list[Finding]) -> None:
+    _told.update(_identity(v) for v, m in zip(variables, missing, strict=False) if m)
+    if not findings:
+        return
+    connected = [causes.name_of(v) for v, m in zip(variables, missing, strict=False) if not m]
+    report = Report(tuple(connected), tuple(findings))
+    with _lock:
+        for one in _watches:
+            one.take(report, printed=one is _watches[-1])
+
+
+def _stack(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+
+
+def _identity(source: Any) -> int:
+    """The same number for a Keras variable and the variable of TensorFlow inside."""
+    return id(getattr(source, "handle", source))
