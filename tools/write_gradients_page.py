@@ -42,10 +42,11 @@ HEADINGS = {
 INTRODUCTION = """\
 # Why is my gradient None?
 
-`tape.gradient` returns `None`, Keras says "No gradients provided for any variable" or "Gradients do
-not exist for variables", or the loss becomes NaN. This page lists every cause that `fastw2v.doctor`
-knows, each with a small program, what it says and what to write instead. The doctor needs TensorFlow
-alone. It runs a script as it is, or a function, or what stands in a `with` block:
+`tape.gradient` returns `None`, Keras says "No gradients provided for any variable" or "Gradients
+do not exist for variables", or the loss becomes NaN. This page lists every cause that
+`fastw2v.doctor` knows, each with a small program, what it says and what to write instead. The
+doctor needs TensorFlow alone. It runs a script as it is, or a function, or what stands in a `with`
+block:
 
 ```sh
 python -m fastw2v.doctor train.py --epochs 3

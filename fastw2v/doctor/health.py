@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from fastw2v.doctor import places
+from fastw2v.doctor.causes import name_of
+from fastw2v.doctor.recording import ids_of
 from fastw2v.doctor.report import Finding, Place
 from fastw2v.doctor.value_log import Dead, ValueLog, is_zero, place_of, values_of
-from fastw2v.doctor.variables import handle_of, name_of
 
 _ERRORS = {
     "ids_out_of_range": (
@@ -42,20 +43,19 @@ _NOT_INSIDE = (
 _OP_IN_MESSAGE = re.compile(r"\[Op:(\w+)\]|'\{\{node [^}]*\}\} = (\w+)[\[(]")
 
 
-def of_error(error: BaseException) -> Finding | None:
-    """What an exception raised by a loss means, where it is one that the doctor knows."""
+def of_error(error: BaseException) -> list[Finding]:
+    """What an exception raised by a loss means; empty where the doctor does not know it."""
     message = str(error)
     for kind, patterns in _ERRORS.items():
-        for pattern in patterns:
-            found = pattern.search(message)
-            if found:
-                op = _OP_IN_MESSAGE.search(message)
-                name = next((group for group in op.groups() if group), None) if op else None
-                if name is not None and name.startswith("__"):
-                    name = None
-                detail = f"TensorFlow says: {found[0].rstrip('.')}."
-                return Finding("loss", kind, name, _place_of_error(error), detail)
-    return None
+        found = next(filter(None, (pattern.search(message) for pattern in patterns)), None)
+        if found:
+            match = _OP_IN_MESSAGE.search(message)
+            op = (match[1] or match[2]) if match else None
+            if op is not None and op.startswith("__"):  # the name of a function, not of an op
+                op = None
+            detail = f"TensorFlow says: {found[0].rstrip('.')}."
+            return [Finding("loss", kind, op, _place_of_error(error), detail)]
+    return []
 
 
 class Health:
@@ -70,7 +70,7 @@ class Health:
     def __init__(self, log: ValueLog, patience: int = 1) -> None:
         self._log = log
         self._patience = patience
-        self._zero_steps: Counter[str] = Counter()
+        self._zero_steps: Counter[int | None] = Counter()
 
     def inspect(
         self, loss: Any, variables: Sequence[Any], gradients: Sequence[Any]
@@ -78,7 +78,7 @@ class Health:
         """What is wrong with a step, from its concrete values; nothing for symbolic ones.
 
         Args:
-            loss: The loss, a tensor.
+            loss: The loss, a tensor or a structure of tensors.
             variables: What the gradients were asked for: variables, Keras variables or tensors.
             gradients: One tensor, `tf.IndexedSlices` or None for each variable.
         """
@@ -97,11 +97,12 @@ class Health:
         ]
         if bad:
             return [
-                self._of_bad_tensor(name_of(variable), handle_of(variable), "Its gradient", values)
+                self._of_bad_tensor(name_of(variable), _handle(variable), "Its gradient", values)
                 for variable, values in bad
             ]
-        if _concrete(loss) and _bad(loss):
-            return [self._of_bad_tensor("loss", None, "The loss", loss)]
+        for part in tf.nest.flatten(loss):
+            if _concrete(part) and _bad(part):
+                return [self._of_bad_tensor("loss", None, "The loss", part)]
         return []
 
     def _of_bad_tensor(self, name: str, handle: int | None, what: str, tensor: Any) -> Finding:
@@ -137,21 +138,21 @@ class Health:
         return Finding(name, "not_finite", event.op, place_of(event), detail, path)
 
     def _zeros(self, variables: Sequence[Any], gradients: Sequence[Any]) -> list[Finding]:
-        handles = {handle_of(variable) for variable in variables}
+        handles = {number for variable in variables for number in ids_of(variable)}
         findings = []
         for variable, gradient in zip(variables, gradients, strict=True):
             values = values_of(gradient)
             if not _concrete(values):
                 continue
-            name = name_of(variable)
+            number = _handle(variable)
             if not is_zero(values):
-                self._zero_steps[name] = 0
+                self._zero_steps[number] = 0
                 continue
-            self._zero_steps[name] += 1
+            self._zero_steps[number] += 1
             dead = self._log.dead.get(values._id)
             # A factor that is a variable leaves zero with its first step: nothing is wrong.
             decided = dead is not None and dead.reason and not dead.resources & handles
-            if decided and self._zero_steps[name] == self._patience:
+            if decided and self._zero_steps[number] == self._patience:
                 findings.append(self._of_zero(variable, dead))
         return findings
 
@@ -160,11 +161,13 @@ class Health:
         detail = f"It becomes zero at {dead.op}: {dead.reason}."
         if event is None:
             return Finding(name, "zero_gradient", dead.op, None, detail)
-        path = self._log.path(handle_of(variable), event)
+        path = self._log.path(_handle(variable), event)
         return Finding(name, "zero_gradient", dead.op, place_of(event), detail, path)
 
     def _wrong_ids(self, variables: Sequence[Any]) -> list[Finding]:
-        names = {handle_of(variable): name_of(variable) for variable in variables}
+        if not self._log.wrong_ids:
+            return []
+        names = {_handle(variable): name_of(variable) for variable in variables}
         findings = []
         for wrong in self._log.wrong_ids:
             name = names.get(wrong.resource, "ids")
@@ -216,6 +219,10 @@ def _repeats_matter(optimizer: Any) -> bool:
                 copy.apply([gradient], [table])
             results.append(tf.convert_to_tensor(table).numpy())
     return not np.allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+def _handle(variable: Any) -> int | None:
+    return next(iter(ids_of(variable)), None)
 
 
 def _concrete(tensor: Any) -> bool:

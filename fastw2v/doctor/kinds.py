@@ -223,7 +223,7 @@ KINDS: dict[str, Kind] = {
     "comparison": Kind(
         "comparison",
         "A comparison gives true or false, which have no gradient.",
-        "Use a smooth function in its place, such as\ntf.sigmoid(a - b)",
+        "Use a smooth function in its place:\nlarger = tf.sigmoid(a - b)",
         _COMPARISONS,
     ),
     "string": Kind(
@@ -254,7 +254,8 @@ KINDS: dict[str, Kind] = {
         "tf.searchsorted",
         "The place found by tf.searchsorted is an integer and has no gradient.",
         "Count smoothly how many edges lie below the value:\n"
-        "place = tf.reduce_sum(tf.sigmoid((x[:, tf.newaxis] - edges) / width), axis=1)",
+        "below = tf.sigmoid((x[:, tf.newaxis] - edges) / width)\n"
+        "place = tf.reduce_sum(below, axis=1)",
         ("LowerBound", "UpperBound"),
     ),
     "range": Kind(
@@ -281,7 +282,8 @@ KINDS: dict[str, Kind] = {
         "Transform noise that depends on no variable (reparameterisation; for classes, "
         "Gumbel-softmax):\n"
         "uniform = tf.random.uniform(tf.shape(logits), 1e-9, 1.0)\n"
-        "choice = tf.nn.softmax((logits - tf.math.log(-tf.math.log(uniform))) / temperature)",
+        "noise = -tf.math.log(-tf.math.log(uniform))\n"
+        "choice = tf.nn.softmax((logits + noise) / temperature)",
         _DRAWS,
     ),
     "dataset": Kind(

@@ -7,6 +7,7 @@ is remembered.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,11 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop
 from tensorflow.python.framework import op_callbacks
 
-from fastw2v.doctor.recording import Event, Recorder
+from fastw2v.doctor.recording import Event, Recorder, is_paused
 from fastw2v.doctor.report import Place, Step
 
+# Tensors remembered at most, of each sort.
+_MEMORY = 50_000
 _EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
 # Ops whose results are elements of their inputs, so that an id stays an id.
 _SAME_VALUES = frozenset(
@@ -130,13 +133,6 @@ class ValueLog:
         _GradientFunctions.remove(self._differentiate)
         op_callbacks.remove_op_callback(self._see)
 
-    def clear(self) -> None:
-        """Forgets what was seen, as for the next step of a training loop."""
-        for memory in (self.not_finite, self.dead, self._changed, self._used_by):
-            memory.clear()
-        self.wrong_ids.clear()
-        self.functions = False
-
     def maker(self, tensor: int | None) -> Event | None:
         """The op that made a tensor."""
         return None if tensor is None else self.recorder.producers.get(tensor)
@@ -166,6 +162,9 @@ class ValueLog:
 
     def _index(self) -> dict[int, list[Event]]:
         """The ops that took a tensor, by the tensor's number."""
+        if len(self._used_by) > 2 * self.recorder.limit:  # much of it is forgotten there
+            self._used_by.clear()
+            self._indexed = 0
         new = []
         for event in reversed(self.recorder.events):
             if event.order <= self._indexed:
@@ -187,10 +186,12 @@ class ValueLog:
         graph: tf.Graph | None = None,
     ) -> None:
         """Is called by TensorFlow after every op."""
-        if graph is not None or self._looking or not outputs:
+        if graph is not None or self._looking or not outputs or is_paused():
             return
         self._looking = True
         try:
+            for memory in (self.not_finite, self.dead, self._changed):
+                _forget_old(memory)
             op = tf.compat.as_str(op_type)
             inputs, outputs = _eager(inputs), _eager(outputs)
             self.functions |= op.startswith(_FUNCTIONS)
@@ -372,6 +373,13 @@ class ValueLog:
             waiting += set(maker.inputs) - seen
             seen.update(maker.inputs)
         return frozenset(found)
+
+
+def _forget_old(memory: dict[int, Any]) -> None:
+    """Drops the older half of a memory that is full."""
+    if len(memory) > _MEMORY:
+        for number in list(itertools.islice(memory, _MEMORY // 2)):
+            del memory[number]
 
 
 class _GradientFunctions:

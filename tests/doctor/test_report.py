@@ -30,7 +30,9 @@ def test_text_names_cause_line_and_way_out():
         "  it.\n"
         "  Here: The values lie between 0 and 1.\n"
         "  Path: w -> ReadVariableOp -x-> Round -> loss\n"
-        "  Instead: Compute the loss from the value before rounding.\n"
+        "  Instead: Compute the loss from the value before rounding, or round only on the\n"
+        "  way forward (a straight-through estimator):\n"
+        "    x = x + tf.stop_gradient(tf.round(x) - x)\n"
         "\n"
         "With a gradient: b"
     )
@@ -125,8 +127,11 @@ def test_kinds_are_sentences():
     for key, kind in KINDS.items():
         assert key.isidentifier() and kind.title and not kind.title.endswith("."), key
         assert kind.explanation.endswith("."), key
-        sentence = kind.fix.partition("\n")[0]
-        assert sentence.endswith((".", ":")), key
+        # The picture has one line for it.
+        assert len(kind.explanation) <= 120, key
+        sentence, _, code = kind.fix.partition("\n")
+        assert sentence.endswith(":" if code else "."), key
+        compile(code, key, "exec")
         assert kind.effect in ("missing", "useless", "error", "note"), key
         for text in (kind.title, kind.explanation, kind.fix):
             assert all(unicodedata.category(c) != "Cc" or c == "\n" for c in text), key
