@@ -1,8 +1,8 @@
 """Writes docs/gradients.md: every cause of a missing gradient, from the programs of the tests.
 
 A cause is shown by a program of tests/doctor/programs: what a person sees who runs it, the program,
-the doctor's answer, and what to write instead. With --check nothing is written; a page that differs
-from what would be written ends with status 1.
+and the doctor's answer, which says what to write instead. With --check nothing is written; a page
+that differs from what would be written ends with status 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import re
 import runpy
 import sys
-import traceback
 import warnings
 from pathlib import Path
 
@@ -80,19 +79,19 @@ def run(program: Path) -> tuple[str, str]:
     """What a person sees who runs a program, and what the doctor says."""
     tf.keras.utils.set_random_seed(1)
     tf.keras.backend.clear_session()
-    printed = io.StringIO()
+    printed, watching = io.StringIO(), watch(io.StringIO())
     with (
         contextlib.chdir(program.parent),
         contextlib.redirect_stdout(printed),
         warnings.catch_warnings(record=True) as warned,
-        watch(io.StringIO()) as watching,
     ):
         warnings.simplefilter("always")
         try:
-            runpy.run_path(program.name, run_name="__main__")
+            with watching:
+                runpy.run_path(program.name, run_name="__main__")
             seen = printed.getvalue()
         except Exception as error:
-            seen = "".join(traceback.format_exception_only(error))
+            seen = f"{type(error).__name__}: {error}"
         about_gradients = [str(w.message) for w in warned if "radient" in str(w.message)]
         reports = "\n\n".join(str(report) for report in watching.reports)
     if about_gradients:
@@ -102,7 +101,9 @@ def run(program: Path) -> tuple[str, str]:
 
 def _shortened(seen: str) -> str:
     """The lines of a message that say something."""
-    seen = re.sub(r"\x1b\[[\d;]*m", "", seen)
+    # Colours, names of internal functions, and numbers, which are not the same everywhere.
+    seen = re.sub(r"\x1b\[[\d;]*m|\{\{function_node [^}]*\}\} ", "", seen)
+    seen = re.sub(r"numpy=\s*(array)?\(.*?\)>", "numpy=...>", seen, flags=re.S)
     lines = [line.rstrip() for line in seen.splitlines() if line.strip()]
     shown = [line if len(line) <= 160 else f"{line[:156]} ..." for line in lines[:MESSAGE_LINES]]
     return "\n".join(shown + ["..."] * (len(lines) > MESSAGE_LINES))
@@ -111,20 +112,15 @@ def _shortened(seen: str) -> str:
 def section(kind: Kind, program: Path) -> str:
     """The part of the page about one cause."""
     seen, report = run(program)
-    sentence, _, code = kind.fix.partition("\n")
     parts = [
         f"### {kind.title}",
-        kind.explanation,
         "You see:",
         f"```text\n{seen or 'nothing'}\n```",
         "The program:",
         f"```python\n{program.read_text(encoding='utf-8').strip()}\n```",
         "The doctor:",
         f"```text\n{report}\n```",
-        f"Instead: {sentence[0].lower() + sentence[1:] if code else sentence}",
     ]
-    if code:
-        parts.append(f"```python\n{code}\n```")
     return "\n\n".join(parts)
 
 

@@ -170,7 +170,7 @@ class Health:
         names = {_handle(variable): name_of(variable) for variable in variables}
         findings = []
         for wrong in self._log.wrong_ids:
-            name = names.get(wrong.resource, "ids")
+            name = names.get(wrong.resource, "labels" if wrong.resource is None else "ids")
             event = self._log.maker(wrong.tensor)
             if event is None:
                 findings.append(Finding(name, wrong.kind, None, None, wrong.detail))
@@ -188,7 +188,7 @@ def repeated_rows(
 
     Whether it does is tried on a copy of the optimizer and a table of a few rows.
     """
-    findings = []
+    findings, origin = [], places.of_caller()
     for variable, gradient in zip(variables, gradients, strict=False):
         if not isinstance(gradient, tf.IndexedSlices) or not _concrete(gradient.indices):
             continue
@@ -197,10 +197,10 @@ def repeated_rows(
             continue
         name = name_of(variable)
         detail = (
-            f"Its gradient holds row {rows[counts.argmax()]} {counts.max():,} times, and "
+            f"Row {rows[counts.argmax()]} occurs {counts.max():,} times in its gradient, and "
             f"{type(optimizer).__name__} gives another result than for the sum."
         )
-        findings.append(Finding(name, "repeated_rows", None, None, detail))
+        findings.append(Finding(name, "repeated_rows", None, origin and origin.place, detail))
     return findings
 
 

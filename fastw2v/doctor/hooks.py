@@ -66,6 +66,15 @@ def remove(watch: Watch) -> None:
                 _undo.close()
 
 
+def tell_error(watch: Watch, error: BaseException) -> None:
+    """Tells a watch what an exception means that the program raised, where that is known."""
+    findings = health.of_error(error)
+    if findings:
+        with _lock:
+            watch.take(Report((), tuple(findings)), printed=id(error) not in _told)
+            _told.add(id(error))
+
+
 def _install() -> None:
     global _recorder, _health
     _recorder = _undo.enter_context(Recorder())

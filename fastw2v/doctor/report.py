@@ -190,8 +190,10 @@ def _lines(report: Report, paint: Callable[[str, str], str] = _plain) -> list[st
         if finding.path:
             lines += _wrapped(f"Path: {_path(finding)}", "        ", "  ")
         lines += _fix(kind.fix)
-    if report.findings and report.connected:
-        lines += ["", *_wrapped(f"With a gradient: {_names(report.connected)}", "  ", "")]
+    told = {finding.variable for finding in report.findings}
+    others = tuple(name for name in report.connected if name not in told)
+    if told and others:
+        lines += ["", *_wrapped(f"With a gradient: {_names(others)}", "  ", "")]
     return lines
 
 
@@ -210,8 +212,9 @@ def _summary(report: Report) -> str:
         parts.append("there are gradients that do not train")
     if parts:
         return "; ".join(parts)
-    nothing = f"nothing wrong; {_count(variables, 'variable')} with a gradient"
-    return f"{nothing}; a note" if report.findings else nothing
+    if report.findings:
+        return "a note"
+    return f"nothing wrong; {_count(variables, 'variable')} with a gradient"
 
 
 def _count(number: int, noun: str) -> str:

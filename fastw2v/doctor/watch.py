@@ -17,9 +17,9 @@ def watch(file: TextIO | None = None) -> Watch:
     None. The same findings are printed once. Results, exceptions and random numbers are those of a
     program that nobody watches. Watches may be nested: all collect, the innermost prints.
 
-    Told too: NaN or Inf in a loss or a gradient, a gradient that is exactly zero in three steps in a
-    row, ids changed or out of range, a missing batch axis, and repeated rows that an optimizer does
-    not sum. In a compiled tf.function, values are not seen.
+    Told too: NaN or Inf in a loss or a gradient, a gradient that is exactly zero in three steps in
+    a row, ids changed or out of range, a missing batch axis, and repeated rows that an optimizer
+    does not sum. In a compiled tf.function, values are not seen.
 
     Args:
         file: Where to print; standard error if None.
@@ -102,11 +102,9 @@ class Watch:
 
     def explain_error(self, error: BaseException) -> None:
         """Says what an exception of the program means, where it is one that the doctor knows."""
-        from fastw2v.doctor import health
+        from fastw2v.doctor import hooks
 
-        findings = health.of_error(error)
-        if findings:
-            self.take(Report((), tuple(findings)), printed=True)
+        hooks.tell_error(self, error)
 
     def take(self, report: Report, printed: bool) -> None:
         """Is given a report by the hooks."""

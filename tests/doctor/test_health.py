@@ -279,7 +279,7 @@ def test_repeated_rows(name, table):
         assert findings == []
     else:
         assert [(f.variable, f.kind) for f in findings] == [("table", "repeated_rows")]
-        assert findings[0].detail.startswith(f"Its gradient holds row 1 2 times, and {name} gives")
+        assert findings[0].detail.startswith(f"Row 1 occurs 2 times in its gradient, and {name} ")
 
 
 def test_unique_rows_are_healthy(table):

@@ -74,7 +74,7 @@ def test_where_a_path_breaks():
     "kinds, ok, summary",
     [
         ((), True, "nothing wrong; 1 variable with a gradient"),
-        (("repeated_rows",), True, "nothing wrong; 1 variable with a gradient; a note"),
+        (("repeated_rows",), True, "a note"),
         (("zero_gradient",), False, "there are gradients that do not train"),
         (("rank",), False, "the loss cannot be computed"),
         (
