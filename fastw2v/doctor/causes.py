@@ -259,7 +259,7 @@ class _Diagnosis:
         where = node.where
         if self.log is None or where is INSIDE or not self.log.segments:
             return ""
-        if self.log.covers(where.graph, where.order) and not where.stopped:
+        if self.log.covers(where.graph, where.order):
             return ""
         if _is_of_gradient(node):
             return "inner_gradient_outside"
@@ -416,9 +416,8 @@ class _Diagnosis:
         """Whether the loss takes something from outside after a value left."""
         graphs = any(t.tensor is not None for t in self.needed.targets)
         return graphs or any(
-            node.where.order > left.order
+            not value.consumers or any(n.where.order > left.order for n, _ in value.consumers)
             for value in self.needed.leaves
-            for node, _ in value.consumers
         )
 
     def _forgotten(self) -> bool:

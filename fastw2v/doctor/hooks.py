@@ -114,7 +114,7 @@ def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 def _around_gradient(original: Callable[..., Any]) -> Callable[..., Any]:
     def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
-        if _busy() or caller.f_globals.get("__name__", "").startswith(_INTERNAL):
+        if _busy() or _is_internal(caller):
             return original(tape, target, sources, *args, **kwargs)
         try:
             result = original(tape, target, sources, *args, **kwargs)
@@ -179,6 +179,11 @@ def _around_stack_trace(original: Callable[..., Any]) -> Callable[..., Any]:
     return stack_trace
 
 
+def _is_internal(caller: FrameType) -> bool:
+    name = caller.f_globals.get("__name__", "")
+    return name.startswith(_INTERNAL) or tracebacks.is_ours(caller.f_code.co_filename)
+
+
 # --- What they do ------------------------------------------------------------------------------
 
 
@@ -206,18 +211,21 @@ def _look(target: Any, sources: Any, outcome: Any, tape: Any, caller: FrameType)
     with _working():
         variables = tf.nest.flatten(sources)
         if isinstance(outcome, Exception):
-            missing = (type(outcome).__name__,)
+            missing = [True] * len(variables)
         else:
-            outcome = tf.nest.flatten(outcome)
-            missing = tuple(gradient is None for gradient in outcome)
-            _tell(variables, missing, _health.inspect(target, variables, outcome))
-            if not any(missing):
-                return
-        call = (*_stack(caller), *missing, *map(_identity, variables))
+            gradients = tf.nest.flatten(outcome)
+            missing = [gradient is None for gradient in gradients]
+            _tell(variables, missing, _health.inspect(target, variables, gradients))
+        if not any(missing):
+            return
+        call = (*_stack(caller), type(outcome), *missing, *map(_identity, variables))
         _looks[call] += 1
         if _looks[call] > _LOOKS_PER_CALL:
             return
-        findings = causes.diagnose(target, variables, outcome, _recorder, tape)
+        if isinstance(outcome, Exception):
+            findings = causes.diagnose_error(outcome, target, variables, _recorder, tape)
+        else:
+            findings = causes.diagnose(target, sources, outcome, _recorder, tape)
         if getattr(_local, "all_variables", False):
             # Other parts of the graph may use them.
             findings = [finding for finding in findings if finding.kind != "unused"]
@@ -244,7 +252,7 @@ def _look_at_update(gradients: Any, variables: Any) -> None:
         )
 
 
-def _tell(variables: list[Any], missing: Any, findings: list[Finding]) -> None:
+def _tell(variables: list[Any], missing: list[bool], findings: list[Finding]) -> None:
     _told.update(_identity(v) for v, m in zip(variables, missing, strict=False) if m)
     if not findings:
         return

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -25,13 +27,14 @@ from tensorflow.python.ops import array_ops, resource_variable_ops
 from fastw2v.doctor import places
 
 # Functions of TensorFlow that look at the shape of a tensor and may make a constant of it, which
-# leaves no trace of the tensor, and the ops that they stand for.
+# leaves no trace of the tensor: the ops that they stand for, and which argument the tensor is.
 _SHAPES = {
-    "shape_internal": "Shape",
-    "size_internal": "Size",
-    "rank_internal": "Rank",
-    "zeros_like_impl": "ZerosLike",
-    "ones_like_impl": "OnesLike",
+    "shape_internal": ("Shape", 0),
+    "size_internal": ("Size", 0),
+    "rank_internal": ("Rank", 0),
+    "zeros_like_impl": ("ZerosLike", 0),
+    "ones_like_impl": ("OnesLike", 0),
+    "array_like_impl": ("OnesLike", 2),
 }
 # Ways of a tensor to Python and NumPy. NumPy's functions read tensors without calling any.
 _DEPARTURES = ("numpy", "__array__", "__float__", "__int__", "__index__", "__bool__", "__complex__")
@@ -70,7 +73,6 @@ class Event:
         in_dtypes, out_dtypes: Numbers of TensorFlow's DataType.
         in_shapes, out_shapes: Static shapes.
         order: Counts up.
-        stopped: Whether all tapes were stopped.
         in_gradient: Whether it was part of a tape's gradient.
         origin: The user's line.
         attrs: Names and values in turn.
@@ -86,7 +88,6 @@ class Event:
     in_shapes: tuple[Any, ...]
     out_shapes: tuple[Any, ...]
     order: int
-    stopped: bool
     in_gradient: bool
     origin: places.Origin | None
     attrs: tuple[Any, ...] = ()
@@ -208,7 +209,6 @@ class Recorder:
             *(tuple([t.dtype.as_datatype_enum for t in ts]) for ts in (inputs, outputs)),
             *(tuple([_shape(t) for t in ts]) for ts in (inputs, outputs)),
             order,
-            pywrap_tfe.TFE_Py_TapeSetIsStopped(),
             self.in_gradient > 0,
             places.of_caller(),
             **more,
@@ -287,8 +287,9 @@ def _install() -> None:
     _replace(atomic_function.AtomicFunction, "call_flat", _around_call)
     _replace(record, "record_operation", _around_custom_gradient)
     _replace(ops.RegisterGradient, "__call__", _around_registration)
-    for name, op in _SHAPES.items():
-        _replace(array_ops, name, functools.partial(_around_shape, op))
+    for name, (op, index) in _SHAPES.items():
+        if hasattr(array_ops, name):
+            _replace(array_ops, name, functools.partial(_around_shape, op, index))
     for name in _DEPARTURES:
         _replace(ops._EagerTensorBase, name, _around_departure)
     _watch_handles()
@@ -318,6 +319,11 @@ def _on_op(
         recorder.add(op, list(inputs), list(outputs or ()), attrs=attrs)
 
 
+def _is_op(file: str) -> bool:
+    """Whether a source file holds generated functions of ops, TensorFlow's or others'."""
+    return os.path.basename(file).startswith("gen_") or places.owner(file) != "library"
+
+
 def _watch_handles() -> None:
     """Sees which variable an op reads for itself.
 
@@ -330,7 +336,7 @@ def _watch_handles() -> None:
             handle = variable.__dict__["_handle"]
         except KeyError:
             raise AttributeError("_handle") from None
-        if _listening() and tf.executing_eagerly():
+        if _listening() and _is_op(sys._getframe(1).f_code.co_filename):
             reads = _local.__dict__.setdefault("reads", {})
             reads[pywrap_tfe.TFE_Py_UID() + 1] = handle
             if len(reads) > _RECENT:
@@ -511,12 +517,13 @@ def _around_registration(register: Callable[..., Any]) -> Callable[..., Any]:
     return register_gradient
 
 
-def _around_shape(op: str, look: Callable[..., Any]) -> Callable[..., Any]:
-    def look_at_shape(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        result = look(tensor, *args, **kwargs)
-        if isinstance(result, tf.Tensor):
-            source = getattr(tensor, "handle", tensor)
-            for recorder in _listening() if isinstance(source, tf.Tensor) else ():
+def _around_shape(op: str, index: int, look: Callable[..., Any]) -> Callable[..., Any]:
+    def look_at_shape(*args: Any, **kwargs: Any) -> Any:
+        result = look(*args, **kwargs)
+        source = args[index] if index < len(args) else None
+        source = getattr(source, "handle", source)
+        if isinstance(result, tf.Tensor) and isinstance(source, tf.Tensor):
+            for recorder in _listening():
                 recorder.note_shape(op, source, result)
         return result
 

@@ -30,7 +30,6 @@ class Where(NamedTuple):
 
     graph: Any
     order: int
-    stopped: bool = False
 
 
 # The inside of a body, which a tape sees as a part of the call.
@@ -227,7 +226,7 @@ class Needed:
         return [self._tensor(t, site) for t in tensors]
 
     def _walk_event(self, value: Value, event: Event) -> None:
-        where = Where(None, event.order, event.stopped)
+        where = Where(None, event.order)
         body = event.body() if event.body is not None else None
         index = event.outputs.index(value.number)
         if body is not None and index < len(body.outputs) and self._may_open():
