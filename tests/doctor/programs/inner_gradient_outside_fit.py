@@ -1,4 +1,4 @@
-"""A penalty on the slope whose gradient is taken when the outer tape is closed."""
+"""The slope as a loss, whose gradient is taken when the outer tape is closed."""
 
 import tensorflow as tf
 
@@ -10,10 +10,9 @@ class Critic(tf.keras.Sequential):
                 inner.watch(inputs)
                 score = self(inputs)
         slope = inner.gradient(score, inputs)  # <- inner_gradient_outside
-        penalty = tf.square(slope)
-        gradients = tape.gradient(penalty, self.trainable_variables)
+        gradients = tape.gradient(slope, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
-        return {"loss": tf.reduce_mean(penalty)}
+        return {"loss": tf.reduce_mean(slope)}
 
 
 model = Critic([tf.keras.layers.Dense(1, use_bias=False)])

@@ -14,7 +14,7 @@ class Critic(tf.keras.Model):
     def train_step(self, inputs):
         with tf.GradientTape() as tape:
             with tf.GradientTape() as penalty_tape:
-                score = tf.reduce_sum(self(inputs))  # <- unwatched_tensor
+                score = tf.reduce_sum(self.dense(inputs))  # <- unwatched_tensor
             slope = penalty_tape.gradient(score, inputs)
             loss = tf.reduce_mean(score)
             if slope is not None:
