@@ -1,15 +1,17 @@
-"""Asks a loss function for its gradients and says which are missing, and why."""
+"""Asks a loss function for its gradients and says which are missing or useless, and why."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from fastw2v.doctor import causes
+from fastw2v.doctor import causes, health
 from fastw2v.doctor.recording import Recorder
-from fastw2v.doctor.report import Finding, Report
+from fastw2v.doctor.report import Report
+from fastw2v.doctor.value_log import ValueLog
 
 
 def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: Any) -> Report:
@@ -26,10 +28,12 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
         args, kwargs: Passed to `loss_fn`.
 
     Returns:
-        A report; `report.ok` if all variables get a gradient, `print(report)` for what is wrong.
+        A report; `report.ok` if all variables get a gradient that trains, `print(report)` for what
+        is wrong: no gradient, NaN or Inf, a gradient of exactly zero, wrong ids.
 
     Raises:
-        Exception: Whatever `loss_fn` raises, except the errors that are about gradients.
+        Exception: Whatever `loss_fn` raises, except the errors that the report explains: those
+            about gradients, ids out of range, and missing batch axes.
 
     Example:
         >>> import tensorflow as tf
@@ -40,20 +44,34 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
         ['rounding']
     """
     sources = tf.nest.flatten(variables)
-    with Recorder() as recorder:
+    graph = functools.partial(_trace, loss_fn, args, kwargs)
+    with Recorder() as recorder, ValueLog(recorder) as log:
         tape = tf.GradientTape()
         loss = None
         try:
             with tape:
                 loss = loss_fn(*args, **kwargs)
             gradients = _gradients(tape, loss, sources)
-        except (LookupError, RuntimeError) as error:
+        except Exception as error:
             findings = causes.diagnose_error(error, loss, sources, recorder, tape)
+            findings = findings or health.of_error(error)
             if not findings:
                 raise
-            return _report(sources, findings)
+            return Report((), tuple(findings), graph)
         findings = causes.diagnose(loss, sources, gradients, recorder, tape)
-    return _report(sources, findings)
+        findings += health.Health(log).inspect(loss, sources, gradients)
+    connected = [
+        causes.name_of(source)
+        for source, gradient in zip(sources, gradients, strict=True)
+        if gradient is not None
+    ]
+    return Report(tuple(connected), tuple(findings), graph)
+
+
+def _trace(loss_fn: Callable[..., Any], args: Any, kwargs: Any) -> tf.Graph:
+    """The graph of the loss, for TensorBoard."""
+    function = loss_fn if hasattr(loss_fn, "get_concrete_function") else tf.function(loss_fn)
+    return function.get_concrete_function(*args, **kwargs).graph
 
 
 def _gradients(tape: tf.GradientTape, loss: Any, sources: list[Any]) -> list[Any]:
@@ -63,9 +81,3 @@ def _gradients(tape: tf.GradientTape, loss: Any, sources: list[Any]) -> list[Any
     if any(not tf.is_tensor(t) and not hasattr(t, "handle") for t in tf.nest.flatten(loss)):
         return [None] * len(sources)
     return tape.gradient(loss, sources)
-
-
-def _report(sources: list[Any], findings: list[Finding]) -> Report:
-    missing = {finding.variable for finding in findings}
-    names = (causes.name_of(source) for source in sources)
-    return Report(tuple(name for name in names if name not in missing), tuple(findings))

@@ -19,9 +19,10 @@ from tensorflow.python.autograph.pyct import error_utils
 from tensorflow.python.ops import gradients_util
 
 from fastw2v._after_import import after_import
-from fastw2v.doctor import causes, places, tracebacks
+from fastw2v.doctor import causes, health, places, tracebacks
 from fastw2v.doctor.recording import Recorder, paused
 from fastw2v.doctor.report import Finding, Report
+from fastw2v.doctor.value_log import ValueLog
 
 if TYPE_CHECKING:
     from fastw2v.doctor.watch import Watch
@@ -34,11 +35,14 @@ _INTERNAL = (
 )
 # A step is looked at so often; in a loop it says the same again.
 _LOOKS_PER_CALL = 3
+# A gradient that is exactly zero for so many steps is told.
+_PATIENCE = 3
 
 _lock = threading.RLock()
 _watches: list[Watch] = []  # the innermost is the last
 _undo = ExitStack()
 _recorder = Recorder()
+_health = health.Health(ValueLog(_recorder))
 _looks: Counter[Any] = Counter()
 _told: set[int] = set()  # sources whose missing gradient has been reported
 _local = threading.local()
@@ -62,9 +66,19 @@ def remove(watch: Watch) -> None:
                 _undo.close()
 
 
+def tell_error(watch: Watch, error: BaseException) -> None:
+    """Tells a watch what an exception means that the program raised, where that is known."""
+    findings = health.of_error(error)
+    if findings:
+        with _lock:
+            watch.take(Report((), tuple(findings)), printed=id(error) not in _told)
+            _told.add(id(error))
+
+
 def _install() -> None:
-    global _recorder
+    global _recorder, _health
     _recorder = _undo.enter_context(Recorder())
+    _health = health.Health(_undo.enter_context(ValueLog(_recorder)), _PATIENCE)
     _undo.callback(_looks.clear)
     _undo.callback(_told.clear)
     _replace(tf.GradientTape, "gradient", _around_gradient)
@@ -147,7 +161,11 @@ def _around_apply(original: Callable[..., Any]) -> Callable[..., Any]:
     def apply(optimizer: Any, grads: Any, trainable_variables: Any = None) -> Any:
         if not _busy():
             with _working():
-                _look_at_update(grads, trainable_variables or optimizer._trainable_variables)
+                variables = list(trainable_variables or optimizer._trainable_variables)
+                _look_at_update(grads, variables)
+                if _looks[id(optimizer)] < _LOOKS_PER_CALL:
+                    _looks[id(optimizer)] += 1
+                    _tell(variables, (), health.repeated_rows(variables, list(grads), optimizer))
         return original(optimizer, grads, trainable_variables)
 
     return apply
@@ -195,7 +213,9 @@ def _look(target: Any, sources: Any, outcome: Any, tape: Any, caller: FrameType)
         if isinstance(outcome, Exception):
             missing = [True] * len(variables)
         else:
-            missing = [gradient is None for gradient in tf.nest.flatten(outcome)]
+            gradients = tf.nest.flatten(outcome)
+            missing = [gradient is None for gradient in gradients]
+            _tell(variables, missing, _health.inspect(target, variables, gradients))
         if not any(missing):
             return
         call = (*_stack(caller), type(outcome), *missing, *map(_identity, variables))

@@ -19,6 +19,8 @@ class Kind:
         ops: Types of TensorFlow ops that are this cause wherever a path from a variable to the
             loss ends in them.
         message: TensorFlow's own message, where the cause is loud.
+        effect: "missing": there is no gradient; "useless": there is one that does not train;
+            "error": the loss cannot be computed; "note": training differs from what one expects.
     """
 
     title: str
@@ -26,6 +28,7 @@ class Kind:
     fix: str
     ops: tuple[str, ...] = ()
     message: str = ""
+    effect: str = "missing"
 
 
 _ROUNDING = ("Round", "Rint", "Floor", "Ceil", "FloorDiv")
@@ -74,117 +77,153 @@ KINDS: dict[str, Kind] = {
     # What the variable or the tensor itself is.
     "integer_variable": Kind(
         "integer variable",
-        "A variable of an integer, bool or string type has no gradient.",
-        'Make it a float variable: tf.Variable(..., dtype="float32").',
+        "A variable of an integer, bool or string type has no gradient: only "
+        "floating-point and complex values have one.",
+        "Make it a float variable:\nw = tf.Variable(tf.cast(values, tf.float32))",
     ),
     "not_trainable": Kind(
         "trainable=False",
         "The tape watches trainable variables by itself, and no others.",
-        "Create the variable with trainable=True, or call tape.watch(variable) first.",
+        "Create it with trainable=True, or tell the tape, inside its with block and "
+        "before the use:\n"
+        "tape.watch(variable)",
     ),
     "unwatched_tensor": Kind(
         "tensor that no tape watches",
-        "The tape watches variables by itself; a tensor only if it is told to.",
-        "Call tape.watch(tensor) inside the tape, before the tensor is used.",
+        "The tape watches trainable variables by itself, but a tensor only when it is told to.",
+        "Tell the tape, before the tensor is used:\n"
+        "with tf.GradientTape() as tape:\n"
+        "    tape.watch(x)\n"
+        "    loss = loss_fn(x)",
     ),
     "watched_too_late": Kind(
         "watched after its use",
-        "The tape records what happens to a tensor from tape.watch on, not before.",
-        "Call tape.watch(tensor) before the tensor is used.",
+        "The tape records what is computed from a tensor after tape.watch, not before.",
+        "Watch first, then compute:\n"
+        "with tf.GradientTape() as tape:\n"
+        "    tape.watch(x)\n"
+        "    loss = loss_fn(x)",
     ),
     "no_automatic_watch": Kind(
         "watch_accessed_variables=False",
-        "This tape watches only what it is told to.",
-        "Call tape.watch(variable) inside the tape, or leave watch_accessed_variables=False out.",
+        "A tape made with watch_accessed_variables=False watches only what it is told to.",
+        "Leave watch_accessed_variables=False out, or tell the tape:\n"
+        "with tf.GradientTape(watch_accessed_variables=False) as tape:\n"
+        "    tape.watch(variable)\n"
+        "    loss = loss_fn(variable)",
     ),
     "copy_of_variable": Kind(
         "gradient asked for a copy",
-        "The gradient was asked for a tensor read from the variable apart from the loss.",
-        "Pass the variable itself to tape.gradient.",
+        "The gradient was asked for a tensor that was read from the variable and on "
+        "which the loss does not depend.",
+        "Ask for the variable itself:\ntape.gradient(loss, variable)",
     ),
     # How the tape was used.
     "before_tape": Kind(
         "computed before the tape",
-        "The tape records only what runs inside its `with` block.",
-        "Move the computation into the `with tf.GradientTape()` block.",
+        "The tape records only what runs inside its with block.",
+        "Move the computation into the block:\n"
+        "with tf.GradientTape() as tape:\n"
+        "    loss = loss_fn(variable)",
     ),
     "after_tape": Kind(
         "computed after the tape",
-        "The tape records only what runs inside its `with` block.",
-        "Move the computation into the `with tf.GradientTape()` block.",
+        "The tape records only what runs inside its with block.",
+        "Move the computation into the block:\n"
+        "with tf.GradientTape() as tape:\n"
+        "    loss = loss_fn(variable)",
     ),
     "stop_recording": Kind(
         "tape.stop_recording()",
-        "The tape does not see what runs inside tape.stop_recording().",
-        "Move what shall be differentiated out of the stop_recording() block.",
+        "The tape does not record what runs inside tape.stop_recording().",
+        "Move what is to be differentiated out of the stop_recording block.",
     ),
     "inner_gradient_outside": Kind(
         "inner gradient taken outside the outer tape",
-        "The outer tape must be open while the inner tape computes its gradient.",
-        "Call inner_tape.gradient(...) inside the outer tape's `with` block.",
+        "For a second derivative the outer tape must record how the inner tape computes the first.",
+        "Call the inner gradient inside the outer block:\n"
+        "with tf.GradientTape() as outer:\n"
+        "    with tf.GradientTape() as inner:\n"
+        "        loss = loss_fn(x)\n"
+        "    first = inner.gradient(loss, x)\n"
+        "second = outer.gradient(first, x)",
     ),
     "unused": Kind(
         "not used by the loss",
-        "The loss does not depend on the variable.",
-        "Use the variable in the loss, or do not ask for its gradient.",
+        "The loss does not depend on it.",
+        "Use it in the loss, or do not ask for its gradient. If a part of the model is "
+        "meant to be left out, set trainable = False there.",
     ),
     "new_variable": Kind(
         "new tf.Variable inside the computation",
-        "tf.Variable(...) copies the value it is given; no gradient passes to where it came from.",
-        "Use the tensor itself, or create the variable once, outside, and compute with it.",
+        "tf.Variable(...) copies the value it is given, and no gradient passes back "
+        "through the copy.",
+        "Compute with the tensor itself, or create the variable once, outside, and "
+        "compute with it.",
     ),
     "assignment": Kind(
         "assignment inside the computation",
-        "Assigning to a variable copies the value; no gradient passes through the copy.",
-        "Compute the loss from the tensor that was assigned, not from the variable.",
+        "Assigning to a variable copies the value, and no gradient passes back through the copy.",
+        "Compute the loss from the tensor that was assigned:\n"
+        "value = f(x)\n"
+        "variable.assign(value)\n"
+        "loss = loss_fn(value)",
     ),
     # Where values leave TensorFlow.
     "numpy": Kind(
         ".numpy() or another way out of TensorFlow",
-        "What is computed outside TensorFlow, in Python or NumPy, cannot be differentiated.",
-        "Compute with TensorFlow's functions in place of NumPy's.",
+        "What is computed by NumPy or plain Python, outside TensorFlow, cannot be differentiated.",
+        "Compute with TensorFlow's functions, such as tf.reduce_mean(x) in place of "
+        "np.mean(x), and print or log with .numpy() only what the loss does not need.",
     ),
     "python_function": Kind(
         "tf.numpy_function or tf.py_function of NumPy code",
-        "TensorFlow does not see what happens inside a NumPy function.",
-        "Write the function with TensorFlow ops, or give it a gradient by tf.custom_gradient.",
+        "TensorFlow does not see what a NumPy function computes.",
+        "Write the function with TensorFlow ops; tf.py_function (not tf.numpy_function)"
+        " then has a gradient:\n"
+        "y = tf.py_function(lambda x: tf.math.log(x), [x], tf.float32)",
         ("PyFunc", "PyFuncStateless", "EagerPyFunc"),
     ),
     # Ops with integer or constant results.
     "cast_to_integer": Kind(
         "cast to integers",
         "Integers have no gradient, and a cast back to floats does not bring it back.",
-        "Keep the value in floating point, or use it only as an index.",
+        "Keep the value in floating point; use the integer only as an index or a label.",
         ("Cast",),
     ),
     "stop_gradient": Kind(
         "tf.stop_gradient",
         "tf.stop_gradient passes values on and holds gradients back.",
-        "Leave tf.stop_gradient out where the variable shall be trained.",
+        "Leave tf.stop_gradient out where the variable is to be trained.",
         ("StopGradient", "PreventGradient"),
     ),
     "argmax": Kind(
         "argmax, argsort or another index",
         "The place of a value is an integer and has no gradient.",
-        "Use a smooth choice, such as tf.nn.softmax(x), or the value itself.",
+        "Use the value itself, or a smooth choice:\n"
+        "weights = tf.nn.softmax(x)\n"
+        "chosen = tf.reduce_sum(weights * values, axis=-1)",
         ("ArgMax", "ArgMin", "TopK", "TopKV2", "Where", "NonMaxSuppressionV3", "Bucketize"),
     ),
     "one_hot": Kind(
-        "one_hot",
+        "tf.one_hot",
         "tf.one_hot takes integers, and nothing passes back through them.",
-        "Use tf.nn.softmax(x) in place of tf.one_hot(tf.argmax(x), depth).",
+        "Use a smooth choice in place of tf.one_hot(tf.argmax(x), depth):\n"
+        "choice = tf.nn.softmax(x)",
         ("OneHot",),
     ),
     "rounding": Kind(
         "rounding",
         "Rounding is constant between its steps, so TensorFlow defines no gradient for it.",
-        "Compute the loss from the value before rounding.",
+        "Compute the loss from the value before rounding, or round only on the way "
+        "forward (a straight-through estimator):\n"
+        "x = x + tf.stop_gradient(tf.round(x) - x)",
         _ROUNDING,
     ),
     "comparison": Kind(
         "comparison",
         "A comparison gives true or false, which have no gradient.",
-        "Use a smooth function in its place, such as tf.sigmoid(a - b).",
+        "Use a smooth function in its place:\nlarger = tf.sigmoid(a - b)",
         _COMPARISONS,
     ),
     "string": Kind(
@@ -195,8 +234,8 @@ KINDS: dict[str, Kind] = {
     ),
     "bitcast": Kind(
         "tf.bitcast",
-        "tf.bitcast reads the same bits as another type and has no gradient.",
-        "Use tf.cast between floating-point types.",
+        "tf.bitcast reads the same bits as another type, which has no gradient.",
+        "Convert between floating-point types by value:\ny = tf.cast(x, tf.float64)",
         ("Bitcast",),
     ),
     "serialize": Kind(
@@ -206,82 +245,166 @@ KINDS: dict[str, Kind] = {
         _SERIALIZERS,
     ),
     "unique_index": Kind(
-        "index of tf.unique",
+        "index given by tf.unique",
         "The index that tf.unique gives is an integer and has no gradient.",
-        "Use tf.gather(values, index) on values that have a gradient.",
+        "Look up values that have one, by the index:\nrows = tf.gather(table, index)",
         ("Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2"),
     ),
     "searchsorted": Kind(
         "tf.searchsorted",
         "The place found by tf.searchsorted is an integer and has no gradient.",
-        "Use a smooth function of the distances.",
+        "Count smoothly how many edges lie below the value:\n"
+        "below = tf.sigmoid((x[:, tf.newaxis] - edges) / width)\n"
+        "place = tf.reduce_sum(below, axis=1)",
         ("LowerBound", "UpperBound"),
     ),
     "range": Kind(
         "tf.range",
-        "The number of elements of tf.range jumps, so it has no gradient.",
-        "Multiply a constant range: start + step * tf.range(n).",
+        "TensorFlow defines no gradient for tf.range, since its number of elements jumps.",
+        "Scale a constant range:\nvalues = start + step * tf.range(n, dtype=tf.float32)",
         ("Range", "LinSpace"),
     ),
     "shape": Kind(
-        "shape",
-        "A shape or a size does not depend on the values.",
-        "Use the values themselves.",
+        "shape or size",
+        "A shape or a size does not depend on the values of a tensor.",
+        "Use the values themselves, for example tf.reduce_sum(x).",
         ("Shape", "ShapeN", "Size", "Rank"),
     ),
     "zeros_like": Kind(
-        "zeros_like or ones_like",
-        "The result does not depend on the values.",
+        "tf.zeros_like or tf.ones_like",
+        "The result has the shape of the tensor and does not depend on its values.",
         "Use the values themselves.",
         ("ZerosLike", "OnesLike"),
     ),
     "random_draw": Kind(
         "random draw",
-        "What is drawn from a distribution is not differentiated by its parameters.",
-        "Draw noise that depends on no variable and transform it (Gumbel-softmax).",
+        "What is drawn from a distribution is not differentiated by the parameters of the draw.",
+        "Transform noise that depends on no variable (reparameterisation; for classes, "
+        "Gumbel-softmax):\n"
+        "uniform = tf.random.uniform(tf.shape(logits), 1e-9, 1.0)\n"
+        "noise = -tf.math.log(-tf.math.log(uniform))\n"
+        "choice = tf.nn.softmax((logits + noise) / temperature)",
         _DRAWS,
     ),
     "dataset": Kind(
         "tf.data",
-        "What passes through a tf.data.Dataset is not recorded.",
-        "Compute with the variable outside the dataset, on the batches that it gives.",
+        "What passes through a tf.data.Dataset is not recorded by the tape.",
+        "Compute with the variable outside of the dataset, on the batches that it "
+        "gives:\n"
+        "for batch in dataset:\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        loss = loss_fn(variable, batch)",
         _DATASETS,
     ),
     "hash_table": Kind(
         "hash table",
-        "What is stored in or looked up from a table has no gradient.",
-        "Use tf.gather or an embedding layer on a variable.",
+        "What is stored in or looked up from a table of tf.lookup has no gradient.",
+        "Look ids up in the table, and rows in a variable:\nrows = tf.gather(variable, ids)",
         _TABLES,
     ),
     "custom_gradient": Kind(
-        "custom gradient returns None",
-        "The function given by tf.custom_gradient returns None for this input.",
-        "Return a tensor for this input from the gradient function.",
+        "custom gradient that returns None",
+        "The gradient function given to tf.custom_gradient returns None for this input.",
+        "Return a tensor for every input that is to be trained.",
     ),
     "not_differentiable": Kind(
         "op without a gradient",
-        "TensorFlow defines no gradient for this op.",
-        "Compute the same by differentiable ops, or give a gradient by tf.custom_gradient.",
+        "TensorFlow says of this op that it has no gradient.",
+        "Compute the same by ops that have one, or define it:\n"
+        "@tf.custom_gradient\n"
+        "def f(x):\n"
+        "    y = op(x)\n"
+        "    return y, lambda upstream: upstream * slope(x)",
     ),
     # Causes that raise.
     "no_gradient_registered": Kind(
         "no gradient registered",
         "Nobody registered a gradient for this op.",
-        "Compute the same by differentiable ops, or put tf.stop_gradient around its input.",
+        "Compute the same by ops that have one. Where no gradient is wanted, say so:\n"
+        "y = op(tf.stop_gradient(x))",
         (),
         "gradient registry has no entry for",
     ),
     "persistent_tape": Kind(
         "second gradient from one tape",
         "A tape forgets what it recorded when its gradient is taken, unless it is persistent.",
-        "Write tf.GradientTape(persistent=True), or ask once for all gradients.",
+        "Ask once for all gradients, or make the tape persistent:\n"
+        "a, b = tape.gradient(loss, [first, second])\n"
+        "with tf.GradientTape(persistent=True) as tape:\n"
+        "    loss = loss_fn()",
         (),
         "A non-persistent GradientTape can only be used to compute one set of gradients",
+    ),
+    # Gradients that exist and do not train, and losses that raise.
+    "not_finite": Kind(
+        "NaN or Inf",
+        "A step with NaN or Inf in the gradient makes every weight that it reaches NaN.",
+        "Keep the op that made it away from the edge of its domain, or use a loss that "
+        "takes logits:\n"
+        "tf.sqrt(x + 1e-12)\n"
+        "tf.math.log(x + 1e-12)\n"
+        "tf.math.divide_no_nan(x, y)\n"
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)",
+        effect="useless",
+    ),
+    "zero_gradient": Kind(
+        "gradient exactly zero",
+        "The gradient of every element is exactly zero, so no step changes the variable.",
+        "Use a function that has a slope there (tf.nn.leaky_relu for tf.nn.relu, no "
+        "tf.sign and no clipping in the loss, logits in place of saturated "
+        "probabilities), or bring the values back to where it has one (smaller weights,"
+        " scaled inputs).",
+        effect="useless",
+    ),
+    "ids_out_of_range": Kind(
+        "id out of range",
+        "An id names a row or a class that does not exist.",
+        "Make the table as large as the largest id plus one, or give unknown ids a row "
+        "of their own:\n"
+        "ids = tf.where((ids >= 0) & (ids < rows), ids, unknown)",
+        message="is not in [0, ",
+        effect="error",
+    ),
+    "label_out_of_range": Kind(
+        "label outside of tf.one_hot's depth",
+        "tf.one_hot gives a row of zeros for a label outside of its depth, so the "
+        "example counts for nothing.",
+        "Make depth the number of classes:\ntargets = tf.one_hot(labels, number_of_classes)",
+        effect="useless",
+    ),
+    "ids_cast_to_float": Kind(
+        "ids cast through floats",
+        "float32 holds every integer up to 2^24 (float16 up to 2^11, bfloat16 up to "
+        "2^8); above, an id becomes its neighbour.",
+        "Keep ids integers all the way; keras.losses.Loss casts labels to floats, so "
+        "compute such a loss outside of it:\n"
+        'ids = keras.Input([1], dtype="int64")',
+        effect="useless",
+    ),
+    "rank": Kind(
+        "wrong rank",
+        "The op wants a batch, and one of its inputs has no batch axis, such as the "
+        "vector that tf.gather gives for a single id.",
+        "Add a batch axis, or call the loss of fastw2v that takes single ids:\n"
+        "hidden = tf.gather(embeddings, [word])\n"
+        "loss = fastw2v.softmax_loss(embeddings, weights, biases, word, label)",
+        message="Shape must be rank 2 but is rank 1",
+        effect="error",
+    ),
+    "repeated_rows": Kind(
+        "repeated rows in a sparse gradient",
+        "The optimizer does not sum repeated rows of tf.IndexedSlices, so its step "
+        "differs from that of the dense gradient.",
+        "Sum them first, or use a loss of fastw2v, whose gradients have unique rows:\n"
+        "rows, place = tf.unique(gradient.indices)\n"
+        "sums = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))\n"
+        "gradient = tf.IndexedSlices(sums, rows, gradient.dense_shape)",
+        effect="note",
     ),
     "undecided": Kind(
         "undecided",
         "The doctor could not find out why there is no gradient.",
-        "See what is known below, and look at the ops on the path.",
+        "Start from what is known below, and look at the ops on the path.",
     ),
 }
 

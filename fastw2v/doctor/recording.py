@@ -249,8 +249,13 @@ def paused() -> Iterator[None]:
         _local.paused = before
 
 
+def is_paused() -> bool:
+    """Whether this thread is inside of `paused()`."""
+    return getattr(_local, "paused", False)
+
+
 def _listening() -> list[Recorder]:
-    return [] if getattr(_local, "paused", False) else _recorders
+    return [] if is_paused() else _recorders
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:

@@ -19,6 +19,7 @@ from types import ModuleType, TracebackType
 from fastw2v import _with_tensorflow
 from fastw2v._after_import import after_import
 from fastw2v.doctor import tracebacks
+from fastw2v.doctor.watch import Watch, watch
 
 USAGE = """\
 usage: {command} [--help] (SCRIPT | -m MODULE) [ARGUMENT ...]
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
         print(f"{command}: error: {problem}; see --help", file=sys.stderr)
         return 2
     _with_tensorflow.warn = False
-    after_import("tensorflow", _watch)
+    watches: list[Watch] = []
+    after_import("tensorflow", lambda: watches.append(watch().start()))
     try:
         if by_name:
             _run_module(program[0], rest)
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
                 return 2
             _run_script(program[0], source, rest)
     except BaseException as error:
+        for one in watches:
+            one.explain_error(error)
         _show_without_us(error)
         raise
     return 0
@@ -108,12 +112,6 @@ def _new_main() -> ModuleType:
     module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"])
     sys.modules["__main__"] = module
     return module
-
-
-def _watch() -> None:
-    from fastw2v.doctor.watch import watch
-
-    watch().start()
 
 
 def _show_without_us(error: BaseException) -> None:

@@ -17,6 +17,10 @@ def watch(file: TextIO | None = None) -> Watch:
     None. The same findings are printed once. Results, exceptions and random numbers are those of a
     program that nobody watches. Watches may be nested: all collect, the innermost prints.
 
+    Told too: NaN or Inf in a loss or a gradient, a gradient that is exactly zero in three steps in
+    a row, ids changed or out of range, a missing batch axis, and repeated rows that an optimizer
+    does not sum. In a compiled tf.function, values are not seen.
+
     Args:
         file: Where to print; standard error if None.
 
@@ -89,8 +93,18 @@ class Watch:
     def __enter__(self) -> Watch:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        if error is not None:
+            self.explain_error(error)
         self.stop()
+
+    def explain_error(self, error: BaseException) -> None:
+        """Says what an exception of the program means, where it is one that the doctor knows."""
+        from fastw2v.doctor import hooks
+
+        hooks.tell_error(self, error)
 
     def take(self, report: Report, printed: bool) -> None:
         """Is given a report by the hooks."""

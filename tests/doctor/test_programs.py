@@ -10,7 +10,7 @@ import io
 import re
 import runpy
 import warnings
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def marked(path):
     }
 
 
-def run(path):
+def run(path, watching=None):
     """What a program prints and how it fails, from the same random numbers each time."""
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(1)
@@ -49,7 +49,8 @@ def run(path):
     with redirect_stdout(printed), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            with watching or nullcontext():
+                runpy.run_path(str(path), run_name="__main__")
         except Exception as error:
             failure = type(error).__name__, str(error)
     told = [str(warning.message) for warning in told if warning.category is UserWarning]
@@ -64,8 +65,8 @@ def test_cause_and_line(path, capsys):
     expected = marked(path)
     assert expected
     alone = run(path)
-    with doctor.watch() as watching:
-        watched = run(path)
+    watching = doctor.watch()
+    watched = run(path, watching)
     findings = [finding for report in watching.reports for finding in report.findings]
     found = {
         (f.kind, f.place.line if f.place and Path(f.place.file) == path else f.place)
@@ -85,8 +86,8 @@ def test_cause_and_line(path, capsys):
 @pytest.mark.parametrize("path", HEALTHY, ids=[path.stem for path in HEALTHY])
 def test_no_false_alarm(path, capsys):
     alone = run(path)
-    with doctor.watch() as watching:
-        watched = run(path)
+    watching = doctor.watch()
+    watched = run(path, watching)
     assert watching.reports == []
     assert watched == alone
     assert eval(watched)[1] is None
@@ -97,8 +98,8 @@ def test_no_false_alarm(path, capsys):
 def test_no_false_alarm_on_our_examples(example, tmp_path):
     path = tmp_path / "example.py"
     path.write_text(example)
-    with doctor.watch() as watching:
-        watched = run(path)
+    watching = doctor.watch()
+    watched = run(path, watching)
     assert watching.reports == []
     assert eval(watched)[1] is None
 
