@@ -69,7 +69,7 @@ def remove(watch: Watch) -> None:
 
 def tell_error(watch: Watch, error: BaseException) -> None:
     """Tells a watch what an exception means that the program raised, where that is known."""
-    findings = health.of_error(error)
+    findings = health.of_error(error) or causes.diagnose_error(error, None, [], _recorder)
     if findings:
         with _lock:
             watch.take(Report((), tuple(findings)), printed=id(error) not in _told)
