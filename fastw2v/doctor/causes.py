@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fastw2v.doctor import kinds, places
 from fastw2v.doctor.edges import BY_DTYPE, CUSTOM, PASSES, UNREGISTERED, Edges, is_differentiable
-from fastw2v.doctor.recording import DEPARTURE, Event, Recorder, TapeLog, ids_of, paused
+from fastw2v.doctor.recording import DEPARTURE, WRITERS, Event, Recorder, TapeLog, ids_of, paused
 from fastw2v.doctor.report import Finding, Place, Step
 from fastw2v.doctor.values import INSIDE, Needed, Node, Value
 
@@ -23,9 +23,11 @@ _PLUMBING = ("", "Identity", "IdentityN", "ReadVariableOp", "Enter", "Exit", "Me
 _LONGEST_PATH = 100
 # Looks at shapes stand beside most computations; they are the cause only if nothing else is.
 _BESIDES = ("shape", "zeros_like")
+# Causes that lie in when something ran.
+_OF_TAPE = ("before_tape", "after_tape", "stop_recording", "inner_gradient_outside")
 _OUTSIDE = ("numpy", "scipy", "math", "pandas", "sklearn", "cv2", "PIL")
 _NUMPY_FUNCTIONS = ("numpy_function", "py_func", "py_func_common", "_internal_py_func")
-_KERAS_WAYS_OUT = ("convert_to_numpy",)
+_KERAS_WAYS_OUT = ("convert_to_numpy", "predict", "predict_on_batch")
 _NO_ENTRY = re.compile(r"gradient registry has no entry for: (\w+)")
 
 
@@ -83,7 +85,7 @@ def diagnose_error(
         sources, recorder, tape: As for `diagnose`.
     """
     message = str(error)
-    origin = places.of_traceback(error.__traceback__)
+    origin = places.of_error(error)
     place = origin.place if origin else None
     if kinds.KINDS["persistent_tape"].message in message:
         return [
@@ -142,6 +144,8 @@ class _Block:
 
     @property
     def key(self) -> Any:
+        if self.kind in (*_OF_TAPE, "dataset"):
+            return self.kind  # those that follow are consequences
         origin = self.node.origin
         return self.kind, origin[:3] if origin else id(self.node)
 
@@ -210,7 +214,7 @@ class _Diagnosis:
         node = block.node
         given = node.inputs[block.index].dtype.name
         made = ", ".join(sorted({v.dtype.name for v in node.outputs}))
-        if block.kind in ("before_tape", "after_tape", "stop_recording", "inner_gradient_outside"):
+        if block.kind in _OF_TAPE:
             return f"{node.type}, on the way from '{name}' to the loss, ran unseen by the tape."
         if block.kind == "watched_too_late":
             return f"{node.type} used '{name}' before tape.watch."
@@ -278,8 +282,10 @@ class _Diagnosis:
             blocks = [b for b in alone if not _only_decides(b.node)] or alone or blocks
         if not any(v in self._reached_from_loss for b in blocks for v in b.node.outputs):
             blocks = blocks + walk.beyond(blocks)
-        main = [b for b in blocks if b.kind not in _BESIDES]
-        return list({b.key: b for b in reversed(main or blocks)}.values())[::-1]
+        main = [b for b in blocks if b.kind not in _BESIDES] or blocks
+        if any(b.kind == "inner_gradient_outside" for b in main):
+            main = [b for b in main if b.kind != "after_tape"]  # a consequence
+        return list({b.key: b for b in reversed(main)}.values())[::-1]
 
     @functools.cached_property
     def _reached_from_loss(self) -> set[Value]:
@@ -310,18 +316,35 @@ class _Diagnosis:
     def _unwatched(self, source: Any, name: str) -> list[Finding]:
         if self.log is None or self._watched & set(ids_of(source)):
             return []
-        place = self._made_at(source)
         if hasattr(source, "handle"):
             if not source.trainable:
+                place = self._made_at(source)
                 return [Finding(name, "not_trainable", None, place, f"'{name}' is not trainable.")]
             if not self.log.automatic:
+                place = self.log.origin.place if self.log.origin else None
                 detail = f"This tape was not told to watch '{name}'."
                 return [Finding(name, "no_automatic_watch", None, place, detail)]
             return []
         if self._is_made_of_watched(source):
             return []
-        detail = f"'{name}' is a tensor, and no tape.watch names it."
-        return [Finding(name, "unwatched_tensor", None, place, detail)]
+        detail = f"'{name}' is a tensor, used here, and no tape.watch names it."
+        return [Finding(name, "unwatched_tensor", None, self._used_at(source), detail)]
+
+    def _used_at(self, source: Any) -> Place | None:
+        """Where a source was used first while the tape recorded, told in the tape's function."""
+        assert self.log is not None
+        function = None
+        if self.log.origin is not None:
+            function = self.log.origin.file, self.log.origin.function
+        for number in ids_of(source):
+            value = self.needed.top(number)
+            nodes = [node for node, _ in value.consumers if not self._unseen(node)] if value else []
+            for node in sorted(nodes, key=lambda node: node.where.order):
+                graph = not isinstance(node.what, Event)
+                origin = places.of_op(node.what, function) if graph else node.origin
+                if origin is not None:
+                    return origin.place
+        return self._made_at(source)
 
     def _is_made_of_watched(self, source: Any) -> bool:
         made_of = Needed([source], self.recorder)
@@ -345,8 +368,9 @@ class _Diagnosis:
             event = self.recorder.producers.get(number)
             if event is not None and event.origin is not None:
                 return event.origin.place
-        if tf.is_symbolic_tensor(source):
-            origin = places.of_op(source.op)
+        symbolic = getattr(source, "handle", source)
+        if tf.is_symbolic_tensor(symbolic):
+            origin = places.of_op(symbolic.op)
             return origin.place if origin else None
         return None
 
@@ -369,15 +393,25 @@ class _Diagnosis:
         if self.left:
             detail = "The loss is no tensor."
             return [Finding(name, "numpy", None, None, detail, _steps(ends))]
+        into_data = next((e for e in ends if kinds.OF_OP.get(e.op) == "dataset"), None)
+        if into_data is not None and into_data.origin is not None and self._takes_arguments():
+            # The function that computes the loss is not called yet: what it takes is open.
+            place = into_data.origin.place
+            detail = f"'{name}' goes into a dataset here, and the loss takes what datasets give."
+            return [Finding(name, "dataset", into_data.op, place, detail, _steps(ends))]
         if self.needed.closed or self._forgotten():
             detail = f"Not all of what led to the loss could be seen; '{name}' was not met in it."
             return [Finding(name, "undecided", None, None, detail)]
-        if ends and ends[-1].origin is not None:
-            place = ends[-1].origin.place
-            detail = f"'{name}' is used here last, and the loss does not need the result."
-            return [Finding(name, "unused", None, place, detail, _steps(ends))]
+        used = [e for e in ends if e.op not in WRITERS and e.origin and not e.origin.keras]
+        place = self._made_at(source)
+        if used and used[-1].origin is not None:
+            last = used[-1].origin.place
+            detail = (
+                f"The loss needs nothing of what was computed from '{name}', last by {last.text}"
+            )
+            return [Finding(name, "unused", None, place or last, detail, _steps(ends))]
         detail = f"'{name}' was not used while the loss was computed."
-        return [Finding(name, "unused", None, self._made_at(source), detail)]
+        return [Finding(name, "unused", None, place, detail)]
 
     def _left(self, source: Any, name: str, left: Event) -> list[Finding]:
         """What happened on the way to where a value left TensorFlow, and that it left."""
@@ -417,6 +451,13 @@ class _Diagnosis:
         graphs = any(t.tensor is not None for t in self.needed.targets)
         return graphs or any(
             not value.consumers or any(n.where.order > left.order for n, _ in value.consumers)
+            for value in self.needed.leaves
+        )
+
+    def _takes_arguments(self) -> bool:
+        """Whether the loss is computed in a graph from arguments of the graph."""
+        return any(
+            value.tensor is not None and value.tensor.op.type == "Placeholder"
             for value in self.needed.leaves
         )
 

@@ -243,5 +243,5 @@ def _place_of_error(error: BaseException) -> Place | None:
             if places.owner(frame.filename) == "user":
                 text = linecache.getline(frame.filename, frame.lineno).strip()
                 return Place(frame.filename, frame.lineno, text, frame.function_name)
-    origin = places.of_traceback(error.__traceback__)
+    origin = places.of_error(error)
     return origin.place if origin is not None else None

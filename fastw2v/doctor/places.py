@@ -6,15 +6,18 @@ import functools
 import importlib.util
 import linecache
 import os
+import re
 import sys
 import sysconfig
-from collections.abc import Iterable
-from types import FrameType, TracebackType
+from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any, NamedTuple
 
 from fastw2v.doctor.report import Place
 
 _LIBRARIES = ("tensorflow", "keras", "tf_keras", "fastw2v")
+_GENERATED = "__autograph_generated"
+_IN_USER_CODE = re.compile(r'File "(.+)", line (\d+), in (\S+)')
 # Frames of TensorFlow that stand around every call and say nothing about it.
 _WRAPPERS = ("traceback_utils.py", "dispatch.py", "deprecation.py", "tf_decorator.py")
 
@@ -59,7 +62,7 @@ def _roots() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
 @functools.cache
 def owner(file: str) -> str:
     """Whose a source file is: "user", "package" (another installed one) or "library"."""
-    if file.startswith(("<frozen", "<__array_function__")) or "__autograph_generated" in file:
+    if file.startswith(("<frozen", "<__array_function__")) or _GENERATED in file:
         return "library"
     if file.startswith("<"):
         return "user"
@@ -102,11 +105,23 @@ def _first_of_user(frames: Iterable[tuple[str, int, str]]) -> Origin | None:
     return package
 
 
-def _outward(frame: FrameType | None) -> Iterable[tuple[str, int, str]]:
+def _outward(frame: FrameType | None) -> Iterator[tuple[str, int, str]]:
     while frame is not None:
         code = frame.f_code
+        if _GENERATED in code.co_filename:
+            # The user's function as AutoGraph wrote it anew: TensorFlow knows the user's lines.
+            yield from _mapped(tf_stack().extract_stack())
+            return
         yield code.co_filename, frame.f_lineno, code.co_name
         frame = frame.f_back
+
+
+def tf_stack() -> Any:
+    return importlib.import_module("tensorflow.python.util.tf_stack")
+
+
+def _mapped(frames: Any) -> Iterator[tuple[str, int, str]]:
+    return ((f.filename, f.lineno, f.name) for f in reversed(list(frames or ())))
 
 
 def of_caller() -> Origin | None:
@@ -114,20 +129,28 @@ def of_caller() -> Origin | None:
     return _first_of_user(_outward(sys._getframe(1)))
 
 
-def of_op(op: Any) -> Origin | None:
-    """Where an op of a graph was made."""
-    frames = [(f.filename, f.lineno, f.name) for f in op.traceback or ()]
-    return _first_of_user(reversed(frames))
+def of_op(op: Any, function: tuple[str, str] | None = None) -> Origin | None:
+    """Where an op of a graph was made; if it can be said, in a function (file, name)."""
+    frames = list(_mapped(op.traceback))
+    if function is not None:
+        for file, line, name in frames:
+            if (file, name) == function:
+                return Origin(file, line, name, "", False, False)
+    return _first_of_user(frames)
 
 
-def of_traceback(traceback: TracebackType | None) -> Origin | None:
-    """The user's frame that an exception came through last."""
+def of_error(error: BaseException) -> Origin | None:
+    """Where the user's program stood when it came to an exception."""
+    told = [(file, int(line), name) for file, line, name in _IN_USER_CODE.findall(str(error))]
+    if told:  # AutoGraph's message has the stack, which the traceback has not
+        return _first_of_user(reversed(told))
     frames = []
+    traceback = error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
         frames.append((code.co_filename, traceback.tb_lineno, code.co_name))
         traceback = traceback.tb_next
-    return _first_of_user(reversed(frames))
+    return _first_of_user(reversed(frames)) or of_caller()
 
 
 def name_in_program(thing: Any) -> str | None:

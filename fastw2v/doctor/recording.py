@@ -122,9 +122,10 @@ class Segment:
 
 @dataclass(slots=True)
 class TapeLog:
-    """What a tape recorded and what it was told to watch."""
+    """What a tape recorded and what it was told to watch; origin: where it was entered."""
 
     automatic: bool
+    origin: places.Origin | None = None
     segments: list[Segment] = field(default_factory=list)
     watched: dict[int, int] = field(default_factory=dict)
 
@@ -365,6 +366,7 @@ def _around_push(push: Callable[..., Any]) -> Callable[..., Any]:
         for recorder in _listening():
             log = recorder.tape_log(tape)
             if empty:  # new, used up or reset
+                log.origin = places.of_caller()
                 log.segments.clear()
                 log.watched.clear()
             graph, order = _now(recorder)

@@ -258,31 +258,36 @@ class Needed:
         self._link_writers(value, node)
 
     def _walk_bodies(self, value: Value, op: Any, bodies: list[Any], where: Where) -> None:
-        """Lays out what an op of control flow or a call has inside."""
-        site, index = value.site, value.tensor.value_index
-        order = self._sites[site].order
-        given = [partial(self._tensor, t, site) for t in op.inputs]
-        inner = [
-            self._lay_out(body, (site, id(op.graph), op._id, number), order)
-            for number, body in enumerate(bodies)
-        ]
+        """Links an output of control flow or of a call to what is inside."""
+        index = value.tensor.value_index
+        sites = self._open(op, value.site, bodies)
         if op.type in _LOOPS:
-            (body, condition), (body_site, condition_site) = bodies, inner
-            again = [partial(self._tensor, t, body_site) for t in body.outputs]
-            for one, its_site in ((body, body_site), (condition, condition_site)):
-                self._lead_in(its_site, one, given, op, where)
-                self._lead_in(its_site, one, again, op, INSIDE)
+            (body, condition), (body_site, condition_site) = bodies, sites
             self._link(value, self._tensor(body.outputs[index], body_site), op, where)
-            self._link(value, given[index](), op, where)
+            self._link(value, self._tensor(op.inputs[index], value.site), op, where)
             decides = self._tensor(condition.outputs[0], condition_site)
             self._link(value, decides, op, where, "comparison")
             return
         if op.type in _BRANCHES:
-            self._link(value, given[0](), op, where, "comparison")
-            given = given[1:]
-        for body, its_site in zip(bodies, inner, strict=True):
+            decides = self._tensor(op.inputs[0], value.site)
+            self._link(value, decides, op, where, "comparison")
+        for body, site in zip(bodies, sites, strict=True):
+            self._link(value, self._tensor(body.outputs[index], site), op, where)
+
+    def _open(self, op: Any, site: int, bodies: list[Any]) -> list[int]:
+        """Lays out what an op of control flow or a call has inside; the sites."""
+        where = INSIDE if site else Where(op.graph, op._id)
+        sites = [
+            self._lay_out(body, (site, id(op.graph), op._id, number), self._sites[site].order)
+            for number, body in enumerate(bodies)
+        ]
+        given = [partial(self._tensor, t, site) for t in _handed_in(op)]
+        for body, its_site in zip(bodies, sites, strict=True):
             self._lead_in(its_site, body, given, op, where)
-            self._link(value, self._tensor(body.outputs[index], its_site), op, where)
+            if op.type in _LOOPS:
+                again = [partial(self._tensor, t, sites[0]) for t in bodies[0].outputs]
+                self._lead_in(its_site, body, again, op, INSIDE)
+        return sites
 
     def _may_open(self) -> bool:
         return len(self._sites) < _MAX_BODIES
@@ -333,26 +338,16 @@ class Needed:
 
     def _written(self, resource: Value, node: Node) -> Iterator[tuple[Value, Any, str]]:
         """What was last written into a resource before a node read it."""
-        if resource.tensor is not None:
-            number = node.what._id if not isinstance(node.what, Event) else float("inf")
-            writers = [
-                op
-                for op in resource.tensor.consumers()
-                if op._id < number and _writes_to(op, resource.number)
-            ]
-            for op in _since_overwritten(writers):
-                kind, index = WRITERS[op.type]
-                for i, tensor in enumerate(op.inputs):
-                    if i != index:
-                        yield self._tensor(tensor, resource.site), op, kind
-            if any(op.type in OVERWRITE for op in writers):
-                return
         outer, before = resource, node.where.order
+        last = node.what._id if not isinstance(node.what, Event) else float("inf")
         while outer.tensor is not None:
+            yield from self._written_in_graph(outer.tensor, outer.site, last)
             before = self._sites[outer.site].order
             entries = self._entries(outer) if outer.tensor.op.type == "Placeholder" else []
             if not entries:
                 return
+            call = entries[0].what
+            last = call._id if isinstance(call, tf.Operation) else float("inf")
             outer = entries[0].value()
         events = self.recorder.writers.get(outer.number, ())
         earlier = [e for e in events if e.order < before and not (e.origin and e.origin.optimizer)]
@@ -363,6 +358,28 @@ class Needed:
             for i in range(len(event.inputs)):
                 if i != index:
                     yield self._input(event, i), event, kind
+
+    def _written_in_graph(
+        self, resource: Any, site: int, last: float
+    ) -> Iterator[tuple[Value, Any, str]]:
+        """What ops of a graph write into a resource before the op with the number `last`."""
+        earlier = [op for op in resource.consumers() if op._id < last]
+        for op in _since_overwritten([op for op in earlier if _writes_to(op, resource._id)]):
+            kind, index = WRITERS[op.type]
+            for i, tensor in enumerate(op.inputs):
+                if i != index:
+                    yield self._tensor(tensor, site), op, kind
+        for op in earlier:
+            bodies = _bodies(op)
+            if not bodies or None in bodies or not self._may_open():
+                continue
+            first = op.type in _BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
+            for body, its_site in zip(bodies, self._open(op, site, bodies), strict=True):
+                for placeholder, tensor in zip(body.inputs, _handed_in(op), strict=False):
+                    if tensor._id == resource._id:
+                        inside = self._written_in_graph(placeholder, its_site, float("inf"))
+                        for source, what, kind in inside:
+                            yield source, what, "new_variable" if first else kind
 
     def _creates(self, assignment: Event) -> bool:
         """Whether an assignment gives a variable its first value."""
@@ -388,6 +405,11 @@ def _bodies(op: Any) -> list[Any]:
         return []
     functions = [op.graph._get_function(name) for name in names]
     return [None if function is None else function.graph for function in functions]
+
+
+def _handed_in(op: Any) -> list[Any]:
+    """What an op hands to the bodies inside."""
+    return list(op.inputs)[1:] if op.type in _BRANCHES else list(op.inputs)
 
 
 def _writes_to(op: Any, number: int) -> bool:
