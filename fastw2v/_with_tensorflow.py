@@ -7,6 +7,9 @@ import warnings
 
 from fastw2v._after_import import after_import
 
+# Whether to warn of a library that does not load. The doctor does not, in another's program.
+warn = True
+
 
 def load_ops() -> None:
     """Loads the ops now if TensorFlow is there, else when it comes."""
@@ -18,4 +21,5 @@ def _load() -> None:
         importlib.import_module("fastw2v.ops")
     except ImportError as error:
         # TensorFlow itself must stay importable; who uses a loss gets the error.
-        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+        if warn:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 
+from fastw2v import _with_tensorflow
 from fastw2v._after_import import after_import
 from fastw2v.doctor import tracebacks
 from fastw2v.doctor.watch import Watch, watch
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
         problem = f"unknown option {program[0]}" if program else "no program to run"
         print(f"{command}: error: {problem}; see --help", file=sys.stderr)
         return 2
+    _with_tensorflow.warn = False
     watches: list[Watch] = []
     after_import("tensorflow", lambda: watches.append(watch().start()))
     try:

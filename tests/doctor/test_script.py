@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
+import fastw2v
+from fastw2v.doctor.kinds import KINDS
+
 PROGRAMS = Path(__file__).parent / "programs"
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(fastw2v.__file__).parent
 DOCTOR = [sys.executable, "-m", "fastw2v.doctor"]
 COMMAND = [sys.executable, "-m", "fastw2v.cli", "doctor"]
 
 
-def run(command, directory, **options):
+def run(command, directory, package=PACKAGE.parent, **options):
     """Exit status, output and errors of a command."""
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONHASHSEED="0")
-    if (ROOT / "fastw2v").is_dir():
-        environment["PYTHONPATH"] = str(ROOT)
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONPATH=str(package))
     finished = subprocess.run(
         command,
         cwd=directory,
@@ -208,3 +211,66 @@ def test_the_command_itself(command, tmp_path):
 def test_the_command_passes_everything_through(tmp_path):
     (tmp_path / "program.py").write_text("import sys; print(sys.argv); raise ValueError('mine')")
     assert_same(["program.py", "--help", "-m"], tmp_path, COMMAND)
+
+
+def tidy(errors):
+    """Without what differs from run to run: addresses and names of AutoGraph's files."""
+    return re.sub(r"/\S*__autograph_generated_file\w+|0x\w+", "", errors)
+
+
+@pytest.mark.parametrize(
+    "name, status",
+    [("rounding_fit", 1), ("no_gradient_registered_function", 1), ("unused_function", 0)],
+)
+def test_a_program_that_trains(name, status, tmp_path):
+    """It says all that it says alone; the report comes besides."""
+    arguments = [str(PROGRAMS / f"{name}.py")]
+    alone = run([sys.executable, *arguments], tmp_path)
+    watched = run([*DOCTOR, *arguments], tmp_path)
+    assert watched[0] == alone[0] == status
+    assert bool(re.search("Traceback|Gradients do not exist", alone[2]))
+    if status:
+        assert watched[1] == alone[1]
+        assert tidy(watched[2]).endswith(tidy(alone[2]))
+    said = watched[2]
+    assert "fastw2v/doctor" not in said.replace("fastw2v.doctor", "")
+    assert f"{name}.py" in said and KINDS[name.rsplit("_", 1)[0]].title in said
+
+
+def test_without_eager_execution(tmp_path):
+    """A program of TensorFlow 1, and one that turns to graphs after TensorFlow was imported."""
+    (tmp_path / "program.py").write_text(
+        "import tensorflow.compat.v1 as tf\n"
+        "tf.disable_v2_behavior()\n"
+        "weights = tf.get_variable('weights', [3], initializer=tf.ones_initializer())\n"
+        "bias = tf.get_variable('bias', [3], initializer=tf.ones_initializer())\n"
+        "loss = tf.reduce_sum(tf.floor(weights) + bias)\n"
+        "step = tf.train.GradientDescentOptimizer(0.5).minimize(loss)\n"
+        "with tf.Session() as session:\n"
+        "    session.run(tf.global_variables_initializer())\n"
+        "    session.run(step)\n"
+        "    print(session.run([weights, bias]))\n"
+    )
+    alone = run([sys.executable, "program.py"], tmp_path)
+    status, out, err = run([*DOCTOR, "program.py"], tmp_path)
+    assert (status, out) == alone[:2] == (0, alone[1])
+    assert "program.py:5" in err and KINDS["rounding"].title in err
+
+
+def test_without_the_compiled_library(tmp_path):
+    """Nothing but TensorFlow is needed, and the user is not told of what he does not use."""
+    shutil.copytree(
+        PACKAGE, tmp_path / "lib" / "fastw2v", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
+    (tmp_path / "program.py").write_text(
+        "import tensorflow as tf\n"
+        "x = tf.Variable(1.5)\n"
+        "with tf.GradientTape() as tape:\n"
+        "    y = tf.round(x)\n"
+        "print(tape.gradient(y, x))\n"
+    )
+    command = [*DOCTOR, "program.py"]
+    status, out, err = run(command, tmp_path, package=tmp_path / "lib")
+    assert (status, out) == (0, "None\n")
+    assert "program.py:4" in err and KINDS["rounding"].title in err
+    assert "RuntimeWarning" not in err

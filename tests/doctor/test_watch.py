@@ -236,8 +236,8 @@ def test_errors_about_other_things_are_not_explained(weights):
             loss = tf.reduce_sum(weights)
         with pytest.raises(tf.errors.InvalidArgumentError):
             tape.gradient(loss, weights, output_gradients=tf.ones([7, 7]))
-        with pytest.raises(TypeError):
-            tf.GradientTape().gradient(None, weights)
+        with pytest.raises(TypeError), tf.GradientTape() as tape:
+            tape.gradient(None, weights)
     assert watching.reports == []
 
 
