@@ -142,7 +142,10 @@ class ValueLog:
         return None if tensor is None else self.recorder.producers.get(tensor)
 
     def path(self, source: int | None, target: Event) -> tuple[Step, ...]:
-        """The shortest chain of ops from a variable to an op; only the op where there is none."""
+        """The shortest chain of ops from a variable to an op; only the op where there is none.
+
+        That the variable is read first goes without saying.
+        """
         steps = [_step(target)]
         used_by = self._index()
         before: dict[int, Event | None] = {} if source is None else {source: None}
@@ -154,7 +157,8 @@ class ValueLog:
                     if user is target:
                         maker = before[tensor]
                         while maker is not None:
-                            steps.append(_step(maker))
+                            if maker.op != "ReadVariableOp":
+                                steps.append(_step(maker))
                             maker = before[next(i for i in maker.inputs if i in before)]
                         return tuple(reversed(steps))
                     for output in user.outputs:
