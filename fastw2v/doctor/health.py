@@ -15,7 +15,7 @@ from fastw2v.doctor import places
 from fastw2v.doctor.causes import name_of
 from fastw2v.doctor.recording import ids_of
 from fastw2v.doctor.report import Finding, Place
-from fastw2v.doctor.value_log import Dead, ValueLog, is_zero, place_of, values_of
+from fastw2v.doctor.value_log import Dead, ValueLog, is_concrete, is_zero, place_of, values_of
 
 _ERRORS = {
     "ids_out_of_range": (
@@ -93,7 +93,7 @@ class Health:
         bad = [
             (variable, values_of(gradient))
             for variable, gradient in zip(variables, gradients, strict=True)
-            if _concrete(values_of(gradient)) and _bad(values_of(gradient))
+            if is_concrete(values_of(gradient)) and _bad(values_of(gradient))
         ]
         if bad:
             return [
@@ -101,7 +101,7 @@ class Health:
                 for variable, values in bad
             ]
         for part in tf.nest.flatten(loss):
-            if _concrete(part) and _bad(part):
+            if is_concrete(part) and _bad(part):
                 return [self._of_bad_tensor("loss", None, "The loss", part)]
         return []
 
@@ -142,7 +142,7 @@ class Health:
         findings = []
         for variable, gradient in zip(variables, gradients, strict=True):
             values = values_of(gradient)
-            if not _concrete(values):
+            if not is_concrete(values):
                 continue
             number = _handle(variable)
             if not is_zero(values):
@@ -190,7 +190,7 @@ def repeated_rows(
     """
     findings, origin = [], places.of_caller()
     for variable, gradient in zip(variables, gradients, strict=False):
-        if not isinstance(gradient, tf.IndexedSlices) or not _concrete(gradient.indices):
+        if not isinstance(gradient, tf.IndexedSlices) or not is_concrete(gradient.indices):
             continue
         rows, counts = np.unique(gradient.indices.numpy(), return_counts=True)
         if not (counts > 1).any() or not _repeats_matter(optimizer):
@@ -223,10 +223,6 @@ def _repeats_matter(optimizer: Any) -> bool:
 
 def _handle(variable: Any) -> int | None:
     return next(iter(ids_of(variable)), None)
-
-
-def _concrete(tensor: Any) -> bool:
-    return tf.is_tensor(tensor) and hasattr(tensor, "_numpy")
 
 
 def _bad(tensor: Any) -> str:

@@ -207,7 +207,8 @@ KINDS: dict[str, Kind] = {
     ),
     "one_hot": Kind(
         "tf.one_hot",
-        "tf.one_hot takes integers, and nothing passes back through them.",
+        "TensorFlow defines no gradient for tf.one_hot: its indices are integers, and "
+        "on_value counts as a constant.",
         "Use a smooth choice in place of tf.one_hot(tf.argmax(x), depth):\n"
         "choice = tf.nn.softmax(x)",
         ("OneHot",),

@@ -8,6 +8,7 @@ is remembered.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,16 @@ import tensorflow as tf
 
 # Private modules, each used at one place below. They have been where they are since TensorFlow 2.2.
 from tensorflow.python.eager import backprop
-from tensorflow.python.framework import op_callbacks
+from tensorflow.python.framework import op_callbacks, ops
 
 from fastw2v.doctor.recording import Event, Recorder, is_paused
 from fastw2v.doctor.report import Place, Step
 
 # Tensors remembered at most, of each sort.
 _MEMORY = 50_000
+_FLOATS = frozenset(
+    dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+)
 _EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
 # Ops whose results are elements of their inputs, so that an id stays an id.
 _SAME_VALUES = frozenset(
@@ -138,7 +142,10 @@ class ValueLog:
         return None if tensor is None else self.recorder.producers.get(tensor)
 
     def path(self, source: int | None, target: Event) -> tuple[Step, ...]:
-        """The shortest chain of ops from a variable to an op; only the op where there is none."""
+        """The shortest chain of ops from a variable to an op; only the op where there is none.
+
+        That the variable is read first goes without saying.
+        """
         steps = [_step(target)]
         used_by = self._index()
         before: dict[int, Event | None] = {} if source is None else {source: None}
@@ -150,7 +157,8 @@ class ValueLog:
                     if user is target:
                         maker = before[tensor]
                         while maker is not None:
-                            steps.append(_step(maker))
+                            if maker.op != "ReadVariableOp":
+                                steps.append(_step(maker))
                             maker = before[next(i for i in maker.inputs if i in before)]
                         return tuple(reversed(steps))
                     for output in user.outputs:
@@ -190,32 +198,29 @@ class ValueLog:
             return
         self._looking = True
         try:
-            for memory in (self.not_finite, self.dead, self._changed):
-                _forget_old(memory)
             op = tf.compat.as_str(op_type)
             inputs, outputs = _eager(inputs), _eager(outputs)
             self.functions |= op.startswith(_FUNCTIONS)
             self._follow_ids(op, inputs, outputs)
             self._find_not_finite(op, inputs, outputs)
-            if not self._differentiating:
+            if self.dead and not self._differentiating:
                 self._follow_zeros(inputs, outputs)
         finally:
             self._looking = False
 
     def _find_not_finite(self, op: str, inputs: list[Any], outputs: list[Any]) -> None:
         for output in outputs:
-            if not output.dtype.is_floating or _all_finite(output):
+            if _all_finite(output):
                 continue
             nan = bool(np.isnan(_array(output)).any())
             origins = [origin for origin in map(self._origin, inputs) if origin is not None]
             same = [origin for origin in origins if origin.nan or not nan]
             origin = same[0] if same else self._made_here(op, inputs, output, nan, origins)
             self.not_finite[output._id] = origin
+        _forget_old(self.not_finite)
 
     def _origin(self, tensor: Any) -> NotFinite | None:
         """Where the NaN or Inf in an input comes from; None for finite values."""
-        if not tensor.dtype.is_floating:
-            return None
         if tensor._id not in self.not_finite and not _all_finite(tensor):
             nan = bool(np.isnan(_array(tensor)).any())
             # An op that is given a variable reads it itself: the recorder alone knows of that.
@@ -241,7 +246,7 @@ class ValueLog:
     def _follow_ids(self, op: str, inputs: list[Any], outputs: list[Any]) -> None:
         if op == "Cast" and inputs:
             self._see_cast(inputs[0], outputs[0])
-        if op in _SAME_VALUES:
+        if self._changed and op in _SAME_VALUES:
             changed = next((t._id for t in inputs if t._id in self._changed), None)
             if changed is not None:
                 for output in outputs:
@@ -313,13 +318,9 @@ class ValueLog:
         finally:
             self._differentiating.pop()
         above = _eager(values_of(gradient) for gradient in gradients_above or ())
-        below = result if isinstance(result, list | tuple) else [result]
         if above and not self._looking:
-            self._looking = True
-            try:
-                self._find_dead(op_type, inputs, outputs, above, below)
-            finally:
-                self._looking = False
+            below = result if isinstance(result, (list, tuple)) else [result]
+            self._find_dead(op_type, inputs, outputs, above, [values_of(g) for g in below])
         return result
 
     def _find_dead(
@@ -337,8 +338,7 @@ class ValueLog:
             if cause is None:
                 return
         for position, gradient in enumerate(below):
-            gradient = values_of(gradient)
-            if not _eager([gradient]) or not is_zero(gradient):
+            if not is_concrete(gradient) or not is_zero(gradient):
                 continue
             dead = cause
             if dead is None:
@@ -347,6 +347,7 @@ class ValueLog:
                 resources = frozenset() if factor is None else self._behind(factor._id)
                 dead = Dead(op_type, event, reason, resources)
             self.dead[gradient._id] = dead
+        _forget_old(self.dead)
 
     def _forward(self, op: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Event | None:
         """The op that ran with these inputs or outputs, of which the tape keeps only some."""
@@ -414,19 +415,28 @@ def values_of(gradient: Any) -> Any:
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
+def is_concrete(tensor: Any) -> bool:
+    """Whether it is a tensor whose values are known now."""
+    return isinstance(tensor, ops.EagerTensor)
+
+
 def is_zero(tensor: Any) -> bool:
     """Whether all elements of a floating-point tensor are exactly 0; an empty one is not zero."""
-    if not tensor.dtype.is_floating:
+    if tensor._datatype_enum() not in _FLOATS:
         return False
     values = _array(tensor)
-    return values.size > 0 and not values.any()
+    # Mostly the first element tells.
+    return values.size > 0 and not values.item(0) and not values.any()
 
 
 def _all_finite(tensor: Any) -> bool:
+    """Whether a tensor holds no NaN and no Inf, as those that are not floats do."""
+    if tensor._datatype_enum() not in _FLOATS:
+        return True
     values = _array(tensor)
     with np.errstate(all="ignore"):
         # The sum is quick and shows what is not finite; only where it overflows look closer.
-        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -436,7 +446,7 @@ def _array(tensor: Any) -> np.ndarray:
 
 def _eager(tensors: Iterable[Any]) -> list[Any]:
     """The eager tensors among others and Nones."""
-    return [t for t in tensors if tf.is_tensor(t) and hasattr(t, "_numpy")]
+    return [tensor for tensor in tensors if isinstance(tensor, ops.EagerTensor)]
 
 
 def place_of(event: Event) -> Place | None:
@@ -487,6 +497,6 @@ def _why_zero(
         return f"{op_type} is flat at all values met: {_range_of('result', _eager(outputs))}", None
     if op_type in _PRODUCTS and len(inputs) == 2:
         factor = inputs[1 - position]
-        if _eager([factor]) and is_zero(factor):
+        if is_concrete(factor) and is_zero(factor):
             return "its other factor is all zeros", factor
     return "", None

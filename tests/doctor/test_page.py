@@ -39,3 +39,16 @@ def test_every_answer_names_the_guilty_line():
         (marked,) = [line for line in program.splitlines() if "# <- " in line]
         number = program.splitlines().index(marked) + 1
         assert f".py:{number}" in answer, section
+
+
+def test_the_answer_in_the_readme(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    example, answer = re.search(
+        r"```python\n((?:(?!```).)*doctor\.explain.*?)```\n\n```text\n(.*?)```", readme, re.S
+    ).groups()
+    (tmp_path / "train.py").write_text(example)
+    finished = subprocess.run(
+        [sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert finished.stdout == answer, finished.stderr
+    assert (tmp_path / "gradient.svg").exists()

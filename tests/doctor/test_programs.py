@@ -95,7 +95,8 @@ def test_no_false_alarm(path, capsys):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_no_false_alarm_on_our_examples(example, tmp_path):
+def test_no_false_alarm_on_our_examples(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "example.py"
     path.write_text(example)
     watching = doctor.watch()
