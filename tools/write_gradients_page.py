@@ -80,11 +80,7 @@ def run(program: Path) -> tuple[str, str]:
     tf.keras.utils.set_random_seed(1)
     tf.keras.backend.clear_session()
     printed, watching = io.StringIO(), watch(io.StringIO())
-    with (
-        contextlib.chdir(program.parent),
-        contextlib.redirect_stdout(printed),
-        warnings.catch_warnings(record=True) as warned,
-    ):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             with watching:
@@ -142,6 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
+    os.chdir(PROGRAMS)  # places are told relative to it
     written = page()
     if not check:
         PAGE.write_text(written, encoding="utf-8")
