@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-import linecache
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -22,18 +18,17 @@ from fastw2v.doctor.edges import (
     has_gradients,
     is_differentiable,
 )
+from fastw2v.doctor.outside import call_outside
 from fastw2v.doctor.recording import DEPARTURE, WRITERS, Event, Recorder, TapeLog, ids_of, paused
 from fastw2v.doctor.report import Finding, Place, Step
 from fastw2v.doctor.values import INSIDE, Needed, Node, Value
+from fastw2v.doctor.walks import OF_TAPE, Block, Walks
 
 # What a path is told without.
 _PLUMBING = ("", "Identity", "IdentityN", "ReadVariableOp", "Enter", "Exit", "Merge", "Switch")
 _LONGEST_PATH = 100
 # Looks at shapes stand beside most computations; they are the cause only if nothing else is.
 _BESIDES = ("shape", "zeros_like")
-# Causes that lie in when something ran.
-_OF_TAPE = ("before_tape", "after_tape", "stop_recording", "inner_gradient_outside")
-_OUTSIDE = ("numpy", "scipy", "math", "pandas", "sklearn", "cv2", "PIL")
 _NUMPY_FUNCTIONS = ("numpy_function", "py_func", "py_func_common", "_internal_py_func")
 _KERAS_WAYS_OUT = ("convert_to_numpy", "predict", "predict_on_batch")
 _NO_ENTRY = re.compile(
@@ -71,11 +66,10 @@ def diagnose(
         ]
         if not missing:
             return []
-        diagnosis = _Diagnosis(target, recorder, tape)
+        diagnosis = _Diagnosis(target, missing, recorder, tape)
         findings = []
-        for source in missing:
-            found = diagnosis.causes(source)
-            findings += found or [diagnosis.undecided(source)]
+        for number in range(len(missing)):
+            findings += diagnosis.causes(number) or [diagnosis.undecided(number)]
         return findings
 
 
@@ -115,9 +109,9 @@ def diagnose_error(
             place = origin.place if origin else place
         findings = []
         if target is not None:
-            diagnosis = _Diagnosis(target, recorder, tape, loud=match[1])
-            for source in flat:
-                findings += diagnosis.causes(source)
+            diagnosis = _Diagnosis(target, flat, recorder, tape, loud=match[1])
+            for number in range(len(flat)):
+                findings += diagnosis.causes(number)
         if not any(f.kind == kind for f in findings):
             findings += [Finding(name_of(s), kind, match[1], place, message) for s in flat]
         return findings
@@ -158,29 +152,13 @@ def _is_eager(source: Any) -> bool:
     return isinstance(source, tf.Tensor) and not tf.is_symbolic_tensor(source)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """An edge that no gradient passes."""
-
-    kind: str
-    node: Node
-    index: int
-    verdict: str
-
-    @property
-    def key(self) -> Any:
-        if self.kind in (*_OF_TAPE, "dataset"):
-            return self.kind  # those that follow are consequences
-        origin = self.node.origin
-        return self.kind, origin[:3] if origin else id(self.node)
-
-
 class _Diagnosis:
     """One target and what was recorded of it."""
 
     def __init__(
         self,
         target: Any,
+        sources: list[Any],
         recorder: Recorder,
         tape: tf.GradientTape | None,
         loud: str | None = None,
@@ -195,51 +173,68 @@ class _Diagnosis:
         self.left = any(not isinstance(t, (tf.Tensor, Event)) for t in tensors)
         self.needed = Needed([t for t in tensors if isinstance(t, (tf.Tensor, Event))], recorder)
         self.edges = Edges(recorder)
-        self._blocks: dict[tuple[int, int], _Block | None] = {}
+        self.sources = sources
+        self._blocks: dict[tuple[int, int], Block | None] = {}
         self._steps: dict[int, Step] = {}
+        self._told: dict[Any, list[tuple[Block, Block, list[Node]]]] = {}
+        starts = [self._values(source) for source in sources]
+        late = {
+            value: order
+            for source, values in zip(sources, starts, strict=True)
+            if (order := self._watched_late(source)) is not None
+            for value in values
+        }
+        self.walks = Walks(starts, late, self.block)
 
     # Causes ----------------------------------------------------------------------------------
 
-    def causes(self, source: Any) -> list[Finding]:
-        """Findings about a source; none if a gradient seems to reach it."""
+    def causes(self, number: int) -> list[Finding]:
+        """Findings about a source, given by its number; none if a gradient seems to reach it."""
+        source = self.sources[number]
         dtype = tf.as_dtype(source.dtype).base_dtype
         name = name_of(source)
         if not has_gradients(dtype):
             detail = f"'{name}' is of type {dtype.name}."
             return [Finding(name, "integer_variable", None, self._made_at(source), detail)]
-        starts = [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
-        if not starts:
+        if not self._values(source):
             return self._absent(source, name)
-        late = self._watched_late(source)
-        walk = _Walk(self, starts, late)
         findings = self._unwatched(source, name)
-        if walk.connected:
-            return findings
-        blocks = self._decisive(walk)
-        return findings + [self._finding(name, block, walk) for block in blocks]
+        if self.connected(number) is None:
+            findings += self.blocked(number, name)
+        return findings
 
-    def undecided(self, source: Any) -> Finding:
-        name = name_of(source)
-        starts = [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
-        path: tuple[Step, ...] = ()
-        if starts:
-            walk = _Walk(self, starts, None)
-            path = self._path(walk, next((t for t in self.needed.targets if t in walk.come), None))
+    def connected(self, number: int) -> Value | None:
+        """The target from which a gradient could come to a source."""
+        targets = (t for t in self.needed.targets if is_differentiable(t))
+        return next((t for t in targets if self.walks.reaches(number, t)), None)
+
+    def blocked(self, number: int, name: str) -> list[Finding]:
+        """Where the ways from a source to the target are blocked."""
+        findings = []
+        for block, first, between in self._decisive(self.walks.blocks_of(number)):
+            path = self._path([*self.walks.way(number, first.value), *between, block.node])
+            origin = block.node.origin
+            place = origin.place if origin else None
+            detail = self._detail(name, block)
+            findings.append(Finding(name, block.kind, block.node.type, place, detail, path))
+        return findings
+
+    def undecided(self, number: int) -> Finding:
+        """What is said where no cause was found."""
+        name = name_of(self.sources[number])
+        target = self.connected(number)
+        path = self._path(self.walks.way(number, target)) if target is not None else ()
         detail = f"Every op between '{name}' and the loss has a gradient."
         return Finding(name, "undecided", None, None, detail, path)
 
-    def _finding(self, name: str, block: _Block, walk: _Walk) -> Finding:
-        node = block.node
-        origin = node.origin
-        path = self._path(walk, node.inputs[block.index]) + (self._step(node),)
-        place = origin.place if origin else None
-        return Finding(name, block.kind, node.type, place, self._detail(name, block), path)
+    def _values(self, source: Any) -> list[Value]:
+        return [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
 
-    def _detail(self, name: str, block: _Block) -> str:
+    def _detail(self, name: str, block: Block) -> str:
         node = block.node
         given = node.inputs[block.index].dtype.name
         made = ", ".join(sorted({v.dtype.name for v in node.outputs}))
-        if block.kind in _OF_TAPE:
+        if block.kind in OF_TAPE:
             return f"{node.type}, on the way from '{name}' to the loss, ran unseen by the tape."
         if block.kind == "watched_too_late":
             return f"{node.type} used '{name}' before tape.watch."
@@ -259,28 +254,25 @@ class _Diagnosis:
             step = self._steps[id(node)] = node.step
         return step
 
-    def _path(self, walk: _Walk, value: Value | None) -> tuple[Step, ...]:
-        nodes = []
-        while value is not None:
-            node, value = walk.come[value]
-            if node is not None and node.op not in _PLUMBING:
-                nodes.append(node)
-        nodes.reverse()
-        if len(nodes) > _LONGEST_PATH:
+    def _path(self, nodes: list[Node]) -> tuple[Step, ...]:
+        told = [node for node in nodes if node.op not in _PLUMBING]
+        if nodes and not nodes[-1].op:
+            told.append(nodes[-1])  # a link that blocks
+        if len(told) > _LONGEST_PATH:
             half = _LONGEST_PATH // 2
-            nodes = nodes[:half] + nodes[-half:]
-        return tuple(self._step(node) for node in nodes)
+            told = told[:half] + told[-half:]
+        return tuple(self._step(node) for node in told)
 
     # Edges -----------------------------------------------------------------------------------
 
-    def block(self, node: Node, index: int) -> _Block | None:
+    def block(self, node: Node, index: int) -> Block | None:
         """What keeps a gradient from coming back from a node to one of its inputs."""
         key = (id(node), index)
         if key not in self._blocks:
             unseen = self._unseen(node)
             verdict = PASSES if unseen else self.edges.verdict(node, index)
             kind = unseen or (_kind(node, verdict, self.loud) if verdict != PASSES else "")
-            self._blocks[key] = _Block(kind, node, index, verdict) if kind else None
+            self._blocks[key] = Block(kind, node, index, verdict) if kind else None
         return self._blocks[key]
 
     def _unseen(self, node: Node) -> str:
@@ -297,20 +289,25 @@ class _Diagnosis:
             return "before_tape"
         return "after_tape" if where.order > segments[-1].last else "stop_recording"
 
-    def _decisive(self, walk: _Walk) -> list[_Block]:
-        """The blocked edges to be told: those that are alone in the way, else all in order."""
-        blocks = walk.blocks
-        if len(blocks) > 1:
+    def _decisive(self, blocks: list[Block]) -> list[tuple[Block, Block, list[Node]]]:
+        """The blocked edges to be told, each with the first on the way to it and what is between.
+
+        Those that alone are in the way of the gradient; if there is none, all in order.
+        """
+        key = tuple(map(id, blocks))
+        if key not in self._told:
+            told = [(block, block, []) for block in blocks]
             reached = self._reached_from_loss
-            alone = [b for b in blocks if any(v in reached for v in b.node.outputs)]
+            alone = [t for t in told if any(v in reached for v in t[0].node.outputs)]
             # What decides about branches and rounds stands beside what they compute.
-            blocks = [b for b in alone if not _only_decides(b.node)] or alone or blocks
-        if not any(v in self._reached_from_loss for b in blocks for v in b.node.outputs):
-            blocks = blocks + walk.beyond(blocks)
-        main = [b for b in blocks if b.kind not in _BESIDES] or blocks
-        if any(b.kind == "inner_gradient_outside" for b in main):
-            main = [b for b in main if b.kind != "after_tape"]  # a consequence
-        return list({b.key: b for b in reversed(main)}.values())[::-1]
+            told = [t for t in alone if not _only_decides(t[0].node)] or alone or told
+            if not alone:
+                told += self.walks.beyond(blocks)
+            told = [t for t in told if t[0].kind not in _BESIDES] or told
+            if any(t[0].kind == "inner_gradient_outside" for t in told):
+                told = [t for t in told if t[0].kind != "after_tape"]  # a consequence
+            self._told[key] = list({t[0].key: t for t in reversed(told)}.values())[::-1]
+        return self._told[key]
 
     @functools.cached_property
     def _reached_from_loss(self) -> set[Value]:
@@ -405,13 +402,13 @@ class _Diagnosis:
         copy = self._copy(source, name)
         if copy is not None:
             return [copy]
-        ahead = self._ahead(set(ids_of(source)))
+        ahead = self._ahead(ids_of(source))
         left = next((e for e in ahead if e.op == DEPARTURE and _is_way_out(e)), None)
         if left is not None and (self.left or self._uses_later(left)):
             return self._left(source, name, left)
         ends = [e for e in ahead if e.op != DEPARTURE]
         if ends:
-            place = _call_of_numpy(ends)
+            place = call_outside([e.origin for e in ends if e.origin is not None])
             if place is not None:
                 detail = f"What was computed from '{name}' goes into NumPy here."
                 return [Finding(name, "numpy", None, place, detail, _steps(ends))]
@@ -440,18 +437,12 @@ class _Diagnosis:
 
     def _left(self, source: Any, name: str, left: Event) -> list[Finding]:
         """What happened on the way to where a value left TensorFlow, and that it left."""
-        until = _Diagnosis(left, self.recorder, None)
-        starts = [v for n in ids_of(source) if (v := until.needed.top(n)) is not None]
-        findings = []
-        path: tuple[Step, ...] = ()
-        if starts:
-            walk = _Walk(until, starts, None)
-            if walk.connected:
-                path = until._path(walk, until.needed.targets[0])
-            else:
-                findings = [until._finding(name, b, walk) for b in until._decisive(walk)]
-                if not is_differentiable(until.needed.targets[0]):
-                    return findings
+        until = _Diagnosis(left, [source], self.recorder, None)
+        end = until.connected(0)
+        findings = until.blocked(0, name) if end is None else []
+        if findings and not is_differentiable(until.needed.targets[0]):
+            return findings
+        path = until._path(until.walks.way(0, end)) if end is not None else ()
         assert left.origin is not None
         place = left.origin.place
         kind = "python_function" if left.origin.api in _NUMPY_FUNCTIONS else "numpy"
@@ -459,17 +450,26 @@ class _Diagnosis:
         step = Step(DEPARTURE, "", place)
         return [*findings, Finding(name, kind, None, place, detail, (*path, step))]
 
-    def _ahead(self, numbers: set[int]) -> list[Event]:
-        """All that was computed from tensors, in order."""
-        reached = set(numbers)
-        ahead = []
+    @functools.cached_property
+    def _takers(self) -> dict[int, list[Event]]:
+        """What took a tensor, apart from optimizers and gradients."""
+        takers: dict[int, list[Event]] = {}
         for event in self.recorder.events:
-            if not reached.isdisjoint(event.inputs) and not event.in_gradient:
-                if event.origin is not None and event.origin.optimizer:
-                    continue
-                ahead.append(event)
-                reached.update(event.outputs)
-        return ahead
+            if not event.in_gradient and not (event.origin and event.origin.optimizer):
+                for number in event.inputs:
+                    takers.setdefault(number, []).append(event)
+        return takers
+
+    def _ahead(self, numbers: list[int]) -> list[Event]:
+        """All that was computed from tensors, in order."""
+        ahead: dict[int, Event] = {}
+        stack = list(numbers)
+        while stack:
+            for event in self._takers.get(stack.pop(), ()):
+                if event.order not in ahead:
+                    ahead[event.order] = event
+                    stack += event.outputs
+        return [ahead[order] for order in sorted(ahead)]
 
     def _uses_later(self, left: Event) -> bool:
         """Whether the loss takes something from outside after a value left."""
@@ -512,70 +512,6 @@ class _Diagnosis:
             detail = f"'{name}' was computed from what the loss uses, but the loss does not use it."
             return Finding(name, "copy_of_variable", None, self._made_at(source), detail)
         return None
-
-
-class _Walk:
-    """How far a gradient could come: all that is reached from the source.
-
-    Attributes:
-        come: The node and the value that a value was reached by.
-        blocks: Edges at which it ends.
-        connected: Whether the target was reached.
-    """
-
-    def __init__(self, diagnosis: _Diagnosis, starts: list[Value], late: int | None) -> None:
-        self._diagnosis = diagnosis
-        self.come: dict[Value, tuple[Node | None, Value | None]] = {}
-        self.blocks: list[_Block] = []
-        for value in starts:
-            self.come[value] = (None, None)
-        self._go(list(starts), late, set(starts))
-        targets = diagnosis.needed.targets
-        self.connected = any(t in self.come and is_differentiable(t) for t in targets)
-
-    def _go(self, reached: list[Value], late: int | None, sources: set[Value]) -> None:
-        at = 0
-        while at < len(reached):
-            value = reached[at]
-            at += 1
-            for node, index in value.consumers:
-                block = self._diagnosis.block(node, index)
-                if block is None and late is not None and value in sources:
-                    if node.where is not INSIDE and node.where.order <= late:
-                        block = _Block("watched_too_late", node, index, PASSES)
-                if block is not None:
-                    self.blocks.append(block)
-                    continue
-                self._reach(node, value, reached)
-        # A custom gradient takes its own results as inputs, too, and never answers for them.
-        answered = {id(n) for n, _ in self.come.values() if n is not None}
-        self.blocks = [b for b in self.blocks if b.verdict != CUSTOM or id(b.node) not in answered]
-
-    def _reach(self, node: Node, value: Value, reached: list[Value]) -> None:
-        for output in node.outputs:
-            if output not in self.come and is_differentiable(output):
-                self.come[output] = (node, value)
-                reached.append(output)
-
-    def beyond(self, blocks: Iterable[_Block]) -> list[_Block]:
-        """Further blocked edges behind the given ones."""
-        further: list[_Block] = []
-        known = {id(b.node) for b in self.blocks}
-        stack = [
-            (output, b.node, b.node.inputs[b.index]) for b in blocks for output in b.node.outputs
-        ]
-        while stack:
-            value, by, previous = stack.pop(0)
-            if value in self.come:
-                continue
-            self.come[value] = (by, previous)
-            for node, index in value.consumers:
-                block = self._diagnosis.block(node, index)
-                if block is not None and is_differentiable(value) and id(node) not in known:
-                    known.add(id(node))
-                    further.append(block)
-                stack += [(output, node, value) for output in node.outputs]
-        return further
 
 
 def _is_of_gradient(node: Node) -> bool:
@@ -643,81 +579,3 @@ def _steps(events: list[Event]) -> tuple[Step, ...]:
         for e in events[-_LONGEST_PATH:]
         if e.op not in _PLUMBING
     )
-
-
-# NumPy reads a tensor's memory without a call that could be seen ---------------------------------
-
-
-def _call_of_numpy(events: list[Event]) -> Place | None:
-    """Where the source text hands one of the results to NumPy."""
-    for event in events:
-        origin = event.origin
-        if origin is None:
-            continue
-        for call in _numpy_calls(origin.file):
-            if not _same_function(call, origin.line, origin.file):
-                continue
-            inside = call.lineno <= origin.line <= (call.end_lineno or call.lineno)
-            names = {n.id for n in ast.walk(call) if isinstance(n, ast.Name)}
-            if inside or (
-                call.lineno > origin.line and names & _assigned(origin.file, origin.line)
-            ):
-                text = linecache.getline(origin.file, call.lineno).strip()
-                return Place(origin.file, call.lineno, text, origin.function)
-    return None
-
-
-@functools.lru_cache(maxsize=64)
-def _parsed(file: str) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError):
-        return None
-
-
-@functools.lru_cache(maxsize=64)
-def _numpy_calls(file: str) -> tuple[ast.Call, ...]:
-    tree = _parsed(file)
-    if tree is None:
-        return ()
-    aliases = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] in _OUTSIDE:
-                    aliases.add(alias.asname or alias.name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _OUTSIDE:
-            aliases.update(alias.asname or alias.name for alias in node.names)
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and _root(n.func) in aliases]
-    return tuple(sorted(calls, key=lambda call: call.lineno))
-
-
-def _root(node: ast.expr) -> str | None:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _assigned(file: str, line: int) -> frozenset[str]:
-    """Names that the statement on a line assigns."""
-    tree = _parsed(file)
-    names = set()
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            if node.lineno <= line <= (node.end_lineno or node.lineno):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-    return frozenset(names)
-
-
-def _same_function(call: ast.Call, line: int, file: str) -> bool:
-    tree = _parsed(file)
-    functions = [
-        (n.lineno, n.end_lineno or n.lineno)
-        for n in (ast.walk(tree) if tree else ())
-        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    return [f[0] <= line <= f[1] for f in functions] == [
-        f[0] <= call.lineno <= f[1] for f in functions
-    ]

@@ -75,11 +75,21 @@ class Node:
     outputs: list[Value]
     where: Where
     blocks: str = ""
+    _origin: places.Origin | None = None
 
     @property
     def origin(self) -> places.Origin | None:
         """The user's line."""
-        return self.what.origin if isinstance(self.what, Event) else places.of_op(self.what)
+        if isinstance(self.what, Event):
+            return self.what.origin
+        if self._origin is None:
+            self._origin = places.of_op(self.what)
+        return self._origin
+
+    @property
+    def number(self) -> int:
+        """Counts up in the order in which ops ran, or came into their graph."""
+        return self.what.order if isinstance(self.what, Event) else self.what._id
 
     @property
     def type(self) -> str:
@@ -136,6 +146,7 @@ class Needed:
         self._sites: list[_Site] = [_Site({}, float("inf"))]
         self._site_of: dict[Any, int] = {}
         self._captures: dict[int, dict[int, Any]] = {}
+        self._followers: dict[int, list[Any]] = {}
         self._made: dict[Any, Node] = {}
         self._unwalked: list[Value] = []
         self.targets = [
@@ -363,7 +374,11 @@ class Needed:
         self, resource: Any, site: int, last: float
     ) -> Iterator[tuple[Value, Any, str]]:
         """What ops of a graph write into a resource before the op with the number `last`."""
-        earlier = [op for op in resource.consumers() if op._id < last]
+        followers = self._followers.get(resource._id)
+        if followers is None:
+            followers = [op for op in resource.consumers() if op.type in WRITERS or _bodies(op)]
+            self._followers[resource._id] = followers
+        earlier = [op for op in followers if op._id < last]
         for op in _since_overwritten([op for op in earlier if _writes_to(op, resource._id)]):
             kind, index = WRITERS[op.type]
             for i, tensor in enumerate(op.inputs):
