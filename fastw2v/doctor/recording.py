@@ -149,7 +149,7 @@ class Recorder:
         forgotten: Number of events that the limit has cost.
     """
 
-    def __init__(self, limit: int = 200_000) -> None:
+    def __init__(self, limit: int = 100_000) -> None:
         self.limit = limit
         self.events: deque[Event] = deque()
         self.producers: dict[int, Event] = {}
