@@ -12,12 +12,18 @@ from types import ModuleType
 
 def after_import(module: str, action: Callable[[], None]) -> Callable[[], None]:
     """Calls `action` when `module` has been imported; returns a function that calls it off."""
-    if module in sys.modules:
+    if _is_imported(module):
         action()
         return lambda: None
     finder = _Finder(module, action)
     sys.meta_path.insert(0, finder)
     return finder.call_off
+
+
+def _is_imported(name: str) -> bool:
+    """Whether a module is there and not just being imported."""
+    module = sys.modules.get(name)
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -35,6 +41,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: object = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != self._module:
+            # Its import may have begun before we came: then the next import tells that it ended.
+            if _is_imported(self._module):
+                self.call_off()
+                self._action()
             return None
         self.call_off()
         spec = importlib.util.find_spec(fullname)

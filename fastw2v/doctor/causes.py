@@ -13,7 +13,15 @@ from typing import Any
 import tensorflow as tf
 
 from fastw2v.doctor import kinds, places
-from fastw2v.doctor.edges import BY_DTYPE, CUSTOM, PASSES, UNREGISTERED, Edges, is_differentiable
+from fastw2v.doctor.edges import (
+    BY_DTYPE,
+    CUSTOM,
+    PASSES,
+    UNREGISTERED,
+    Edges,
+    has_gradients,
+    is_differentiable,
+)
 from fastw2v.doctor.recording import DEPARTURE, WRITERS, Event, Recorder, TapeLog, ids_of, paused
 from fastw2v.doctor.report import Finding, Place, Step
 from fastw2v.doctor.values import INSIDE, Needed, Node, Value
@@ -28,7 +36,9 @@ _OF_TAPE = ("before_tape", "after_tape", "stop_recording", "inner_gradient_outsi
 _OUTSIDE = ("numpy", "scipy", "math", "pandas", "sklearn", "cv2", "PIL")
 _NUMPY_FUNCTIONS = ("numpy_function", "py_func", "py_func_common", "_internal_py_func")
 _KERAS_WAYS_OUT = ("convert_to_numpy", "predict", "predict_on_batch")
-_NO_ENTRY = re.compile(r"gradient registry has no entry for: (\w+)")
+_NO_ENTRY = re.compile(
+    r"(?:gradient registry has no entry for: |No gradient defined for operation.*op type: )(\w+)"
+)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -82,31 +92,46 @@ def diagnose_error(
     Args:
         error: What the gradient function or the optimizer raised.
         target: What was differentiated; None if that is not known.
-        sources, recorder, tape: As for `diagnose`.
+        sources: Empty if that is not known: then an error that arose in a graph is told of the
+            graph's variables.
+        recorder, tape: As for `diagnose`.
     """
     message = str(error)
     origin = places.of_error(error)
     place = origin.place if origin else None
+    flat = tf.nest.flatten(sources)
     if kinds.KINDS["persistent_tape"].message in message:
-        return [
-            Finding(name_of(source), "persistent_tape", None, place, message)
-            for source in tf.nest.flatten(sources)
-        ]
+        return [Finding(name_of(s), "persistent_tape", None, place, message) for s in flat]
     match = _NO_ENTRY.search(message)
     if match is None:
         return []
+    kind = "no_gradient_registered"
     with paused():
+        op, graph_targets = _failed_in_graph(error)
+        if op is not None:
+            # TensorFlow differentiated the graph of a function by itself.
+            target, tape, flat = graph_targets, None, flat or list(op.graph.variables)
+            origin = places.of_op(op)
+            place = origin.place if origin else place
         findings = []
         if target is not None:
             diagnosis = _Diagnosis(target, recorder, tape, loud=match[1])
-            for source in tf.nest.flatten(sources):
+            for source in flat:
                 findings += diagnosis.causes(source)
-        if not any(f.kind == "no_gradient_registered" for f in findings):
-            findings += [
-                Finding(name_of(source), "no_gradient_registered", match[1], place, message)
-                for source in tf.nest.flatten(sources)
-            ]
+        if not any(f.kind == kind for f in findings):
+            findings += [Finding(name_of(s), kind, match[1], place, message) for s in flat]
         return findings
+
+
+def _failed_in_graph(error: BaseException) -> tuple[Any, Any]:
+    """The op that TensorFlow could not differentiate in a graph, and what it differentiated."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == "_GradientsHelper" and "op" in frame.f_locals:
+            return frame.f_locals["op"], frame.f_locals["ys"]
+        traceback = traceback.tb_next
+    return None, None
 
 
 def name_of(source: Any) -> str:
@@ -179,7 +204,7 @@ class _Diagnosis:
         """Findings about a source; none if a gradient seems to reach it."""
         dtype = tf.as_dtype(source.dtype).base_dtype
         name = name_of(source)
-        if not _has_gradients(dtype):
+        if not has_gradients(dtype):
             detail = f"'{name}' is of type {dtype.name}."
             return [Finding(name, "integer_variable", None, self._made_at(source), detail)]
         starts = [v for n in ids_of(source) if (v := self.needed.top(n)) is not None]
@@ -368,11 +393,11 @@ class _Diagnosis:
             event = self.recorder.producers.get(number)
             if event is not None and event.origin is not None:
                 return event.origin.place
-        symbolic = getattr(source, "handle", source)
-        if tf.is_symbolic_tensor(symbolic):
-            origin = places.of_op(symbolic.op)
-            return origin.place if origin else None
-        return None
+        made = getattr(source, "handle", source)
+        if isinstance(made, tf.Tensor) and not tf.is_symbolic_tensor(made):
+            return None
+        origin = places.of_op(made.op)
+        return origin.place if origin else None
 
     # Sources that the loss does not need -----------------------------------------------------
 
@@ -551,10 +576,6 @@ class _Walk:
                     further.append(block)
                 stack += [(output, node, value) for output in node.outputs]
         return further
-
-
-def _has_gradients(dtype: tf.DType) -> bool:
-    return dtype.is_floating or dtype.is_complex or dtype in (tf.resource, tf.variant)
 
 
 def _is_of_gradient(node: Node) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,17 @@ CUSTOM = "the custom gradient returned None"
 _CONTROL_FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "RefSwitch", "RefMerge")
 
 
+@functools.cache
+def has_gradients(dtype: tf.DType) -> bool:
+    """Whether tensors of a type have gradients."""
+    return backprop_util.IsTrainable(dtype)
+
+
 def is_differentiable(value: Value) -> bool:
-    """Whether values of this type have gradients."""
-    return backprop_util.IsTrainable(value.tensor if value.tensor is not None else value.dtype)
+    """Whether a value may have a gradient."""
+    if value.dtype == tf.variant and value.tensor is not None:
+        return backprop_util.IsTrainable(value.tensor)  # by the type of the list inside
+    return has_gradients(value.dtype)
 
 
 class Edges:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.python.autograph.pyct import error_utils
 from tensorflow.python.ops import gradients_util
+from tensorflow.python.util import traceback_utils
 
 from fastw2v._after_import import after_import
 from fastw2v.doctor import causes, health, places, tracebacks
@@ -68,7 +69,7 @@ def remove(watch: Watch) -> None:
 
 def tell_error(watch: Watch, error: BaseException) -> None:
     """Tells a watch what an exception means that the program raised, where that is known."""
-    findings = health.of_error(error)
+    findings = health.of_error(error) or causes.diagnose_error(error, None, [], _recorder)
     if findings:
         with _lock:
             watch.take(Report((), tuple(findings)), printed=id(error) not in _told)
@@ -85,14 +86,24 @@ def _install() -> None:
     _replace(gradients_util, "_GradientsHelper", _around_graph_gradients)
     _replace(tf.compat.v1.train.Optimizer, "compute_gradients", _around_compute_gradients)
     _replace(error_utils, "_stack_trace_inside_mapped_code", _around_stack_trace)
-    _undo.callback(after_import("keras", _install_in_keras))
+    _replace(traceback_utils, "include_frame", _around_include_frame)
+    for module, install in (
+        ("keras.src.optimizers.base_optimizer", _install_in_optimizers),
+        ("keras.src.utils.traceback_utils", _install_in_tracebacks),
+    ):
+        _undo.callback(after_import(module, install))
 
 
-def _install_in_keras() -> None:
-    import keras
+def _install_in_optimizers() -> None:
+    from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-    optimizers = (c for c in keras.optimizers.Optimizer.__mro__ if "apply" in c.__dict__)
-    _replace(next(optimizers), "apply", _around_apply)
+    _replace(BaseOptimizer, "apply", _around_apply)
+
+
+def _install_in_tracebacks() -> None:
+    from keras.src.utils import traceback_utils
+
+    _replace(traceback_utils, "include_frame", _around_include_frame)
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -177,6 +188,14 @@ def _around_stack_trace(original: Callable[..., Any]) -> Callable[..., Any]:
         return original([frame for frame in tb if not tracebacks.is_ours(frame[0])], *args)
 
     return stack_trace
+
+
+def _around_include_frame(original: Callable[..., Any]) -> Callable[..., Any]:
+    def include_frame(file: str) -> bool:
+        """Has TensorFlow and Keras leave out our wrappers where they leave out themselves."""
+        return original(file) and not tracebacks.is_ours(file)
+
+    return include_frame
 
 
 def _is_internal(caller: FrameType) -> bool:

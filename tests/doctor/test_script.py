@@ -237,6 +237,22 @@ def test_a_program_that_trains(name, status, tmp_path):
     assert f"{name}.py" in said and KINDS[name.rsplit("_", 1)[0]].title in said
 
 
+@pytest.mark.parametrize("imports", ["import keras", "from tensorflow import keras"])
+def test_whatever_is_imported_first(imports, tmp_path):
+    """Keras imports TensorFlow, or TensorFlow gives Keras later."""
+    (tmp_path / "program.py").write_text(
+        f"{imports}\n"
+        "optimizer = keras.optimizers.SGD(0.1)\n"
+        "weight = keras.Variable(1.5)\n"
+        "optimizer.apply_gradients([(None, weight)])\n"
+    )
+    alone = run([sys.executable, "program.py"], tmp_path)
+    watched = run([*DOCTOR, "program.py"], tmp_path)
+    assert alone[:2] == watched[:2] == (1, "")
+    assert watched[2].endswith(alone[2])
+    assert "program.py:4" in watched[2] and KINDS["undecided"].title in watched[2]
+
+
 def test_without_eager_execution(tmp_path):
     """A program of TensorFlow 1, and one that turns to graphs after TensorFlow was imported."""
     (tmp_path / "program.py").write_text(
