@@ -9,6 +9,10 @@ from tensorflow.python.framework import auto_control_deps_utils
 
 _PATH = Path(__file__).with_name("_fastw2v_ops.so")
 _REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir fastw2v"
+_MISSING = (
+    "fastw2v's compiled op library is missing: run `pip install .` in its source tree "
+    "(and import fastw2v from another directory than that one)"
+)
 
 
 def _minor(version: str) -> str:
@@ -19,10 +23,7 @@ def _load():
     try:
         from fastw2v._build_info import TENSORFLOW_VERSION
     except ImportError:
-        raise ImportError(
-            "fastw2v's compiled op library is missing: run `pip install .` in its source tree "
-            "(and import fastw2v from another directory than that one)"
-        ) from None
+        raise ImportError(_MISSING) from None
     # The C++ interface of TensorFlow changes with every minor version: the dynamic linker would
     # refuse the library with a list of missing symbols.
     if _minor(TENSORFLOW_VERSION) != _minor(tf.__version__):
@@ -30,6 +31,8 @@ def _load():
             f"fastw2v was built for TensorFlow {TENSORFLOW_VERSION}, but TensorFlow "
             f"{tf.__version__} is installed: run `{_REBUILD}` to build it again"
         )
+    if not _PATH.exists():
+        raise ImportError(_MISSING)
     return tf.load_op_library(str(_PATH))
 
 

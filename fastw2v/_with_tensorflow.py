@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
-import sys
 import warnings
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+
+from fastw2v._after_import import after_import
+
+# Whether to warn of a library that does not load. The doctor does not, in another's program.
+warn = True
 
 
 def load_ops() -> None:
     """Loads the ops now if TensorFlow is there, else when it comes."""
-    if "tensorflow" in sys.modules:
-        _load()
-    else:
-        sys.meta_path.insert(0, _AfterTensorFlow())
+    after_import("tensorflow", _load)
 
 
 def _load() -> None:
@@ -24,25 +21,5 @@ def _load() -> None:
         importlib.import_module("fastw2v.ops")
     except ImportError as error:
         # TensorFlow itself must stay importable; who uses a loss gets the error.
-        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
-
-
-class _AfterTensorFlow(importlib.abc.MetaPathFinder):
-    """Stands before the finders of modules until TensorFlow is asked for."""
-
-    def find_spec(
-        self, fullname: str, path: object = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_load(module: ModuleType) -> None:
-                execute(module)
-                _load()
-
-            spec.loader.exec_module = execute_and_load
-        return spec
+        if warn:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)

@@ -48,6 +48,7 @@ def _parser() -> _Parser:
         help="print versions, instruction set, threads and GPU support",
         description="Print versions, instruction set, threads and GPU support.",
     )
+    commands.add_parser("doctor", help="run a program and explain its missing gradients")
     return parser
 
 
@@ -113,6 +114,11 @@ def _info() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 2 after an error, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["doctor"]:  # what follows is another program's, its exceptions too
+        from fastw2v.doctor import script
+
+        return script.main(arguments[1:], "fastw2v doctor")
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on the processor
     try:

@@ -1,0 +1,59 @@
+"""Calls functions as soon as a module is imported, now if it is already."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def after_import(module: str, action: Callable[[], None]) -> Callable[[], None]:
+    """Calls `action` when `module` has been imported; returns a function that calls it off."""
+    if _is_imported(module):
+        action()
+        return lambda: None
+    finder = _Finder(module, action)
+    sys.meta_path.insert(0, finder)
+    return finder.call_off
+
+
+def _is_imported(name: str) -> bool:
+    """Whether a module is there and not just being imported."""
+    module = sys.modules.get(name)
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Stands before the finders of modules until one module is asked for."""
+
+    def __init__(self, module: str, action: Callable[[], None]) -> None:
+        self._module = module
+        self._action = action
+
+    def call_off(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, fullname: str, path: object = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._module:
+            # Its import may have begun before we came: then the next import tells that it ended.
+            if _is_imported(self._module):
+                self.call_off()
+                self._action()
+            return None
+        self.call_off()
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_act(module: ModuleType) -> None:
+                execute(module)
+                self._action()
+
+            spec.loader.exec_module = execute_and_act
+        return spec

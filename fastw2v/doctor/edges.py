@@ -1,0 +1,168 @@
+"""Whether a gradient passes an op, from its outputs back to one of its inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.eager import backprop, backprop_util, record
+from tensorflow.python.framework import func_graph, ops
+
+from fastw2v.doctor.recording import Event, Recorder, paused
+from fastw2v.doctor.values import Node, Value
+
+PASSES = "passes"
+# Why nothing passes.
+BY_OP = "the op has no gradient"
+BY_DTYPE = "a result is no floating-point number"
+UNREGISTERED = "no gradient is registered"
+CUSTOM = "the custom gradient returned None"
+
+# Control flow of TensorFlow 1, whose gradients want the loop around them.
+_CONTROL_FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "RefSwitch", "RefMerge")
+
+
+@functools.cache
+def has_gradients(dtype: tf.DType) -> bool:
+    """Whether tensors of a type have gradients."""
+    return backprop_util.IsTrainable(dtype)
+
+
+def is_differentiable(value: Value) -> bool:
+    """Whether a value may have a gradient."""
+    if value.dtype == tf.variant and value.tensor is not None:
+        return backprop_util.IsTrainable(value.tensor)  # by the type of the list inside
+    return has_gradients(value.dtype)
+
+
+class Edges:
+    """Answers for the nodes of one computation; answers about like ops are remembered."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._graph = func_graph.FuncGraph("fastw2v_doctor")
+        self._answers: dict[Any, tuple[bool, ...] | str | None] = {}
+
+    def verdict(self, node: Node, index: int) -> str:
+        """PASSES, or why no gradient comes back from the node to its input `index`."""
+        if node.blocks:
+            return BY_OP
+        if not node.op or node.op in _CONTROL_FLOW:
+            return PASSES if any(map(is_differentiable, node.outputs)) else BY_DTYPE
+        if node.op in ("CustomGradient", "IdentityN"):
+            return self._custom(node, index)
+        answer = self._ask(node)
+        if answer is None:
+            return BY_OP
+        if not any(map(is_differentiable, node.outputs)):
+            return BY_DTYPE
+        if answer == UNREGISTERED:
+            return UNREGISTERED
+        return PASSES if index >= len(answer) or answer[index] else BY_OP
+
+    def _custom(self, node: Node, index: int) -> str:
+        note = None
+        if isinstance(node.what, Event):
+            note = node.what.gradient
+        elif _has_own_gradient(node.what):
+            note = self._recorder.observed.get(node.what.graph, {}).get(node.what.name)
+        else:  # each output is one input
+            same = any(v.tensor.value_index == index for v in node.outputs)
+            return PASSES if same else BY_OP
+        if note is None or note.passes is None or index >= len(note.passes):
+            return PASSES  # it was not called, so nothing is known against it
+        return PASSES if note.passes[index] else CUSTOM
+
+    def _ask(self, node: Node) -> tuple[bool, ...] | str | None:
+        """Which inputs the op's gradient function gives a gradient."""
+        what = node.what
+        if isinstance(what, Event):
+            attrs: Any = what.attrs
+            inputs = list(zip(what.in_dtypes, what.in_shapes, strict=True))
+            outputs = list(zip(what.out_dtypes, what.out_shapes, strict=True))
+            key = (node.op, repr(attrs), what.in_dtypes, what.out_dtypes)
+        else:
+            attrs = what
+            inputs = [(t.dtype.base_dtype, t.shape) for t in what.inputs]
+            outputs = [(t.dtype.base_dtype, t.shape) for t in what.outputs]
+            shown = sorted(
+                (name, value.SerializeToString())
+                for name, value in what.node_def.attr.items()
+                if name == "_gradient_op_type" or not name.startswith("_")
+            )
+            key = (node.op, repr(shown), tuple(d for d, _ in inputs), tuple(d for d, _ in outputs))
+        if key not in self._answers:
+            self._answers[key] = self._call(node.op, attrs, inputs, outputs)
+        return self._answers[key]
+
+    def _call(
+        self, op: str, attrs: Any, inputs: list[Any], outputs: list[Any]
+    ) -> tuple[bool, ...] | str | None:
+        with _aside(self._graph):
+            name = op
+            if not isinstance(attrs, tuple) and _has_own_gradient(attrs):
+                name = attrs.get_attr("_gradient_op_type").decode()
+            try:
+                function = ops.gradient_registry.lookup(name)
+            except LookupError:
+                return () if op.startswith(("__forward_", "__inference_")) else UNREGISTERED
+            if function is None:
+                return None
+            stand_in = _StandIn(
+                op, attrs, *(list(map(_placeholder, ts)) for ts in (inputs, outputs))
+            )
+            gradients = [
+                _placeholder(spec) if backprop_util.IsTrainable(t) else None
+                for spec, t in zip(outputs, stand_in.outputs, strict=True)
+            ]
+            try:
+                result = function(stand_in, *gradients)
+            except Exception:  # noqa: BLE001 - it is not said what gradient functions may raise
+                # It wants to know more than types and shapes, so it computes something.
+                return ()
+        result = result if isinstance(result, (list, tuple)) else [result]
+        return tuple(gradient is not None for gradient in result)
+
+
+def _has_own_gradient(op: Any) -> bool:
+    return "_gradient_op_type" in op.node_def.attr
+
+
+def _placeholder(spec: tuple[Any, Any]) -> Any:
+    dtype, shape = spec
+    return tf.raw_ops.Placeholder(dtype=tf.as_dtype(dtype), shape=tf.TensorShape(shape))
+
+
+@contextlib.contextmanager
+def _aside(graph: Any) -> Iterator[None]:
+    """Ops made inside go into the graph, and no tape or recorder sees them."""
+    with paused(), record.stop_recording(), graph.as_default():
+        yield
+
+
+@dataclass
+class _StandIn:
+    """What gradient functions take for the op."""
+
+    type: str
+    attrs: Any
+    inputs: list[Any]
+    outputs: list[Any]
+    skip_input_indices: tuple[int, ...] = ()
+
+    def get_attr(self, name: str) -> Any:
+        if not isinstance(self.attrs, tuple):
+            return self.attrs.get_attr(name)
+        for key, value in zip(self.attrs[::2], self.attrs[1::2], strict=True):
+            if key == name:
+                return backprop.make_attr(backprop.op_attr_type(self.type, name), value)
+        raise ValueError(f"{self.type} has no attribute {name}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or isinstance(self.attrs, tuple):
+            raise AttributeError(name)
+        return getattr(self.attrs, name)

@@ -1,0 +1,446 @@
+"""What the loss was computed from: eager ops and graphs as one structure.
+
+Bodies of functions, conditions and loops are laid out in place, so that whoever walks from a
+variable to the loss meets nothing but ops, and links between values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fastw2v.doctor import places
+from fastw2v.doctor.recording import OVERWRITE, WRITERS, Event, Recorder
+from fastw2v.doctor.report import Step
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+_LOOPS = ("While", "StatelessWhile")
+# Beyond this many bodies, calls are left closed.
+_MAX_BODIES = 2000
+
+
+class Where(NamedTuple):
+    """Where a tape sees a node: in which graph (None: eagerly), and its number there."""
+
+    graph: Any
+    order: int
+
+
+# The inside of a body, which a tape sees as a part of the call.
+INSIDE = Where(None, 0)
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A tensor at one place of the computation.
+
+    Attributes:
+        number: Id of the tensor.
+        site: Which body it stands in; 0 if in none.
+        tensor: The tensor, if it is one of a graph; eager tensors are not kept.
+        producers: What made it; several where branches or rounds of a loop meet.
+        consumers: Needed nodes that take it, and as which input.
+    """
+
+    number: int
+    site: int
+    dtype: tf.DType
+    shape: tf.TensorShape
+    tensor: Any = None
+    producers: list[Node] = field(default_factory=list)
+    consumers: list[tuple[Node, int]] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """An op, or a link: a value handed on under another name.
+
+    Attributes:
+        op: Type of the op, "" for a link.
+        what: The event or the op of a graph behind it.
+        inputs: All that it takes; outputs: what is needed of its results.
+        where: Where a tape sees it.
+        blocks: For a link that no gradient passes: the kind of cause.
+    """
+
+    op: str
+    what: Any
+    inputs: list[Value]
+    outputs: list[Value]
+    where: Where
+    blocks: str = ""
+    _origin: places.Origin | None = None
+
+    @property
+    def origin(self) -> places.Origin | None:
+        """The user's line."""
+        if isinstance(self.what, Event):
+            return self.what.origin
+        if self._origin is None:
+            self._origin = places.of_op(self.what)
+        return self._origin
+
+    @property
+    def number(self) -> int:
+        """Counts up in the order in which ops ran, or came into their graph."""
+        return self.what.order if isinstance(self.what, Event) else self.what._id
+
+    @property
+    def type(self) -> str:
+        """Type of the op behind it, for links too."""
+        if self.op:
+            return self.op
+        return self.what.op if isinstance(self.what, Event) else self.what.type
+
+    @property
+    def name(self) -> str:
+        return "" if isinstance(self.what, Event) else self.what.name
+
+    @property
+    def step(self) -> Step:
+        origin = self.origin
+        return Step(self.type, self.name, origin.place if origin else None)
+
+
+class _Entry(NamedTuple):
+    """What an input of a body stands for. The value is made when it turns out to be needed."""
+
+    value: Callable[[], Value]
+    what: Any
+    where: Where
+
+
+@dataclass(slots=True)
+class _Site:
+    """A body laid out: its inputs, and the eager order of the call around it."""
+
+    entries: dict[int, list[_Entry]]
+    order: float
+
+
+class Needed:
+    """All that the targets depend on, with gradient or without.
+
+    Args:
+        targets: Tensors, eager or of a graph; or events, for their first input.
+        recorder: What ran eagerly.
+
+    Attributes:
+        values: What is needed, by site and id of the tensor.
+        nodes: The ops and links between them.
+        targets: Values of the targets.
+        closed: Calls whose bodies could not be looked into.
+    """
+
+    def __init__(self, targets: list[Any], recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.values: dict[tuple[int, int], Value] = {}
+        self.nodes: list[Node] = []
+        self.closed: list[Node] = []
+        self._sites: list[_Site] = [_Site({}, float("inf"))]
+        self._site_of: dict[Any, int] = {}
+        self._captures: dict[int, dict[int, Any]] = {}
+        self._followers: dict[int, list[Any]] = {}
+        self._made: dict[Any, Node] = {}
+        self._unwalked: list[Value] = []
+        self.targets = [
+            self._input(t, 0) if isinstance(t, Event) else self._tensor(t, 0) for t in targets
+        ]
+        while self._unwalked:
+            self._walk(self._unwalked.pop())
+
+    def top(self, number: int) -> Value | None:
+        """The value of a tensor outside all bodies, if it is needed."""
+        return self.values.get((0, number))
+
+    @property
+    def leaves(self) -> list[Value]:
+        """Needed values that come from where nothing was recorded."""
+        return [v for v in self.values.values() if not v.producers]
+
+    # Values: whatever is asked for here is needed --------------------------------------------
+
+    def _tensor(self, tensor: Any, site: int) -> Value:
+        value = self.values.get((site, tensor._id))
+        if value is None:
+            symbolic = tensor if tf.is_symbolic_tensor(tensor) else None
+            value = Value(tensor._id, site, tensor.dtype.base_dtype, tensor.shape, symbolic)
+            self.values[site, tensor._id] = value
+            self._unwalked.append(value)
+        return value
+
+    def _recorded(self, number: int, dtype: int, shape: Any) -> Value:
+        value = self.values.get((0, number))
+        if value is None:
+            value = Value(number, 0, tf.as_dtype(dtype).base_dtype, tf.TensorShape(shape))
+            self.values[0, number] = value
+            self._unwalked.append(value)
+        return value
+
+    def _input(self, event: Event, index: int) -> Value:
+        return self._recorded(event.inputs[index], event.in_dtypes[index], event.in_shapes[index])
+
+    def _inputs(self, event: Event) -> list[Value]:
+        return [self._input(event, index) for index in range(len(event.inputs))]
+
+    # What made them --------------------------------------------------------------------------
+
+    def _walk(self, value: Value) -> None:
+        if value.number in self.recorder.shapes:
+            self._walk_shape(value, self.recorder.shapes[value.number])
+        elif value.tensor is not None:
+            self._walk_graph(value, value.tensor.op)
+        elif value.number in self.recorder.producers:
+            self._walk_event(value, self.recorder.producers[value.number])
+
+    def _op(
+        self, value: Value, op: str, what: Any, inputs: Callable[[], list[Value]], where: Where
+    ) -> Node:
+        """Adds a needed output to an op, and the op if it is new."""
+        key = (value.site, id(what) if isinstance(what, Event) else (id(what.graph), what._id))
+        node = self._made.get(key)
+        if node is None:
+            node = self._made[key] = Node(op, what, inputs(), [], where)
+            self._enter(node)
+        node.outputs.append(value)
+        value.producers.append(node)
+        return node
+
+    def _link(self, value: Value, source: Value, what: Any, where: Where, blocks: str = "") -> None:
+        node = Node("", what, [source], [value], where, blocks)
+        self._enter(node)
+        value.producers.append(node)
+
+    def _enter(self, node: Node) -> None:
+        self.nodes.append(node)
+        for index, taken in enumerate(node.inputs):
+            taken.consumers.append((node, index))
+
+    def _walk_shape(self, value: Value, event: Event) -> None:
+        graph = value.tensor.graph if value.tensor is not None else None
+        sources = partial(self._inputs, event)
+        if graph is not None and event.attrs[1] is not None:
+            with contextlib.suppress(KeyError, ValueError):
+                tensor = graph.get_tensor_by_name(event.attrs[1])
+                if tensor._id == event.inputs[0]:
+                    sources = partial(self._tensors, [tensor], value.site)
+        where = INSIDE if value.site else Where(graph, event.order)
+        self._op(value, event.op, event, sources, where)
+
+    def _tensors(self, tensors: Any, site: int) -> list[Value]:
+        return [self._tensor(t, site) for t in tensors]
+
+    def _walk_event(self, value: Value, event: Event) -> None:
+        where = Where(None, event.order)
+        body = event.body() if event.body is not None else None
+        index = event.outputs.index(value.number)
+        if body is not None and index < len(body.outputs) and self._may_open():
+            given = [partial(self._input, event, i) for i in range(len(event.inputs))]
+            site = self._lay_out(body, (id(event),), event.order)
+            self._lead_in(site, body, given, event, where)
+            self._link(value, self._tensor(body.outputs[index], site), event, where)
+            return
+        op = event.op if event.gradient is None else "CustomGradient"
+        node = self._op(value, op, event, partial(self._inputs, event), where)
+        if event.body is not None:
+            self.closed.append(node)
+        self._link_writers(value, node)
+
+    def _walk_graph(self, value: Value, op: Any) -> None:
+        where = INSIDE if value.site else Where(op.graph, op._id)
+        if op.type in ("Placeholder", "Const"):  # small tensors are captured as constants
+            entries = self._entries(value)
+            for entry in entries:
+                self._link(value, entry.value(), entry.what, entry.where)
+            if entries or op.type == "Placeholder":
+                return
+        bodies = _bodies(op)
+        if bodies and None not in bodies and self._may_open():
+            self._walk_bodies(value, op, bodies, where)
+            return
+        inputs = partial(self._tensors, op.inputs, value.site)
+        node = self._op(value, op.type, op, inputs, where)
+        if bodies:
+            self.closed.append(node)
+        self._link_writers(value, node)
+
+    def _walk_bodies(self, value: Value, op: Any, bodies: list[Any], where: Where) -> None:
+        """Links an output of control flow or of a call to what is inside."""
+        index = value.tensor.value_index
+        sites = self._open(op, value.site, bodies)
+        if op.type in _LOOPS:
+            (body, condition), (body_site, condition_site) = bodies, sites
+            self._link(value, self._tensor(body.outputs[index], body_site), op, where)
+            self._link(value, self._tensor(op.inputs[index], value.site), op, where)
+            decides = self._tensor(condition.outputs[0], condition_site)
+            self._link(value, decides, op, where, "comparison")
+            return
+        if op.type in _BRANCHES:
+            decides = self._tensor(op.inputs[0], value.site)
+            self._link(value, decides, op, where, "comparison")
+        for body, site in zip(bodies, sites, strict=True):
+            self._link(value, self._tensor(body.outputs[index], site), op, where)
+
+    def _open(self, op: Any, site: int, bodies: list[Any]) -> list[int]:
+        """Lays out what an op of control flow or a call has inside; the sites."""
+        where = INSIDE if site else Where(op.graph, op._id)
+        sites = [
+            self._lay_out(body, (site, id(op.graph), op._id, number), self._sites[site].order)
+            for number, body in enumerate(bodies)
+        ]
+        given = [partial(self._tensor, t, site) for t in _handed_in(op)]
+        for body, its_site in zip(bodies, sites, strict=True):
+            self._lead_in(its_site, body, given, op, where)
+            if op.type in _LOOPS:
+                again = [partial(self._tensor, t, sites[0]) for t in bodies[0].outputs]
+                self._lead_in(its_site, body, again, op, INSIDE)
+        return sites
+
+    def _may_open(self) -> bool:
+        return len(self._sites) < _MAX_BODIES
+
+    def _lay_out(self, body: Any, key: Any, order: float) -> int:
+        """The site of a body; new if the call was not met yet."""
+        site = self._site_of.get(key)
+        if site is None:
+            site = self._site_of[key] = len(self._sites)
+            self._sites.append(_Site({t._id: [] for t in body.inputs}, order))
+        return site
+
+    def _lead_in(
+        self, site: int, body: Any, given: list[Callable[[], Value]], what: Any, where: Where
+    ) -> None:
+        """Says what the inputs of a body stand for."""
+        entries = self._sites[site].entries
+        for placeholder, value in zip(body.inputs, given, strict=False):
+            entry = _Entry(value, what, where)
+            known = entries[placeholder._id]
+            # Every output of a call that is met says it again.
+            if len(known) < 2 and not any(e.where == where for e in known):
+                known.append(entry)
+
+    def _entries(self, value: Value) -> list[_Entry]:
+        """What a placeholder stands for."""
+        if value.site:
+            return self._sites[value.site].entries.get(value.number, [])
+        graph = value.tensor.graph
+        captures = self._captures.get(id(graph))
+        if captures is None:
+            pairs = getattr(graph, "captures", ())
+            captures = self._captures[id(graph)] = {i._id: o for o, i in pairs}
+        outer = captures.get(value.number)
+        if outer is None:
+            return []
+        return [_Entry(partial(self._tensor, outer, 0), value.tensor.op, INSIDE)]
+
+    # Values stored in variables and tables ------------------------------------------------------
+
+    def _link_writers(self, value: Value, node: Node) -> None:
+        if node.op in WRITERS:
+            return
+        for taken in node.inputs:
+            if taken.dtype == tf.resource or node.op == "Identity":
+                for source, what, kind in self._written(taken, node):
+                    self._link(value, source, what, node.where, kind)
+
+    def _written(self, resource: Value, node: Node) -> Iterator[tuple[Value, Any, str]]:
+        """What was last written into a resource before a node read it."""
+        outer, before = resource, node.where.order
+        last = node.what._id if not isinstance(node.what, Event) else float("inf")
+        while outer.tensor is not None:
+            yield from self._written_in_graph(outer.tensor, outer.site, last)
+            before = self._sites[outer.site].order
+            entries = self._entries(outer) if outer.tensor.op.type == "Placeholder" else []
+            if not entries:
+                return
+            call = entries[0].what
+            last = call._id if isinstance(call, tf.Operation) else float("inf")
+            outer = entries[0].value()
+        events = self.recorder.writers.get(outer.number, ())
+        earlier = [e for e in events if e.order < before and not (e.origin and e.origin.optimizer)]
+        for event in _since_overwritten(earlier):
+            kind, index = WRITERS[event.op]
+            if kind == "assignment" and self._creates(event):
+                kind = "new_variable"
+            for i in range(len(event.inputs)):
+                if i != index:
+                    yield self._input(event, i), event, kind
+
+    def _written_in_graph(
+        self, resource: Any, site: int, last: float
+    ) -> Iterator[tuple[Value, Any, str]]:
+        """What ops of a graph write into a resource before the op with the number `last`."""
+        followers = self._followers.get(resource._id)
+        if followers is None:
+            followers = [op for op in resource.consumers() if op.type in WRITERS or _bodies(op)]
+            self._followers[resource._id] = followers
+        earlier = [op for op in followers if op._id < last]
+        for op in _since_overwritten([op for op in earlier if _writes_to(op, resource._id)]):
+            kind, index = WRITERS[op.type]
+            for i, tensor in enumerate(op.inputs):
+                if i != index:
+                    yield self._tensor(tensor, site), op, kind
+        for op in earlier:
+            bodies = _bodies(op)
+            if not bodies or None in bodies or not self._may_open():
+                continue
+            first = op.type in _BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
+            for body, its_site in zip(bodies, self._open(op, site, bodies), strict=True):
+                for placeholder, tensor in zip(body.inputs, _handed_in(op), strict=False):
+                    if tensor._id == resource._id:
+                        inside = self._written_in_graph(placeholder, its_site, float("inf"))
+                        for source, what, kind in inside:
+                            yield source, what, "new_variable" if first else kind
+
+    def _creates(self, assignment: Event) -> bool:
+        """Whether an assignment gives a variable its first value."""
+        handle = self.recorder.producers.get(assignment.inputs[0])
+        return (
+            handle is not None
+            and assignment is next(iter(self.recorder.writers[assignment.inputs[0]]))
+            and assignment.order - handle.order <= 2
+        )
+
+
+def _bodies(op: Any) -> list[Any]:
+    """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
+    if op.type in _CALLS:
+        names = [op.get_attr("f").name]
+    elif op.type in _LOOPS:
+        names = [op.get_attr("body").name, op.get_attr("cond").name]
+    elif op.type in ("If", "StatelessIf"):
+        names = [op.get_attr("then_branch").name, op.get_attr("else_branch").name]
+    elif op.type in _BRANCHES:
+        names = [branch.name for branch in op.get_attr("branches")]
+    else:
+        return []
+    functions = [op.graph._get_function(name) for name in names]
+    return [None if function is None else function.graph for function in functions]
+
+
+def _handed_in(op: Any) -> list[Any]:
+    """What an op hands to the bodies inside."""
+    return list(op.inputs)[1:] if op.type in _BRANCHES else list(op.inputs)
+
+
+def _writes_to(op: Any, number: int) -> bool:
+    if op.type not in WRITERS or op.inputs[WRITERS[op.type][1]]._id != number:
+        return False
+    origin = places.of_op(op)
+    return origin is None or not origin.optimizer
+
+
+def _since_overwritten(writers: list[Any]) -> list[Any]:
+    """The last of the writers that overwrites, and those after it."""
+    kept: list[Any] = []
+    for writer in reversed(writers):
+        kept.append(writer)
+        if (writer.op if isinstance(writer, Event) else writer.type) in OVERWRITE:
+            break
+    return kept

@@ -1,0 +1,19 @@
+"""A train_step that computes the loss after the tape was closed."""
+
+import tensorflow as tf
+
+
+class Regression(tf.keras.Sequential):
+    def train_step(self, data):
+        inputs, targets = data
+        with tf.GradientTape() as tape:
+            predictions = self(inputs, training=True)
+        loss = self.compute_loss(y=targets, y_pred=predictions)  # <- after_tape
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return {"loss": loss}
+
+
+model = Regression([tf.keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(tf.random.normal([8, 3]), tf.random.normal([8, 1]), verbose=0)

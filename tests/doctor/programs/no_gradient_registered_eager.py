@@ -1,0 +1,10 @@
+"""Duplicates are removed from a list of values."""
+
+import tensorflow as tf
+
+values = tf.Variable([1.0, 2.0, 1.0])
+
+with tf.GradientTape() as tape:
+    distinct, _ = tf.unique(values)  # <- no_gradient_registered
+    loss = tf.reduce_sum(distinct**2)
+print(tape.gradient(loss, values))
