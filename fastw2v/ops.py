@@ -9,6 +9,8 @@ What the losses have in common:
 * **Gradients** are never None for a float argument: dense for exact ``weights`` and ``biases`` and
   for activations, elsewhere ``tf.IndexedSlices`` with unique ascending rows. Second derivatives
   work and store the logits.
+* **Memory**: exact losses take about 64 MB at most beside their gradients, sampled ones also a copy
+  of the sampled rows. Up to 64 MB of it stay with the process for the next call.
 * **Determinism**: same arguments and seeds, same bits, whatever the number of threads.
 * **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
   ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
