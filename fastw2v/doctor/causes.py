@@ -31,6 +31,7 @@ _LONGEST_PATH = 100
 _BESIDES = ("shape", "zeros_like")
 _NUMPY_FUNCTIONS = ("numpy_function", "py_func", "py_func_common", "_internal_py_func")
 _KERAS_WAYS_OUT = ("convert_to_numpy", "predict", "predict_on_batch")
+_JACOBIANS = ("jacobian", "batch_jacobian")
 _NO_ENTRY = re.compile(
     r"(?:gradient registry has no entry for: |No gradient defined for operation.*op type: )(\w+)"
 )
@@ -567,7 +568,7 @@ def _feeds_one_hot(cast: Node) -> bool:
 def _is_way_out(event: Event) -> bool:
     """Whether the user, and not a library for itself, took a value out of TensorFlow."""
     origin = event.origin
-    if origin is None or origin.optimizer:
+    if origin is None or origin.optimizer or origin.api in _JACOBIANS:
         return False
     return not origin.keras or origin.api in _KERAS_WAYS_OUT
 

@@ -43,6 +43,7 @@ _lock = threading.RLock()
 _watches: list[Watch] = []  # the innermost is the last
 _undo = ExitStack()
 _recorder = Recorder()
+_thread = 0  # the one whose eager ops are recorded
 _health = health.Health(ValueLog(_recorder))
 _looks: Counter[Any] = Counter()
 _told: set[int] = set()  # sources whose missing gradient has been reported
@@ -77,7 +78,8 @@ def tell_error(watch: Watch, error: BaseException) -> None:
 
 
 def _install() -> None:
-    global _recorder, _health
+    global _recorder, _health, _thread
+    _thread = threading.get_ident()
     _recorder = _undo.enter_context(Recorder())
     _health = health.Health(_undo.enter_context(ValueLog(_recorder)), _PATIENCE)
     _undo.callback(_looks.clear)
@@ -243,6 +245,8 @@ def _look(target: Any, sources: Any, outcome: Any, tape: Any, caller: FrameType)
             return
         if isinstance(outcome, Exception):
             findings = causes.diagnose_error(outcome, target, variables, _recorder, tape)
+        elif tf.executing_eagerly() and threading.get_ident() != _thread:
+            findings = _undecided(variables, missing, "It was computed in a thread not watched.")
         else:
             findings = causes.diagnose(target, sources, outcome, _recorder, tape)
         if getattr(_local, "all_variables", False):
@@ -260,15 +264,17 @@ def _look_at_update(gradients: Any, variables: Any) -> None:
     ]
     if unknown:
         detail = "The optimizer was given None, which came from no tape that was watched."
-        place = places.of_caller()
-        _tell(
-            unknown,
-            [True] * len(unknown),
-            [
-                Finding(causes.name_of(v), "undecided", None, place and place.place, detail)
-                for v in unknown
-            ],
-        )
+        missing = [True] * len(unknown)
+        _tell(unknown, missing, _undecided(unknown, missing, detail))
+
+
+def _undecided(variables: list[Any], missing: list[bool], detail: str) -> list[Finding]:
+    origin = places.of_caller()
+    return [
+        Finding(causes.name_of(variable), "undecided", None, origin and origin.place, detail)
+        for variable, without in zip(variables, missing, strict=True)
+        if without
+    ]
 
 
 def _tell(variables: list[Any], missing: list[bool], findings: list[Finding]) -> None:

@@ -121,7 +121,22 @@ def tf_stack() -> Any:
 
 
 def _mapped(frames: Any) -> Iterator[tuple[str, int, str]]:
-    return ((f.filename, f.lineno, f.name) for f in reversed(list(frames or ())))
+    for frame in reversed(list(frames or ())):
+        if _GENERATED in frame.filename:  # of another thread, such as a distribution strategy's
+            yield _as_written(frame.filename, frame.lineno) or (frame.filename, frame.lineno, "")
+        else:
+            yield frame.filename, frame.lineno, frame.name
+
+
+def _as_written(file: str, line: int) -> tuple[str, int, str] | None:
+    """The user's line that AutoGraph made a line of its own file of."""
+    api = importlib.import_module("tensorflow.python.autograph.impl.api")
+    for versions in list(api._TRANSPILER._cache._cache.values()):
+        for factory in list(versions.values()):
+            for made, origin in (factory.source_map or {}).items():
+                if (made.filename, made.lineno) == (file, line):
+                    return origin.loc.filename, origin.loc.lineno, origin.function_name or ""
+    return None
 
 
 def of_caller() -> Origin | None:

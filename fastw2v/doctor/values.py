@@ -254,10 +254,12 @@ class Needed:
 
     def _walk_graph(self, value: Value, op: Any) -> None:
         where = INSIDE if value.site else Where(op.graph, op._id)
-        if op.type == "Placeholder":
-            for entry in self._entries(value):
+        if op.type in ("Placeholder", "Const"):  # small tensors are captured as constants
+            entries = self._entries(value)
+            for entry in entries:
                 self._link(value, entry.value(), entry.what, entry.where)
-            return
+            if entries or op.type == "Placeholder":
+                return
         bodies = _bodies(op)
         if bodies and None not in bodies and self._may_open():
             self._walk_bodies(value, op, bodies, where)

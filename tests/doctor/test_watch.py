@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -258,7 +259,39 @@ def test_jacobian(weights):
         with tf.GradientTape() as tape:
             outputs = tf.round(weights)
         assert tape.jacobian(outputs, weights) is None
-    assert "rounding" in kinds(watching)
+    assert kinds(watching) == ["rounding"]
+
+
+def test_other_threads(weights):
+    """Graphs are read wherever they were made; eager ops of other threads are not recorded."""
+    compiled = tf.function(rounded_gradient)
+    for step, expected in (
+        (lambda: compiled(weights), "rounding"),
+        (lambda: rounded_gradient(weights), "undecided"),
+    ):
+        with doctor.watch(io.StringIO()) as watching:
+            thread = threading.Thread(target=step)
+            thread.start()
+            thread.join()
+        assert kinds(watching) == [expected]
+        place = watching.reports[0].findings[0].place
+        assert place.file == __file__ and place.function == "rounded_gradient"
+
+
+def test_replicas_of_a_distribution_strategy():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        weights = tf.Variable([0.4, 1.6], name="weights")
+
+    @tf.function
+    def step():
+        strategy.run(lambda: rounded_gradient(weights))
+
+    with doctor.watch(io.StringIO()) as watching:
+        step()
+    (finding,) = watching.reports[0].findings
+    assert finding.kind == "rounding"
+    assert finding.place.text == "loss = tf.reduce_sum(tf.round(weights))"
 
 
 def test_an_optimizer_that_is_given_none(weights):
