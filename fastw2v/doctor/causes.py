@@ -213,7 +213,8 @@ class _Diagnosis:
         """Where the ways from a source to the target are blocked."""
         findings = []
         for block, first, between in self._decisive(self.walks.blocks_of(number)):
-            path = self._path([*self.walks.way(number, first.value), *between, block.node])
+            path = self._path([*self.walks.way(number, first.value), *between])
+            path += (self._step(block.node),)
             origin = block.node.origin
             place = origin.place if origin else None
             detail = self._detail(name, block)
@@ -257,8 +258,6 @@ class _Diagnosis:
 
     def _path(self, nodes: list[Node]) -> tuple[Step, ...]:
         told = [node for node in nodes if node.op not in _PLUMBING]
-        if nodes and not nodes[-1].op:
-            told.append(nodes[-1])  # a link that blocks
         if len(told) > _LONGEST_PATH:
             half = _LONGEST_PATH // 2
             told = told[:half] + told[-half:]

@@ -59,7 +59,7 @@ class Walks:
         self._ways: dict[Value, dict[Value, tuple[Node, Value]]] = {}
         self.blocks: list[Block] = []
         order = self._explore()
-        self.blocks.sort(key=lambda found: found.node.number)
+        self.blocks.sort(key=lambda found: (found.node.number, found.index))
         self._spread(order)
 
     def reaches(self, source: int, value: Value) -> bool:
