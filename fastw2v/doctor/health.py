@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fastw2v.doctor import places
 from fastw2v.doctor.causes import name_of
+from fastw2v.doctor.graph_ids import GraphIds
 from fastw2v.doctor.recording import ids_of
 from fastw2v.doctor.report import Finding, Place
 from fastw2v.doctor.value_log import Dead, ValueLog, is_concrete, is_zero, place_of, values_of
@@ -70,12 +71,13 @@ class Health:
     def __init__(self, log: ValueLog, patience: int = 1) -> None:
         self._log = log
         self._patience = patience
+        self._graph_ids = GraphIds(log.recorder)
         self._zero_steps: Counter[int | None] = Counter()
 
     def inspect(
         self, loss: Any, variables: Sequence[Any], gradients: Sequence[Any]
     ) -> list[Finding]:
-        """What is wrong with a step, from its concrete values; nothing for symbolic ones.
+        """What is wrong with a step, from its concrete values; of symbolic ones ids alone.
 
         Args:
             loss: The loss, a tensor or a structure of tensors.
@@ -85,7 +87,7 @@ class Health:
         findings = self._not_finite(loss, variables, gradients)
         if not findings:
             findings += self._zeros(variables, gradients)
-        return findings + self._wrong_ids(variables)
+        return findings + self._wrong_ids(variables) + self._graph_ids.inspect(loss, variables)
 
     def _not_finite(
         self, loss: Any, variables: Sequence[Any], gradients: Sequence[Any]

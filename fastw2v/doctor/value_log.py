@@ -28,11 +28,11 @@ _MEMORY = 50_000
 _FLOATS = frozenset(
     dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 )
-_EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
+EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
 # Ops whose results are elements of their inputs, so that an id stays an id.
 _SAME_VALUES = frozenset(
-    {"Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack", "Reshape", "Slice", "Split"}
-    | {"Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"}
+    {"Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack", "Reshape", "SelectV2"}
+    | {"Slice", "Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"}
 )
 _FUNCTIONS = ("__inference_", "__forward_", "PartitionedCall", "StatefulPartitionedCall")
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
@@ -268,7 +268,7 @@ class ValueLog:
 
     def _see_cast(self, before: Any, after: Any) -> None:
         """Remembers integers that a cast to floats changes."""
-        limit = _EXACT_INTEGERS.get(after.dtype)
+        limit = EXACT_INTEGERS.get(after.dtype)
         if limit is not None and before.dtype.is_integer and not before.dtype.is_bool:
             values = _array(before)
             if values.size and max(abs(int(values.max())), abs(int(values.min()))) > limit:
@@ -281,7 +281,7 @@ class ValueLog:
                         f"up to {limit:,} only."
                     )
             return
-        limit = _EXACT_INTEGERS.get(before.dtype)
+        limit = EXACT_INTEGERS.get(before.dtype)
         # Floats that no op made are data: a caller's array or Python's numbers.
         arrived = limit is not None and self.maker(before._id) is None
         values = _array(before) if arrived and after.dtype.is_integer else np.empty(0)

@@ -260,7 +260,7 @@ class Needed:
                 self._link(value, entry.value(), entry.what, entry.where)
             if entries or op.type == "Placeholder":
                 return
-        bodies = _bodies(op)
+        bodies = bodies_of(op)
         if bodies and None not in bodies and self._may_open():
             self._walk_bodies(value, op, bodies, where)
             return
@@ -378,7 +378,7 @@ class Needed:
         """What ops of a graph write into a resource before the op with the number `last`."""
         followers = self._followers.get(resource._id)
         if followers is None:
-            followers = [op for op in resource.consumers() if op.type in WRITERS or _bodies(op)]
+            followers = [op for op in resource.consumers() if op.type in WRITERS or bodies_of(op)]
             self._followers[resource._id] = followers
         earlier = [op for op in followers if op._id < last]
         for op in _since_overwritten([op for op in earlier if _writes_to(op, resource._id)]):
@@ -387,7 +387,7 @@ class Needed:
                 if i != index:
                     yield self._tensor(tensor, site), op, kind
         for op in earlier:
-            bodies = _bodies(op)
+            bodies = bodies_of(op)
             if not bodies or None in bodies or not self._may_open():
                 continue
             first = op.type in _BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
@@ -408,7 +408,7 @@ class Needed:
         )
 
 
-def _bodies(op: Any) -> list[Any]:
+def bodies_of(op: Any) -> list[Any]:
     """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
     if op.type in _CALLS:
         names = [op.get_attr("f").name]

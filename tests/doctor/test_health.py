@@ -209,6 +209,62 @@ def test_small_ids_in_floats_are_healthy(table):
     assert examine(loss, [table]) == []
 
 
+def in_graph(dtype, rows, change=lambda ids: ids):
+    """Findings about ids that a compiled function is given in a type."""
+    large = tf.Variable(tf.zeros([rows, 1]), name="large")
+
+    @tf.function
+    def loss(ids):
+        numbers = tf.cast(tf.reshape(change(ids), [-1]), tf.int64)
+        return tf.reduce_sum(tf.gather(large, numbers) + 1.0)
+
+    return examine(lambda: loss(tf.constant([[5, 7]], dtype)), [large])
+
+
+@pytest.mark.parametrize(
+    "dtype, rows",
+    [("float32", 2**24), ("float16", 2**11), ("bfloat16", 2**8)],
+)
+def test_ids_in_graphs(dtype, rows):
+    assert in_graph(dtype, rows) == []
+    found = in_graph(dtype, rows + 1)
+    assert [(f.variable, f.kind, f.op) for f in found] == [
+        ("large", "ids_cast_to_float", "ResourceGather")
+    ]
+    assert found[0].detail == (
+        f"They name one of {rows + 1:,} rows and pass through {dtype}, which holds integers up to "
+        f"{rows:,} only."
+    )
+    assert "tf.gather(large, numbers)" in found[0].place.text
+
+
+def test_ids_in_graphs_that_are_healthy():
+    assert in_graph("int32", 300) == []
+    assert in_graph("float32", 300) == []
+    through_double = in_graph("int64", 300, lambda ids: tf.cast(ids, tf.float64))
+    assert through_double == []
+    # Floats that were computed, as a hash or a draw, name rows as they are meant to.
+    assert in_graph("bfloat16", 300, lambda ids: tf.floor(ids * 40)) == []
+
+
+def test_integers_cast_in_graphs():
+    found = in_graph("int64", 300, lambda ids: tf.cast(ids, tf.bfloat16))
+    assert [finding.kind for finding in found] == ["ids_cast_to_float"]
+
+
+def test_labels_cast_in_graphs(table):
+    kernel = tf.Variable(tf.zeros([5, 300]), name="kernel")
+
+    @tf.function
+    def loss(labels):
+        logits = tf.gather(table, [0, 1]) @ kernel
+        labels = tf.cast(tf.cast(labels, tf.bfloat16), tf.int32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+    found = examine(lambda: loss(tf.constant([2, 257])), [table, kernel])
+    assert [(f.variable, f.kind) for f in found] == [("labels", "ids_cast_to_float")]
+
+
 @pytest.mark.parametrize("labels, told", [([3, 12], True), ([3, -1], False), ([-5, 12], False)])
 def test_labels_outside_of_one_hot(labels, told, table, kernel):
     def loss():
