@@ -49,11 +49,10 @@ class GraphIds:
             loss: A tensor or a structure of tensors, concrete or symbolic.
             variables: They lend their names to their tables.
         """
-        names = {number: name_of(v) for v in variables for number in ids_of(v)}
         findings = []
         for graph in [*self._graphs_of(loss), *self._called()]:
             for op in self._ops(graph):
-                finding = _judge(op, names)
+                finding = _judge(op, variables)
                 if finding is not None:
                     findings.append(finding)
         return findings
@@ -87,7 +86,7 @@ class GraphIds:
                 waiting += [body for body in bodies_of(op) if body is not None]
 
 
-def _judge(op: Any, names: dict[int, str]) -> Finding | None:
+def _judge(op: Any, variables: Any) -> Finding | None:
     position = ID_INPUTS.get(op.type)
     rows = _rows(op) if position is not None else None
     if rows is None:
@@ -98,7 +97,7 @@ def _judge(op: Any, names: dict[int, str]) -> Finding | None:
     origin = places.of_op(op)
     place = origin.place if origin is not None else None
     is_table = op.type in ("GatherV2", "ResourceGather")
-    name = names.get(_resource(op.inputs[0]), "ids") if is_table else "labels"
+    name = _table(op.inputs[0], variables) if is_table else "labels"
     detail = (
         f"They name one of {rows:,} rows and pass through {dtype.name}, which holds integers up "
         f"to {EXACT_INTEGERS[dtype]:,} only."
@@ -142,6 +141,11 @@ def _too_small(tensor: Any, rows: int) -> tf.DType | None:
         if op.type not in _HANDS_ON:  # floats that were computed are no ids that were changed
             return None
         tensor = op.inputs[_HANDS_ON[op.type]]
+
+
+def _table(table: Any, variables: Any) -> str:
+    number = _resource(table)
+    return next((name_of(v) for v in variables if number in ids_of(v)), "ids")
 
 
 def _resource(table: Any) -> int | None:
