@@ -32,7 +32,8 @@ function(fastw2v_add_isa_kernels core pattern)
 
     set(objects fastw2v_isa_${isa})
     add_library(${objects} OBJECT ${sources})
-    target_compile_options(${objects} PRIVATE ${flags_${isa}})
+    # A square root that may set errno is a call, not an instruction.
+    target_compile_options(${objects} PRIVATE -fno-math-errno ${flags_${isa}})
     target_compile_definitions(${objects} PRIVATE FASTW2V_ISA=${isa})
     target_link_libraries(${objects} PRIVATE fastw2v_own_code)
     target_sources(${core} PRIVATE $<TARGET_OBJECTS:${objects}>)

@@ -19,8 +19,9 @@ _HOMES = {
     "negative_sampling_loss": "fastw2v.ops",
     "sampled_softmax_loss": "fastw2v.ops",
     "softmax_loss": "fastw2v.ops",
+    "train_step": "fastw2v.training",
 }
-_MODULES = ("doctor", "reference", "samplers")
+_MODULES = ("doctor", "optimizers", "reference", "samplers")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

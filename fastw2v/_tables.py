@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,13 @@ class Table:
     dtype: tf.DType
     rows: int | None
     dim: int | None  # None for biases too
+    variables: list[tf.Variable | None]  # behind the shards; None for a tensor
+
+    def prepare(self, ids: Sequence[tf.Tensor] | None) -> None:
+        """Called before rows ``ids`` (None: all) are read."""
+        for variable in self.variables:
+            if variable is not None:
+                prepare_rows(variable, ids if len(self.variables) == 1 else None)
 
 
 def table(name: str, value: Any, rank: int = 2) -> Table:
@@ -39,12 +47,14 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
     Raises:
         ValueError: Wrong rank or dtype, or shards that do not fit each other.
     """
-    shards, shapes, dtypes = [], [], []
+    shards, shapes, dtypes, variables = [], [], [], []
     pieces = _shards(name, value, rank)
     for i, shard in enumerate(pieces):
         which = name if len(pieces) == 1 else f"{name}[{i}]"
-        shard = _unwrap(shard)
-        if isinstance(shard, tf.Variable) and resource_variable_ops.is_resource_variable(shard):
+        shard = unwrap(shard)
+        is_variable = resource_variable_ops.is_resource_variable(shard)
+        variables.append(shard if is_variable else None)
+        if is_variable:
             # The handle alone does not tell a tape that the variable was used.
             resource_variable_ops.variable_accessed(shard)
             shape, dtype = shard.shape, shard.dtype
@@ -72,7 +82,28 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
         dtype=dtypes[0],
         rows=None if None in rows else sum(rows),
         dim=shapes[0][1] if rank == 2 else None,
+        variables=variables,
     )
+
+
+_OWNER = "_fastw2v_catch_up"
+
+
+def set_owner(variable: Any, catch_up: Callable[[], Callable | None]) -> None:
+    """Has rows of ``variable`` brought up to date before they are read, by a function (variable,
+    ids) to which ``catch_up`` is a weak reference."""
+    setattr(unwrap(variable), _OWNER, catch_up)
+
+
+def prepare_rows(variable: Any, ids: Sequence[tf.Tensor] | None) -> None:
+    """Called before rows ``ids`` (None: all rows) of a variable are read: an optimizer that owes
+    these rows updates makes them up here."""
+    reference = getattr(unwrap(variable), _OWNER, None)
+    catch_up = reference() if reference is not None else None
+    if catch_up is None:
+        return
+    for part in [None] if ids is None else ids:
+        catch_up(variable, part)
 
 
 def to_tensor(name: str, value: Any) -> tf.Tensor:
@@ -93,14 +124,14 @@ def _shards(name: str, value: Any, rank: int) -> list[Any]:
         return [value]
     if not value:
         raise ValueError(f"{name} is an empty list, expected a table or at least one shard")
-    parts = [_unwrap(part) for part in value]
+    parts = [unwrap(part) for part in value]
     if not all(isinstance(part, (tf.Variable, tf.Tensor, np.ndarray)) for part in parts):
         return [value]
     are_rows = all(part.shape is not None and len(part.shape) == rank - 1 for part in parts)
     return [value] if are_rows else list(value)
 
 
-def _unwrap(value: Any) -> Any:
+def unwrap(value: Any) -> Any:
     """The tf.Variable (or, under autocast, the tensor) inside a Keras variable."""
     if isinstance(value, (tf.Variable, tf.Tensor)):
         return value

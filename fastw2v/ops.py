@@ -26,7 +26,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastw2v import gradients, samplers
+from fastw2v import _step, gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
 from fastw2v._reduction import Reduction
 from fastw2v._tables import Table, table, to_tensor
@@ -684,9 +684,30 @@ def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[st
 def _exact(
     hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: Reduction, **attributes: Any
 ) -> tf.Tensor:
-    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
     inputs = _op_inputs(hidden, classes, labels)
-    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=False))
+    return _reduced_losses(hidden, classes, inputs, reduced, attributes, sampled=False)
+
+
+def _reduced_losses(
+    hidden: _Hidden,
+    classes: _Classes,
+    inputs: dict[str, Any],
+    reduced: Reduction,
+    attributes: dict[str, Any],
+    *,
+    sampled: bool,
+) -> tf.Tensor:
+    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
+    tables = {
+        "embeddings": hidden.embeddings,
+        "weights": classes.weights,
+        "biases": classes.biases,
+    }
+    met = [inputs["labels"], inputs["sampled_candidates"]] if sampled else None
+    for name, met_rows in (("embeddings", [inputs["inputs"]]), ("weights", met), ("biases", met)):
+        if tables[name] is not None:
+            tables[name].prepare(met_rows)
+    return reduced(_step.losses(tables, inputs, attributes, reduced.coefficients, sampled=sampled))
 
 
 def _sampled(
@@ -699,14 +720,13 @@ def _sampled(
 ) -> tf.Tensor:
     candidates, true_count, sampled_count = values
     counts = true_count is not None
-    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
     inputs = {
         **_op_inputs(hidden, classes, labels),
         "sampled_candidates": candidates,
         "true_expected_count": [true_count] if counts else [],
         "sampled_expected_count": [sampled_count] if counts else [],
     }
-    return reduced(gradients.loss(inputs, attributes, reduced.coefficients, sampled=True))
+    return _reduced_losses(hidden, classes, inputs, reduced, attributes, sampled=True)
 
 
 def _tf_nn_loss(

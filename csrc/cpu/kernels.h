@@ -106,6 +106,44 @@ struct BFloat16Kernels {
                    float* c, int64_t stride, bool accumulate);
 };
 
+// Numbers of a step of Adam: rate is alpha, share_i is 1 - beta_i.
+template <typename A>
+struct AdamNumbers {
+  A rate, share_1, share_2, epsilon;
+};
+
+// Numbers of a step of Ftrl; power is -learning_rate_power.
+template <typename A>
+struct FtrlNumbers {
+  A rate, power, l1, l2, shrinkage;
+};
+
+// Several steps of Adam without a gradient: what they sum up to.
+template <typename A>
+struct DriftNumbers {
+  A decay, step, momentum, epsilon;
+};
+
+// Updates of one row of a table and its optimizer's slots, n wide: csrc/core/optimizer.h has the
+// formulas. No two arrays overlap.
+template <typename A>
+struct UpdateKernels {
+  void (*scale)(A factor, A* x, int64_t n);
+  // average = momentum * average + (1 - momentum) * w.
+  void (*blend)(A momentum, const A* w, A* average, int64_t n);
+  void (*momentum)(A rate, A momentum, const A* g, A* w, A* m, int64_t n);
+  void (*nesterov)(A rate, A momentum, const A* g, A* w, A* m, int64_t n);
+  void (*adagrad)(A rate, A epsilon, const A* g, A* w, A* sum, int64_t n);
+  void (*adam)(const AdamNumbers<A>& numbers, const A* g, A* w, A* m, A* v, int64_t n);
+  void (*amsgrad)(const AdamNumbers<A>& numbers, const A* g, A* w, A* m, A* v, A* largest,
+                  int64_t n);
+  void (*ftrl)(const FtrlNumbers<A>& numbers, const A* g, A* w, A* sum, A* linear, int64_t n);
+  // w = decay * w - step * m; m *= momentum.
+  void (*drift)(A decay, A step, A momentum, A* w, A* m, int64_t n);
+  // w = decay * w - step * m / (sqrt(v) + epsilon); m *= momentum.
+  void (*drift_scaled)(const DriftNumbers<A>& numbers, A* w, A* m, const A* v, int64_t n);
+};
+
 struct Conversions {
   void (*half_to_float)(const Half* x, float* y, int64_t n);
   void (*float_to_half)(const float* x, Half* y, int64_t n);
@@ -119,6 +157,8 @@ struct KernelTable {
   KernelsFor<double> f64;
   Conversions convert;
   const BFloat16Kernels* bfloat16;  // null where the instruction set has none
+  const UpdateKernels<float>* updates_f32;
+  const UpdateKernels<double>* updates_f64;
 };
 
 // The table in use: the best that the processor has, or the one that the environment variable
@@ -140,6 +180,17 @@ inline const KernelsFor<float>& Kernels<float>() {
 template <>
 inline const KernelsFor<double>& Kernels<double>() {
   return ActiveKernels().f64;
+}
+
+template <typename A>
+const UpdateKernels<A>& Updates();
+template <>
+inline const UpdateKernels<float>& Updates<float>() {
+  return *ActiveKernels().updates_f32;
+}
+template <>
+inline const UpdateKernels<double>& Updates<double>() {
+  return *ActiveKernels().updates_f64;
 }
 
 inline void ConvertRow(const float* x, float* y, int64_t n) {

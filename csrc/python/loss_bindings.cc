@@ -21,20 +21,6 @@ namespace py = pybind11;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
-// The element type of the NumPy array that carries a table of T.
-template <typename T>
-struct Carrier {
-  using type = T;
-};
-template <>
-struct Carrier<Half> {
-  using type = uint16_t;
-};
-template <>
-struct Carrier<BFloat16> {
-  using type = uint16_t;
-};
-
 void CheckRank(const py::array& array, const char* name, int64_t rank) {
   if (array.ndim() == rank) return;
   throw py::value_error(std::string(name) + " must have rank " + std::to_string(rank));

@@ -7,6 +7,7 @@
 
 namespace fastw2v {
 void BindLosses(pybind11::module_& module);
+void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
 }  // namespace fastw2v
 
@@ -24,5 +25,6 @@ PYBIND11_MODULE(_kernels, module) {
       [](const std::string& name) { ThrowIfError(cpu::SelectKernels(name)); }, py::arg("name"),
       "Uses another instruction set from here on.");
   BindLosses(module);
+  BindOptimizers(module);
   BindSamplers(module);
 }

@@ -14,8 +14,23 @@
 #include "csrc/core/parallel.h"
 #include "csrc/core/scratch.h"
 #include "csrc/core/status.h"
+#include "csrc/core/types.h"
 
 namespace fastw2v {
+
+// The element type of the NumPy array that carries a table of T.
+template <typename T>
+struct Carrier {
+  using type = T;
+};
+template <>
+struct Carrier<Half> {
+  using type = uint16_t;
+};
+template <>
+struct Carrier<BFloat16> {
+  using type = uint16_t;
+};
 
 inline void ThrowIfError(const Status& status) {
   if (status.ok()) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -101,12 +102,7 @@ absl::Status TableArgument::Read(OpKernelContext* context, const char* name,
     tensorflow::core::RefCountPtr<Var> variable;
     if (inputs[i].dtype() == tensorflow::DT_RESOURCE) {
       const auto& handle = inputs[i].flat<tensorflow::ResourceHandle>()(0);
-      const absl::Status found = LookupResource(context, handle, &variable);
-      if (!found.ok()) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            name, ": the variable '", handle.name(),
-            "' cannot be read; initialize it first, on this device (", found.message(), ")"));
-      }
+      TF_RETURN_IF_ERROR(FindVariable(context, handle, name, &variable));
       inputs_.push_back(nullptr);
     } else {
       inputs_.push_back(&inputs[i]);
@@ -166,12 +162,46 @@ void TableArgument::AppendVariables(std::vector<Var*>* variables) const {
   }
 }
 
-ReadLock::ReadLock(std::vector<Var*> variables) {
+absl::Status FindVariable(OpKernelContext* context, const tensorflow::ResourceHandle& handle,
+                          const std::string& name, tensorflow::core::RefCountPtr<Var>* variable) {
+  const absl::Status found = LookupResource(context, handle, variable);
+  if (found.ok()) return found;
+  return absl::FailedPreconditionError(absl::StrCat(
+      name, ": the variable '", handle.name(),
+      "' cannot be read; initialize it first, on this device (", found.message(), ")"));
+}
+
+namespace {
+
+std::vector<Var*> InLockingOrder(std::vector<Var*> variables) {
   std::sort(variables.begin(), variables.end());
   variables.erase(std::unique(variables.begin(), variables.end()), variables.end());
-  for (Var* variable : variables) {
+  return variables;
+}
+
+}  // namespace
+
+ReadLock::ReadLock(std::vector<Var*> variables) {
+  for (Var* variable : InLockingOrder(std::move(variables))) {
     locks_.push_back(std::make_unique<tensorflow::tf_shared_lock>(*variable->mu()));
   }
+}
+
+WriteLock::WriteLock(std::vector<Var*> variables) {
+  for (Var* variable : InLockingOrder(std::move(variables))) {
+    locks_.push_back(std::make_unique<tensorflow::mutex_lock>(*variable->mu()));
+  }
+}
+
+absl::Status MakeWritable(OpKernelContext* context, Var* variable) {
+  Tensor* tensor = variable->tensor();
+  // In copy-on-read mode nobody shares the memory.
+  if (variable->copy_on_read_mode.load() || tensor->RefCountIsOne()) return absl::OkStatus();
+  Tensor copy;
+  TF_RETURN_IF_ERROR(AllocateTensor(context, tensor->dtype(), tensor->shape(), &copy));
+  std::memcpy(copy.data(), tensor->data(), tensor->TotalBytes());
+  *tensor = std::move(copy);
+  return absl::OkStatus();
 }
 
 absl::Status AllocateTensor(OpKernelContext* context, tensorflow::DataType dtype,

@@ -101,6 +101,25 @@ class ReadLock {
   std::vector<std::unique_ptr<tensorflow::tf_shared_lock>> locks_;
 };
 
+// Exclusive locks on a set of variables that are written, in the same order.
+class WriteLock {
+ public:
+  explicit WriteLock(std::vector<tensorflow::Var*> variables);
+
+ private:
+  std::vector<std::unique_ptr<tensorflow::mutex_lock>> locks_;
+};
+
+// The variable behind a handle, which the argument `name` of the op holds.
+absl::Status FindVariable(tensorflow::OpKernelContext* context,
+                          const tensorflow::ResourceHandle& handle, const std::string& name,
+                          tensorflow::core::RefCountPtr<tensorflow::Var>* variable);
+
+// Makes the memory of a locked variable its own, so that it can be written in place: whoever holds
+// the tensor that was read from it keeps the old values. Unlike TensorFlow's sparse updates this
+// leaves reads of the whole variable without a copy.
+absl::Status MakeWritable(tensorflow::OpKernelContext* context, tensorflow::Var* variable);
+
 absl::Status AllocateTensor(tensorflow::OpKernelContext* context, tensorflow::DataType dtype,
                             const tensorflow::TensorShape& shape, tensorflow::Tensor* tensor);
 

@@ -70,16 +70,26 @@ class Call {
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
 
+  // Reads and checks all arguments; variables stay locked for reading as long as this lives.
   absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
+    std::vector<tensorflow::Var*> variables;
+    TF_RETURN_IF_ERROR(FindTables(context, &variables));
+    lock_ = std::make_unique<ReadLock>(std::move(variables));
+    return ReadLocked(context, attributes);
+  }
+
+  // The same in two steps, for a caller that locks the variables of the tables itself.
+  absl::Status FindTables(OpKernelContext* context, std::vector<tensorflow::Var*>* variables) {
     const auto dtype = DataTypeToEnum<T>::value;
     TF_RETURN_IF_ERROR(embeddings.Read(context, "embeddings", dtype, 2));
     TF_RETURN_IF_ERROR(weights.Read(context, "weights", dtype, 2));
     TF_RETURN_IF_ERROR(biases.Read(context, "biases", dtype, 1));
-    std::vector<tensorflow::Var*> variables;
     for (const TableArgument* table : {&embeddings, &weights, &biases}) {
-      table->AppendVariables(&variables);
+      table->AppendVariables(variables);
     }
-    lock_ = std::make_unique<ReadLock>(std::move(variables));
+    return absl::OkStatus();
+  }
+  absl::Status ReadLocked(OpKernelContext* context, const Attributes& attributes) {
     TF_RETURN_IF_ERROR(embeddings.Resolve());
     TF_RETURN_IF_ERROR(weights.Resolve());
     TF_RETURN_IF_ERROR(biases.Resolve());

@@ -9,6 +9,7 @@
 // Accumulator, [batch] or a scalar for all. Then `saved` holds the gradients of sum_b
 // coefficients[b] * loss[b] in the order of the gradient op's outputs, as bytes: no gradient flows
 // through integers, and tapes make no zeros for them. Nothing is saved where nobody asks for it.
+#include "csrc/tensorflow/update_registration.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -73,6 +74,19 @@ absl::Status SetInputGradients(InferenceContext* c) {
   return c->set_output("d_inputs", std::vector<ShapeHandle>(num_inputs, inputs[0]));
 }
 
+// A training step: losses [batch], and the gradient of activations.
+absl::Status StepShape(InferenceContext* c) {
+  std::vector<ShapeHandle> inputs;
+  TF_RETURN_IF_ERROR(c->input("labels", &inputs));
+  ShapeHandle labels;
+  TF_RETURN_IF_ERROR(c->WithRank(inputs[0], 2, &labels));
+  TF_RETURN_IF_ERROR(c->set_output("loss", {c->Vector(c->Dim(labels, 0))}));
+  TF_RETURN_IF_ERROR(c->input("inputs", &inputs));
+  int num_activations;
+  TF_RETURN_IF_ERROR(c->GetAttr("num_activations", &num_activations));
+  return c->set_output("d_inputs", std::vector<ShapeHandle>(num_activations, inputs[0]));
+}
+
 absl::Status SoftmaxLossGradShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(SetInputGradients(c));
   TF_RETURN_IF_ERROR(SetDenseGradients(c, "weights", "Weights", 2));
@@ -107,6 +121,31 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
 #define FASTW2V_SAVED                                         \
    Input("saved: num_saved * uint8")
 
+#define FASTW2V_SAVED_ATTRS                                   \
+   Attr("Coefficients: list({float, double}) >= 0")           \
+  .Attr("num_saved: int >= 0 = 0")
+
+// A step trains the tables that it is told to: each is then the handle of one variable, beside
+// whose state it is given.
+#define FASTW2V_STEP_INPUTS                                   \
+   Input("coefficients: Accumulator")                         \
+  .Input("embeddings_state: num_embeddings_state * resource") \
+  .Input("weights_state: num_weights_state * resource")       \
+  .Input("biases_state: num_biases_state * resource")
+
+#define FASTW2V_STEP_ATTRS                                    \
+   Attr("num_embeddings_state: int >= 0")                     \
+  .Attr("num_weights_state: int >= 0")                        \
+  .Attr("num_biases_state: int >= 0")                         \
+  .Attr("train_embeddings: bool")                             \
+  .Attr("train_weights: bool")                                \
+  .Attr("train_biases: bool")                                 \
+  .Attr("num_activations: int >= 0")
+
+#define FASTW2V_STEP_OUTPUTS                                  \
+   Output("loss: Accumulator")                                \
+  .Output("d_inputs: num_activations * T")
+
 #define FASTW2V_LOSS_ATTRS                                    \
    Attr("T: {float, double, half, bfloat16}")                 \
   .Attr("Accumulator: {float, double}")                       \
@@ -115,8 +154,6 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
   .Attr("Biases: list({resource, float, double, half, bfloat16}) >= 0")     \
   .Attr("Inputs: {int64, float, double, half, bfloat16}")     \
   .Attr("num_row_splits: int >= 0")                           \
-  .Attr("Coefficients: list({float, double}) >= 0")           \
-  .Attr("num_saved: int >= 0 = 0")                            \
   .Attr("combiner: {'mean', 'sum'} = 'mean'")                 \
   .Attr("use_ignore_label: bool = false")                     \
   .Attr("ignore_label: int = -1")                             \
@@ -158,6 +195,7 @@ REGISTER_OP("Fastw2v>SoftmaxLoss")
     .FASTW2V_LOSS_INPUTS
     .FASTW2V_COEFFICIENTS
     .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAVED_ATTRS
     .FASTW2V_SOFTMAX_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
@@ -168,6 +206,7 @@ REGISTER_OP("Fastw2v>SoftmaxLossGrad")
     .FASTW2V_COEFFICIENTS
     .FASTW2V_SAVED
     .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAVED_ATTRS
     .FASTW2V_SOFTMAX_ATTRS
     .FASTW2V_INPUT_GRADIENTS
     .Output("d_weights: num_weights * T")
@@ -179,6 +218,7 @@ REGISTER_OP("Fastw2v>SampledLoss")
     .FASTW2V_SAMPLED_INPUTS
     .FASTW2V_COEFFICIENTS
     .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAVED_ATTRS
     .FASTW2V_SAMPLED_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
@@ -190,6 +230,7 @@ REGISTER_OP("Fastw2v>SampledLossGrad")
     .FASTW2V_COEFFICIENTS
     .FASTW2V_SAVED
     .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAVED_ATTRS
     .FASTW2V_SAMPLED_ATTRS
     .FASTW2V_INPUT_GRADIENTS
     .Output("weights_rows: num_weights * int64")
@@ -197,4 +238,29 @@ REGISTER_OP("Fastw2v>SampledLossGrad")
     .Output("biases_rows: num_biases * int64")
     .Output("d_biases: num_biases * T")
     .SetShapeFn(SampledLossGradShape);
+
+REGISTER_OP("Fastw2v>SoftmaxStep")
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_STEP_INPUTS
+    .FASTW2V_UPDATE_NUMBERS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SOFTMAX_ATTRS
+    .FASTW2V_UPDATE_ATTRS
+    .FASTW2V_STEP_ATTRS
+    .FASTW2V_STEP_OUTPUTS
+    .SetIsStateful()
+    .SetShapeFn(StepShape);
+
+REGISTER_OP("Fastw2v>SampledStep")
+    .FASTW2V_LOSS_INPUTS
+    .FASTW2V_SAMPLED_INPUTS
+    .FASTW2V_STEP_INPUTS
+    .FASTW2V_UPDATE_NUMBERS
+    .FASTW2V_LOSS_ATTRS
+    .FASTW2V_SAMPLED_ATTRS
+    .FASTW2V_UPDATE_ATTRS
+    .FASTW2V_STEP_ATTRS
+    .FASTW2V_STEP_OUTPUTS
+    .SetIsStateful()
+    .SetShapeFn(StepShape);
 // clang-format on

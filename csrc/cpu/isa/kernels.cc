@@ -530,11 +530,16 @@ constexpr const BFloat16Kernels* kBFloat16 = &kBFloat16Kernels;
 constexpr const BFloat16Kernels* kBFloat16 = nullptr;
 #endif
 
+extern const UpdateKernels<float> kUpdatesF32;  // optimizer.cc
+extern const UpdateKernels<double> kUpdatesF64;
+
 extern const KernelTable kTable;
 const KernelTable kTable = {FASTW2V_STRING(FASTW2V_ISA),
                             MakeKernels<float>(),
                             MakeKernels<double>(),
                             {HalfToFloat, FloatToHalf, BFloat16ToFloat, FloatToBFloat16},
-                            kBFloat16};
+                            kBFloat16,
+                            &kUpdatesF32,
+                            &kUpdatesF64};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

@@ -1,0 +1,170 @@
+// What the ops that update variables have in common: the attributes and numbers of a step, and a
+// variable with the state of its optimizer.
+#ifndef FASTW2V_TENSORFLOW_OPTIMIZER_CALL_H_
+#define FASTW2V_TENSORFLOW_OPTIMIZER_CALL_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/core/optimizer.h"
+#include "csrc/tensorflow/adapter.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_handle.h"
+
+namespace fastw2v {
+
+struct UpdateAttributes {
+  UpdateRule rule = UpdateRule::kSgd;
+  bool lazy = true, average = false, clock = false;
+
+  absl::Status Read(tensorflow::OpKernelConstruction* context) {
+    std::string name;
+    TF_RETURN_IF_ERROR(context->GetAttr("rule", &name));
+    TF_RETURN_IF_ERROR(ToTensorFlow(ParseUpdateRule(name, &rule)));
+    TF_RETURN_IF_ERROR(context->GetAttr("lazy", &lazy));
+    TF_RETURN_IF_ERROR(context->GetAttr("average", &average));
+    return context->GetAttr("clock", &clock);
+  }
+
+  int NumState() const { return NumSlots(rule) + (average ? 1 : 0) + (clock ? 2 : 0); }
+};
+
+// The inputs of FASTW2V_UPDATE_NUMBERS; fastw2v/optimizers.py lists the hyperparameters in the same
+// order.
+inline absl::Status ReadHyperparameters(tensorflow::OpKernelContext* context,
+                                        Hyperparameters* parameters) {
+  double* const numbers[] = {&parameters->weight_decay,
+                             &parameters->momentum,
+                             &parameters->beta_1,
+                             &parameters->beta_2,
+                             &parameters->epsilon,
+                             &parameters->learning_rate_power,
+                             &parameters->l1,
+                             &parameters->l2,
+                             &parameters->l2_shrinkage,
+                             &parameters->beta,
+                             &parameters->average_momentum};
+  constexpr int64_t kCount = sizeof(numbers) / sizeof(numbers[0]);
+  const tensorflow::Tensor *rate, *step, *values;
+  TF_RETURN_IF_ERROR(context->input("learning_rate", &rate));
+  TF_RETURN_IF_ERROR(context->input("step", &step));
+  TF_RETURN_IF_ERROR(context->input("hyperparameters", &values));
+  if (rate->NumElements() != 1 || step->NumElements() != 1 || values->NumElements() != kCount) {
+    return absl::InvalidArgumentError(absl::StrCat("learning_rate, step and hyperparameters have ",
+                                                   rate->NumElements(), ", ", step->NumElements(),
+                                                   " and ", values->NumElements(),
+                                                   " numbers, expected 1, 1 and ", kCount));
+  }
+  parameters->learning_rate = rate->flat<double>()(0);
+  parameters->step = step->flat<int64_t>()(0);
+  for (int64_t i = 0; i < kCount; ++i) *numbers[i] = values->flat<double>()(i);
+  return absl::OkStatus();
+}
+
+// A variable and its state. Find, lock the variables, then Resolve.
+template <typename T>
+class OptimizedArgument {
+ public:
+  using Core = typename CoreType<T>::type;
+
+  absl::Status Find(tensorflow::OpKernelContext* context, const std::string& name,
+                    const tensorflow::Tensor& table, const std::string& state_name,
+                    const UpdateAttributes& attributes) {
+    name_ = name;
+    attributes_ = attributes;
+    tensorflow::OpInputList state;
+    TF_RETURN_IF_ERROR(context->input_list(state_name, &state));
+    if (state.size() != attributes.NumState()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          state_name, " holds ", state.size(), " variables, expected ", attributes.NumState()));
+    }
+    TF_RETURN_IF_ERROR(FindOne(context, name, table));
+    for (int i = 0; i < state.size(); ++i) {
+      TF_RETURN_IF_ERROR(FindOne(context, absl::StrCat(state_name, "[", i, "]"), state[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  void AppendVariables(std::vector<tensorflow::Var*>* variables) const {
+    for (const auto& variable : variables_) variables->push_back(variable.get());
+  }
+
+  // After the variables were locked: makes them writable and checks that they fit each other.
+  absl::Status Resolve(tensorflow::OpKernelContext* context, const Hyperparameters& parameters) {
+    for (std::size_t i = 0; i < variables_.size(); ++i) {
+      if (!variables_[i]->is_initialized) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(name_, ": variable ", i, " of the optimizer is not initialized"));
+      }
+      TF_RETURN_IF_ERROR(MakeWritable(context, variables_[i].get()));
+    }
+    const tensorflow::Tensor& weights = *variables_[0]->tensor();
+    table.rows = weights.dims() == 0 ? 1 : weights.dim_size(0);
+    table.dim = table.rows == 0 ? 0 : weights.NumElements() / table.rows;
+    table.lazy = attributes_.lazy;
+    table.rule = attributes_.rule;
+    table.parameters = parameters;
+    int next = 1;
+    TF_RETURN_IF_ERROR(Data(0, weights.NumElements(), &table.weights));
+    const int64_t slot_size =
+        attributes_.rule == UpdateRule::kRowwiseAdagrad ? table.rows : weights.NumElements();
+    for (int i = 0; i < NumSlots(attributes_.rule); ++i) {
+      TF_RETURN_IF_ERROR(Data(next++, slot_size, &table.slots[i]));
+    }
+    if (attributes_.average) {
+      TF_RETURN_IF_ERROR(Data(next++, weights.NumElements(), &table.average));
+    }
+    if (attributes_.clock) return ResolveClock(next);
+    return absl::OkStatus();
+  }
+
+  OptimizedTable<Core> table;
+
+ private:
+  absl::Status FindOne(tensorflow::OpKernelContext* context, const std::string& name,
+                       const tensorflow::Tensor& handle) {
+    if (handle.dtype() != tensorflow::DT_RESOURCE) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " is a tensor, expected the handle of a variable"));
+    }
+    variables_.emplace_back();
+    return FindVariable(context, handle.flat<tensorflow::ResourceHandle>()(0), name,
+                        &variables_.back());
+  }
+
+  absl::Status Data(int i, int64_t size, Core** data) {
+    tensorflow::Tensor* tensor = variables_[i]->tensor();
+    TF_RETURN_IF_ERROR(Check(i, tensorflow::DataTypeToEnum<T>::value, size));
+    *data = CoreData<Core>(tensor->flat<T>().data());
+    return absl::OkStatus();
+  }
+
+  absl::Status Check(int i, tensorflow::DataType dtype, int64_t size) const {
+    const tensorflow::Tensor& tensor = *variables_[i]->tensor();
+    if (tensor.dtype() == dtype && tensor.NumElements() == size) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(name_, ": variable ", i, " of the optimizer has dtype ",
+                     tensorflow::DataTypeString(tensor.dtype()), " and ", tensor.NumElements(),
+                     " elements, expected ", tensorflow::DataTypeString(dtype), " and ", size));
+  }
+
+  absl::Status ResolveClock(int next) {
+    TF_RETURN_IF_ERROR(Check(next, tensorflow::DT_INT64, table.rows));
+    table.clock.row_updates = variables_[next]->tensor()->flat<int64_t>().data();
+    tensorflow::Tensor* history = variables_[next + 1]->tensor();
+    const int64_t length = history->NumElements() / RowClock::kColumns - 1;
+    TF_RETURN_IF_ERROR(Check(next + 1, tensorflow::DT_DOUBLE, (length + 1) * RowClock::kColumns));
+    table.clock.history = history->flat<double>().data();
+    table.clock.length = length;
+    return absl::OkStatus();
+  }
+
+  std::string name_;
+  UpdateAttributes attributes_;
+  std::vector<tensorflow::core::RefCountPtr<tensorflow::Var>> variables_;
+};
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_TENSORFLOW_OPTIMIZER_CALL_H_

@@ -1,0 +1,231 @@
+// Fastw2v>SparseUpdate, Fastw2v>CatchUp and Fastw2v>SumRows: csrc/core/optimizer.h as TensorFlow
+// ops.
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/core/optimizer.h"
+#include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/optimizer_call.h"
+#include "csrc/tensorflow/update_registration.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace fastw2v {
+namespace {
+
+using tensorflow::DataTypeToEnum;
+using tensorflow::OpInputList;
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+REGISTER_OP("Fastw2v>SparseUpdate")
+    .Input("table: resource")
+    .Input("state: num_state * resource")
+    .FASTW2V_UPDATE_NUMBERS.Input("rows: int64")
+    .Input("values: T")
+    .Attr("T: {float, double, half, bfloat16}")
+    .Attr("num_state: int >= 0")
+    .FASTW2V_UPDATE_ATTRS.SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs)
+    .Doc(R"doc(
+A step of an optimizer on some rows of a variable, in place.
+
+rows: [count], may repeat: their values are summed.
+values: [count, ...], the gradient of each row.
+)doc");
+
+REGISTER_OP("Fastw2v>CatchUp")
+    .Input("table: resource")
+    .Input("state: num_state * resource")
+    .FASTW2V_UPDATE_NUMBERS.Input("rows: num_rows * int64")
+    .Attr("T: {float, double, half, bfloat16}")
+    .Attr("num_state: int >= 0")
+    .Attr("num_rows: int >= 0")
+    .FASTW2V_UPDATE_ATTRS.SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs)
+    .Doc(R"doc(
+Makes the updates that rows of a variable have missed.
+
+rows: Of any shape; below 0: left out. None: all rows.
+)doc");
+
+absl::Status SumRowsShape(InferenceContext* c) {
+  ShapeHandle rows, values, rest, summed;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &rows));
+  TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(1), 1, &values));
+  TF_RETURN_IF_ERROR(c->Subshape(values, 1, &rest));
+  const ShapeHandle unique = c->Vector(c->UnknownDim());
+  TF_RETURN_IF_ERROR(c->Concatenate(unique, rest, &summed));
+  c->set_output(0, unique);
+  c->set_output(1, summed);
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>SumRows")
+    .Input("rows: int64")
+    .Input("values: T")
+    .Output("unique_rows: int64")
+    .Output("sums: T")
+    .Attr("T: {float, double, half, bfloat16}")
+    .SetShapeFn(SumRowsShape)
+    .Doc(R"doc(
+The distinct rows in ascending order, and the sum of the values of each.
+
+rows: [count], not negative.
+values: [count, ...].
+)doc");
+
+// Rows and values of a gradient, checked against each other.
+template <typename T>
+absl::Status ReadSlices(const Tensor& rows, const Tensor& values,
+                        RowSlices<typename CoreType<T>::type>* slices, int64_t* dim) {
+  if (rows.dims() != 1 || values.dims() < 1 || values.dim_size(0) != rows.dim_size(0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows has shape ", rows.shape().DebugString(), " and values has shape ",
+                     values.shape().DebugString(), ", expected [count] and [count, ...]"));
+  }
+  slices->rows = rows.flat<int64_t>().data();
+  slices->values = CoreData<const typename CoreType<T>::type>(values.flat<T>().data());
+  slices->count = rows.dim_size(0);
+  *dim = 1;
+  for (int i = 1; i < values.dims(); ++i) *dim *= values.dim_size(i);
+  return absl::OkStatus();
+}
+
+template <typename T>
+class SparseUpdateOp : public OpKernel {
+ public:
+  explicit SparseUpdateOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context));
+  }
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
+    Hyperparameters parameters;
+    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
+    const Tensor *table, *rows, *values;
+    TF_RETURN_IF_ERROR(context->input("table", &table));
+    TF_RETURN_IF_ERROR(context->input("rows", &rows));
+    TF_RETURN_IF_ERROR(context->input("values", &values));
+    OptimizedArgument<T> argument;
+    TF_RETURN_IF_ERROR(argument.Find(context, "table", *table, "state", attributes_));
+    std::vector<tensorflow::Var*> variables;
+    argument.AppendVariables(&variables);
+    const WriteLock lock(std::move(variables));
+    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
+
+    RowSlices<typename CoreType<T>::type> slices;
+    int64_t dim;
+    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
+    if (slices.count > 0 && dim != argument.table.dim) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "values has ", dim, " numbers in a row, but the table has ", argument.table.dim));
+    }
+    return ToTensorFlow(UpdateSlices(argument.table, slices, TensorFlowParallel(context)));
+  }
+
+  UpdateAttributes attributes_;
+};
+
+template <typename T>
+class CatchUpOp : public OpKernel {
+ public:
+  explicit CatchUpOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context));
+  }
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
+    Hyperparameters parameters;
+    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
+    const Tensor* table;
+    OpInputList rows;
+    TF_RETURN_IF_ERROR(context->input("table", &table));
+    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
+    OptimizedArgument<T> argument;
+    TF_RETURN_IF_ERROR(argument.Find(context, "table", *table, "state", attributes_));
+    std::vector<tensorflow::Var*> variables;
+    argument.AppendVariables(&variables);
+    const WriteLock lock(std::move(variables));
+    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
+    const TensorFlowParallel parallel(context);
+    if (rows.size() == 0) {
+      return ToTensorFlow(CatchUp(argument.table, nullptr, 0, false, parallel));
+    }
+    for (const Tensor& list : rows) {
+      TF_RETURN_IF_ERROR(ToTensorFlow(CatchUp(argument.table, list.flat<int64_t>().data(),
+                                              list.NumElements(), true, parallel)));
+    }
+    return absl::OkStatus();
+  }
+
+  UpdateAttributes attributes_;
+};
+
+template <typename T>
+class SumRowsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  static absl::Status Run(OpKernelContext* context) {
+    using Core = typename CoreType<T>::type;
+    using A = Accumulator<Core>;
+    const Tensor &rows = context->input(0), &values = context->input(1);
+    RowSlices<Core> slices;
+    int64_t dim;
+    TF_RETURN_IF_ERROR(ReadSlices<T>(rows, values, &slices, &dim));
+    TF_RETURN_IF_ERROR(ToTensorFlow(
+        CheckIds("rows", slices.rows, slices.count, std::numeric_limits<int64_t>::max())));
+    const TensorFlowParallel parallel(context);
+    std::vector<A> wide(std::is_same_v<Core, A> ? 0 : slices.count * dim);
+    const auto gradient = SumSlices(slices, dim, parallel, wide.data());
+
+    const int64_t count = gradient.num_rows();
+    TensorShape shape = values.shape();
+    shape.set_dim(0, count);
+    Tensor *unique, *sums;
+    TF_RETURN_IF_ERROR(context->allocate_output(0, TensorShape({count}), &unique));
+    TF_RETURN_IF_ERROR(context->allocate_output(1, shape, &sums));
+    for (int64_t u = 0; u < count; ++u) unique->flat<int64_t>()(u) = gradient.Row(u);
+    if (count > 0) {
+      SumTerms<Core>(gradient, 0, count, dim, parallel, CoreData<Core>(sums->flat<T>().data()));
+    }
+    return absl::OkStatus();
+  }
+};
+
+#define FASTW2V_REGISTER(T)                                                               \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Fastw2v>SparseUpdate").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+      SparseUpdateOp<T>);                                                                 \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Fastw2v>CatchUp").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),      \
+      CatchUpOp<T>);                                                                      \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Fastw2v>SumRows").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),      \
+      SumRowsOp<T>);
+FASTW2V_REGISTER(float)
+FASTW2V_REGISTER(double)
+FASTW2V_REGISTER(Eigen::half)
+FASTW2V_REGISTER(Eigen::bfloat16)
+#undef FASTW2V_REGISTER
+
+}  // namespace
+}  // namespace fastw2v

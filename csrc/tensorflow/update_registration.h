@@ -1,0 +1,22 @@
+// How ops that update variables are registered.
+//
+// `state` of a table are the handles of its slots, of its moving average, if it has one, and of its
+// clock, if it has one: row_updates and history. `hyperparameters` are the numbers that stay the
+// same from step to step, in the order of ReadHyperparameters (optimizer_call.h).
+#ifndef FASTW2V_TENSORFLOW_UPDATE_REGISTRATION_H_
+#define FASTW2V_TENSORFLOW_UPDATE_REGISTRATION_H_
+
+// clang-format off
+#define FASTW2V_UPDATE_ATTRS                                  \
+   Attr("rule: string")                                       \
+  .Attr("lazy: bool = true")                                  \
+  .Attr("average: bool = false")                              \
+  .Attr("clock: bool = false")
+
+#define FASTW2V_UPDATE_NUMBERS                                \
+   Input("learning_rate: double")                             \
+  .Input("step: int64")                                       \
+  .Input("hyperparameters: double")
+// clang-format on
+
+#endif  // FASTW2V_TENSORFLOW_UPDATE_REGISTRATION_H_
