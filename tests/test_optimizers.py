@@ -81,7 +81,7 @@ def compare(name, arguments, lazy=True, tolerance=3e-6):
         optimizer.finalize_variable_values(variables)
     np.testing.assert_allclose(tables[0], tables[1], rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(others[0], others[1], rtol=tolerance, atol=tolerance)
-    assert ours.iterations.numpy() == 12
+    assert int(ours.iterations) == int(theirs.iterations)
 
 
 @pytest.mark.parametrize("lazy", [True, False])
