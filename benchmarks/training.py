@@ -35,8 +35,9 @@ class Case:
 
     Attributes:
         work: "step", a sampled softmax on activations with its update of weights and biases;
-            "lazy", that step with our Adam, lazy or not; "rows", the update of a table alone by
-            the rows that such a step meets.
+            "lazy", that step with our Adam, lazy or not; "size", that step on tables of `classes`
+            rows, ten and a hundred times as many; "rows", the update of a table alone by the rows
+            that such a step meets.
         optimizer: Name of a class of `fastw2v.optimizers` and of Keras.
         batch, classes, sampled, dim: B, V, S and D.
     """
@@ -56,18 +57,15 @@ class Case:
 
 
 _BASE = Case("step", "SGD", batch=1024, classes=1_000_000, sampled=1024, dim=128)
-_NARROW = replace(_BASE, optimizer="Adagrad", dim=16)
 BAR = (
     _BASE,
     replace(_BASE, optimizer="Adagrad"),
     replace(_BASE, optimizer="Adam"),
     replace(_BASE, work="lazy", optimizer="Adam"),
     replace(_BASE, work="rows", optimizer="Adagrad"),
-    *(replace(_NARROW, work="size", classes=v) for v in (100_000, 1_000_000, 10_000_000)),
+    replace(_BASE, work="size", optimizer="Adagrad", classes=100_000, dim=16),
 )
-QUICK = tuple(
-    replace(case, batch=8, classes=500, sampled=4, dim=20) for case in dict.fromkeys(BAR[:6])
-)
+QUICK = tuple(replace(case, batch=8, classes=500, sampled=4, dim=20) for case in BAR)
 
 
 class Problem:
@@ -129,7 +127,11 @@ class Problem:
                 "fastw2v, lazy=False": self.fused(ours(RATE, lazy=False)),
             }
         if case.work == "size":
-            return {harness.OURS: self.fused(ours(RATE))}
+            larger = {
+                f"fastw2v, {n} x V": replace(case, classes=n * case.classes) for n in (10, 100)
+            }
+            steps = {name: Problem(other).fused(ours(RATE)) for name, other in larger.items()}
+            return {harness.OURS: self.fused(ours(RATE)), **steps}
         if case.work == "rows":
             return self._updates(ours(RATE))
         keras_optimizer = getattr(tf.keras.optimizers, case.optimizer)(RATE)
