@@ -20,7 +20,7 @@ _HOMES = {
     "sampled_softmax_loss": "fastw2v.ops",
     "softmax_loss": "fastw2v.ops",
 }
-_MODULES = ("doctor", "reference", "samplers")
+_MODULES = ("data", "doctor", "reference", "samplers")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
