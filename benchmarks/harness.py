@@ -14,7 +14,7 @@ import csv
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ def run(
             continue
         rows += [row | description for row in _rows(case, steps, options, measure_memory)]
         if options.output:  # after each case, so that what was measured outlives an interruption
-            _write(options.output, rows)
+            write(options.output, COLUMNS, rows)
     if options.output:
         print(f"\nwritten: {options.output}")
 
@@ -214,13 +214,13 @@ def _rows(
     product, product_operations = machine.matrix_product(case.compute_dtype, options.quick)
     copy, copied_bytes = machine.copy(options.quick)
     product()
-    measured = _measured(
+    results = measured(
         {**contestants, "matmul": product, "copy": copy}, options.rounds, options.seconds
     )
-    ceiling, copying = measured["matmul"], measured["copy"]
+    ceiling, copying = results["matmul"], results["copy"]
     rows = []
     for name in contestants:
-        measurement = measured[name]
+        measurement = results[name]
         seconds = measurement.percentile(50)
         share = case.operations / product_operations / measurement.ratio(ceiling)
         row = {
@@ -239,7 +239,7 @@ def _rows(
             "operations": case.counted,
             "gflops": case.operations / seconds / 1e9,
             "matmul_share": share,
-            "time_ratio": measurement.ratio(measured[OURS]),
+            "time_ratio": measurement.ratio(results[OURS]),
             "peak_extra_bytes": peaks[name],
             "matmul_gflops": product_operations / ceiling.percentile(50) / 1e9,
             "copy_gbytes_per_s": copied_bytes / copying.percentile(50) / 1e9,
@@ -274,7 +274,7 @@ def _dense(value: Any) -> np.ndarray:
     return np.asarray(tf.convert_to_tensor(value), np.float32)
 
 
-def _measured(
+def measured(
     steps: Mapping[str, Callable[[], Any]], rounds: int, seconds: float
 ) -> dict[str, Measurement]:
     """Times steps that were called before, in turns."""
@@ -307,10 +307,11 @@ def _sample(step: Callable[[], Any], *, warm_up: bool) -> float:
     return elapsed / calls
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    """Writes a CSV, with its numbers rounded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             rounded = {

@@ -134,6 +134,9 @@ def test_frequent_words_are_thinned_out_as_gensim_does():
     model.build_vocab_from_freq(frequencies)
     keep = [model.wv.get_vecattr(word, "sample_int") / 2**32 for word in frequencies]
     counts = np.array(list(frequencies.values()))
+    found = ops.fastw2v_keep_probabilities(counts=counts, sample=1e-2)
+    np.testing.assert_allclose(found, keep, atol=1e-6)
+
     occurrences = 10_000
     # Each word between two words that stay, as all do that are not counted.
     ids = np.full(3 * 5 * occurrences, 5)
