@@ -93,7 +93,7 @@ struct SkipGramPlan {
 std::size_t SkipGramScratchBytes(const SkipGramProblem& problem);
 
 // Subsamples, draws reaches and counts examples. kInvalidArgument for a window, row_splits or ids
-// outside the ranges above. O(size) for any window.
+// outside the ranges above. Work O(size + num_pairs).
 Status PlanSkipGrams(const SkipGramProblem& problem, const Parallel& parallel, void* scratch,
                      SkipGramPlan* plan);
 
