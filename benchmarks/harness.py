@@ -14,7 +14,7 @@ import csv
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -214,13 +214,13 @@ def _rows(
     product, product_operations = machine.matrix_product(case.compute_dtype, options.quick)
     copy, copied_bytes = machine.copy(options.quick)
     product()
-    times = measured(
+    results = measured(
         {**contestants, "matmul": product, "copy": copy}, options.rounds, options.seconds
     )
-    ceiling, copying = times["matmul"], times["copy"]
+    ceiling, copying = results["matmul"], results["copy"]
     rows = []
     for name in contestants:
-        measurement = times[name]
+        measurement = results[name]
         seconds = measurement.percentile(50)
         share = case.operations / product_operations / measurement.ratio(ceiling)
         row = {
@@ -239,7 +239,7 @@ def _rows(
             "operations": case.counted,
             "gflops": case.operations / seconds / 1e9,
             "matmul_share": share,
-            "time_ratio": measurement.ratio(times[OURS]),
+            "time_ratio": measurement.ratio(results[OURS]),
             "peak_extra_bytes": peaks[name],
             "matmul_gflops": product_operations / ceiling.percentile(50) / 1e9,
             "copy_gbytes_per_s": copied_bytes / copying.percentile(50) / 1e9,
@@ -307,11 +307,11 @@ def _sample(step: Callable[[], Any], *, warm_up: bool) -> float:
     return elapsed / calls
 
 
-def write(path: Path, columns: Iterable[str], rows: list[dict[str, Any]]) -> None:
-    """Writes the CSV of a benchmark, its numbers to four digits."""
+def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    """Writes a CSV, with its numbers rounded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             rounded = {

@@ -21,7 +21,7 @@ _HOMES = {
     "softmax_loss": "fastw2v.ops",
     "train_step": "fastw2v.training",
 }
-_MODULES = ("doctor", "optimizers", "reference", "samplers")
+_MODULES = ("data", "doctor", "optimizers", "reference", "samplers")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

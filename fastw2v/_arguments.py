@@ -67,6 +67,56 @@ def to_integer(name: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
     return integer
 
 
+def to_integers(name: str, value: Any, shape: list[int | None]) -> tf.Tensor:
+    """Integers of the given shape, as int64; None stands for any size."""
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be integers of shape {shape}; got {reprlib.repr(value)}"
+        ) from error
+    if not tensor.dtype.is_integer or not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"{name} must be integers of shape {shape}; got dtype {tensor.dtype.name} and shape "
+            f"{tensor.shape}"
+        )
+    return tf.cast(tensor, tf.int64)
+
+
+def to_counts(counts: Any) -> tf.Tensor:
+    """How often each class occurs, [num_classes], as float64."""
+    try:
+        counts = counts if tf.is_tensor(counts) else np.asarray(counts)
+        dtype = tf.as_dtype(counts.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"counts must be a vector of numbers; got {reprlib.repr(counts)}"
+        ) from error
+    shape = tf.TensorShape(counts.shape)
+    if not (dtype.is_integer or dtype.is_floating) or shape.rank != 1 or not shape[0]:
+        raise ValueError(
+            "counts must be a vector of numbers, one for each of at least one class; got dtype "
+            f"{dtype.name} and shape {shape}"
+        )
+    return tf.cast(counts, tf.float64)
+
+
+def to_seed_pair(seed: Any) -> tf.Tensor:
+    """A pair of integers, as int64 [2]: the pair given, or one drawn as tf.random does it."""
+    if isinstance(seed, (list, tuple, np.ndarray)) or tf.is_tensor(seed):
+        return to_integers("seed", seed, [2])
+    if seed is not None:
+        try:
+            if isinstance(seed, bool):
+                raise TypeError
+            seed = operator.index(seed)
+        except TypeError:
+            raise ValueError(
+                f"seed = {reprlib.repr(seed)} is not None, an integer or a pair of integers"
+            ) from None
+    return tf.random.uniform([2], tf.int64.min, tf.int64.max, tf.int64, seed)
+
+
 def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
     """One of the strings."""
     if not isinstance(value, str) or value not in allowed:

@@ -21,16 +21,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _number(kind: type, low: float, low_allowed: bool = True) -> Callable[[str], float]:
+def _number(
+    kind: type, low: float, low_allowed: bool = True, below: float = math.inf
+) -> Callable[[str], float]:
     """Returns a parser of finite numbers from `low` on."""
     allowed = f"{'at least' if low_allowed else 'above'} {low}"
+    if below < math.inf:
+        allowed += f" and below {below}"
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (low <= value < math.inf) or (value == low and not low_allowed):
+        if not (low <= value < below) or (value == low and not low_allowed):
             name = "an integer" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{text!r} is not {name} {allowed}")
         return value
@@ -77,7 +81,12 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         ("--vector-size", count, 100, "width of the vectors"),
         ("--window", count, 5, "largest distance between a word and one that it predicts"),
         ("--min-count", count, 5, "leave out words that occur less often"),
-        ("--sample", _number(float, 0), 1e-3, "thin out words more frequent than this; 0: none"),
+        (
+            "--sample",
+            _number(float, 0, below=1),
+            1e-3,
+            "thin out words more frequent than this; 0: none",
+        ),
         ("--alpha", positive, 0.025, "learning rate at the beginning"),
         ("--epochs", count, 3, "passes over the text, if the time allows"),
         ("--num-sampled", count, 64, "sampled words that compete in each step"),

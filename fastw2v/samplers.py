@@ -12,15 +12,13 @@ Draws are stateless underneath: a pair of integers decides them, whatever the nu
 from __future__ import annotations
 
 import contextlib
-import operator
 import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from fastw2v._arguments import to_integer
+from fastw2v._arguments import to_counts, to_integer, to_integers, to_seed_pair
 from fastw2v._library import ops as _ops
 
 tf.no_gradient("Fastw2v>UnigramTable")
@@ -116,8 +114,8 @@ class Sampler:
         """
         return SampledValues(
             *_ops.fastw2v_candidate_sampler(
-                true_classes=_integers("true_classes", true_classes, [None, None]),
-                seed=_seed_pair(seed),
+                true_classes=to_integers("true_classes", true_classes, [None, None]),
+                seed=to_seed_pair(seed),
                 table=list(self._table),
                 sampler=self._name,
                 num_sampled=to_integer("num_sampled", num_sampled, 1, _MAX_CLASSES),
@@ -210,7 +208,7 @@ class Unigram(Sampler):
         # A sampler made while a tf.function is traced may outlive the trace; so must its table.
         symbolic = tf.is_symbolic_tensor(counts)
         with contextlib.nullcontext() if symbolic else tf.init_scope():
-            counts = _counts(counts)
+            counts = to_counts(counts)
             self._table = _ops.fastw2v_unigram_table(counts=counts, power=self.power)
         super().__init__(counts.shape[0], unique)
 
@@ -260,51 +258,3 @@ def resolve(sampler: str | Sampler, num_classes: int, unique: bool = True) -> Sa
         f"sampler = {reprlib.repr(sampler)} is not one of {allowed}, nor a sampler such as "
         "fastw2v.samplers.Unigram(counts)"
     )
-
-
-def _integers(name: str, value: Any, shape: list[int | None]) -> tf.Tensor:
-    """Converts to an int64 tensor of the given shape; None stands for any size."""
-    try:
-        tensor = tf.convert_to_tensor(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be integers of shape {shape}; got {reprlib.repr(value)}"
-        ) from error
-    if not tensor.dtype.is_integer or not tensor.shape.is_compatible_with(shape):
-        raise ValueError(
-            f"{name} must be integers of shape {shape}; got dtype {tensor.dtype.name} and shape "
-            f"{tensor.shape}"
-        )
-    return tf.cast(tensor, tf.int64)
-
-
-def _counts(counts: Any) -> tf.Tensor:
-    try:
-        counts = counts if tf.is_tensor(counts) else np.asarray(counts)
-        dtype = tf.as_dtype(counts.dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"counts must be a vector of numbers; got {reprlib.repr(counts)}"
-        ) from error
-    shape = tf.TensorShape(counts.shape)
-    if not (dtype.is_integer or dtype.is_floating) or shape.rank != 1 or not shape[0]:
-        raise ValueError(
-            "counts must be a vector of numbers, one for each of at least one class; got dtype "
-            f"{dtype.name} and shape {shape}"
-        )
-    return tf.cast(counts, tf.float64)
-
-
-def _seed_pair(seed: Any) -> tf.Tensor:
-    if isinstance(seed, (list, tuple, np.ndarray)) or tf.is_tensor(seed):
-        return _integers("seed", seed, [2])
-    if seed is not None:
-        try:
-            if isinstance(seed, bool):
-                raise TypeError
-            seed = operator.index(seed)
-        except TypeError:
-            raise ValueError(
-                f"seed = {reprlib.repr(seed)} is not None, an integer or a pair of integers"
-            ) from None
-    return tf.random.uniform([2], tf.int64.min, tf.int64.max, tf.int64, seed)

@@ -78,6 +78,27 @@ def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     assert rows[0]["cpu"] in section
 
 
+@pytest.mark.slow
+def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "data.csv"
+    printed = run("data", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == benchmark_module("data").COLUMNS
+    contestants = [row["contestant"] for row in rows]
+    assert contestants.count("Keras") == contestants.count("fastw2v") == 2
+    assert contestants.count("fastw2v, in tf.data") == 2
+    for row in rows:
+        assert row["contestant"] in printed
+        assert 0 < float(row["p20_s"]) <= float(row["median_s"]) <= float(row["p80_s"])
+        assert int(row["pairs"]) >= int(row["examples"]) > 0
+        assert float(row["pairs_per_s"]) > 0
+        assert (row["contestant"] != "Keras") or float(row["times_keras"]) == 1
+        for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
+            assert row[name], name
+
+
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)

@@ -30,6 +30,13 @@ absl::Status ToTensorFlow(const Status& status) {
   return absl::InternalError(status.message());
 }
 
+absl::Status CheckShape(bool matches, const char* name, const Tensor& tensor,
+                        const char* expected) {
+  if (matches) return absl::OkStatus();
+  return ToTensorFlow(
+      InvalidArgument(name, " has shape ", tensor.shape().DebugString(), "; expected ", expected));
+}
+
 TensorFlowParallel::TensorFlowParallel(OpKernelContext* context)
     : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
 

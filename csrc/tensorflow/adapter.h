@@ -19,6 +19,10 @@ namespace fastw2v {
 
 absl::Status ToTensorFlow(const Status& status);
 
+// An error that names the tensor and its shape, unless that `matches`.
+absl::Status CheckShape(bool matches, const char* name, const tensorflow::Tensor& tensor,
+                        const char* expected);
+
 // TensorFlow's number types and the core's, bit for bit.
 template <typename T>
 struct CoreType {

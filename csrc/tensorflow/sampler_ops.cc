@@ -27,13 +27,6 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-absl::Status CheckShape(bool matches, const char* name, const Tensor& tensor,
-                        const char* expected) {
-  if (matches) return absl::OkStatus();
-  return ToTensorFlow(
-      InvalidArgument(name, " has shape ", tensor.shape().DebugString(), "; expected ", expected));
-}
-
 absl::Status UnigramTableShape(InferenceContext* c) {
   ShapeHandle counts, power;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &counts));

@@ -63,7 +63,7 @@ def train(
         corpus: The text.
         vector_size: Width D of the vectors, at least 1.
         window: The largest distance between a word and the one it predicts, at least 1.
-        sample: Threshold above which frequent words are thinned out; 0 keeps all.
+        sample: Threshold above which frequent words are thinned out, in [0, 1); 0 keeps all.
         alpha: Learning rate at the beginning, above 0.
         min_alpha: Learning rate at the end, reached in equal steps.
         epochs: Passes over the text, at least 1.
@@ -111,7 +111,7 @@ def train(
     biases = tf.Variable(tf.zeros(shape[:1]), name="biases")
     variables = embeddings, weights, biases
 
-    ids = tf.TensorSpec([None], tf.int32)
+    ids = tf.TensorSpec([None], tf.int64)
 
     @tf.function(
         input_signature=[ids, ids, tf.TensorSpec([], tf.float32), tf.TensorSpec([2], tf.int64)],

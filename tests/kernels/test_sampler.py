@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from kernels.random_streams import integer, random_stream, real
 
 V = 40
 COUNTS = np.arange(1, V + 1, dtype=np.float64) ** 2
@@ -50,24 +51,9 @@ def sample(kernels):
     return sample
 
 
-def split(x):
-    """The low and the high 32 bits of an int64."""
-    return x & 0xFFFFFFFF, (x >> 32) & 0xFFFFFFFF
-
-
 def stream(kernels, seed, b):
     """The blocks of random words of list b, as the contract has them."""
-    mixed = kernels.philox((*split(seed[1]), *split(b)), split(seed[0]))
-    for i in itertools.count():
-        yield kernels.philox((*split(i), *mixed[2:]), mixed[:2])
-
-
-def integer(low, high, range_max):
-    return (high << 32 | low) * range_max >> 64
-
-
-def real(low, high):
-    return ((high << 32 | low) >> 11) * 2.0**-53
+    return map(random_stream(kernels, seed, b), itertools.count())
 
 
 @pytest.mark.parametrize(
@@ -283,8 +269,8 @@ def test_a_long_search_ends_in_a_race_of_clocks(kernels, sample, rare):
     races = 0
     for b in range(batch):
         expected = list(dict.fromkeys(draws[b].tolist()))
-        mixed = kernels.philox((*split(seed[1]), *split(b)), split(seed[0]))
-        words = [kernels.philox((*split(-1 - k), *mixed[2:]), mixed[:2]) for k in range(len(RARE))]
+        block = random_stream(kernels, seed, b)
+        words = [block(-1 - k) for k in range(len(RARE))]
         missing = [k for k in range(4) if k not in expected]
         clock = [-math.log1p(-real(*words[k][:2])) / table[0][k] for k in range(4)]
         missing.sort(key=clock.__getitem__)

@@ -2,52 +2,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from gensim.models import Word2Vec
 
 from fastw2v.word2vec import skipgrams as skipgrams_module
 from fastw2v.word2vec.corpus import build_corpus
-from fastw2v.word2vec.skipgrams import keep_probability, skipgram_batches, skipgrams
+from fastw2v.word2vec.skipgrams import skipgram_batches
 
 
-def pairs_by_definition(ids, sentences, reach):
-    """The pairs, one at a time."""
+def neighbours(ids, sentences):
+    """The pairs of a window of one word."""
     return Counter(
-        (ids[i], ids[j])
-        for i in range(len(ids))
-        for j in range(len(ids))
-        if 0 < abs(i - j) <= reach[i] and sentences[i] == sentences[j]
+        pair
+        for i in range(len(ids) - 1)
+        if sentences[i] == sentences[i + 1]
+        for pair in ((ids[i], ids[i + 1]), (ids[i + 1], ids[i]))
     )
-
-
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 60])
-@pytest.mark.parametrize("window", [1, 2, 5, 100])
-@pytest.mark.parametrize("num_sentences", [1, 4, 60])
-def test_skipgrams_are_those_of_the_definition(length, window, num_sentences):
-    rng = np.random.default_rng(length + window)
-    ids = rng.integers(0, 20, length, dtype=np.int32)
-    sentences = np.sort(rng.integers(0, num_sentences, length))
-    reach = rng.integers(1, window + 1, length)
-    centres, contexts = skipgrams(ids, sentences, reach)
-    assert centres.dtype == contexts.dtype == np.int32
-    found = Counter(zip(centres.tolist(), contexts.tolist(), strict=True))
-    assert found == pairs_by_definition(ids.tolist(), sentences.tolist(), reach.tolist())
-
-
-def test_keep_probability_is_that_of_gensim():
-    counts = {"the": 5000, "of": 900, "often": 300, "seldom": 7, "once": 1}
-    model = Word2Vec(min_count=1, sample=1e-2)
-    model.build_vocab_from_freq(counts)
-    expected = [model.wv.get_vecattr(word, "sample_int") / 2**32 for word in counts]
-    found = keep_probability(np.array(list(counts.values())), sample=1e-2)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_keep_probability_in_range():
-    keep = keep_probability(np.array([10**9, 10**6, 10, 1]), sample=1e-4)
-    assert (np.diff(keep) >= 0).all() and keep[0] > 0 and keep[-1] == 1
-    assert keep_probability(np.array([3, 2, 1]), sample=0).tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match="sample is -1; it must be at least 0"):
-        keep_probability(np.array([1]), sample=-1)
 
 
 TEXT = "\n".join(" ".join(f"{a}{b}" for a in "abcdefgh") for b in "abcdefghijklmnop")
@@ -67,8 +35,7 @@ def test_batches_hold_every_pair_once(monkeypatch, chunk_words):
     found = Counter(
         pair for centres, contexts, _ in batches for pair in zip(centres, contexts, strict=True)
     )
-    reach = np.ones(len(corpus.ids), int)
-    assert found == pairs_by_definition(corpus.ids.tolist(), corpus.sentences, reach)
+    assert found == neighbours(corpus.ids.tolist(), corpus.sentences)
     assert [len(centres) for centres, _, _ in batches] == [32] * 7
     shares = [done for _, _, done in batches]
     assert shares == sorted(shares) and shares[0] > 0 and shares[-1] == 1
@@ -102,7 +69,8 @@ def test_frequent_words_are_thinned_out():
         for centres, _, _ in all_pairs(corpus, window=1, sample=0.1, batch_size=1000)
         for word in centres
     )
-    keep = keep_probability(corpus.vocabulary.counts, 0.1)
+    ratio = 0.1 * 5 / np.array([4, 1])
+    keep = np.minimum(np.sqrt(ratio) + ratio, 1)
     assert keep[0] < 0.5 < keep[1]
     # Each kept "rare" has one neighbour at most, a kept "the": both ends of the sentence cut.
     alone = (1 - keep[0]) ** 4

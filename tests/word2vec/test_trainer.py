@@ -72,7 +72,7 @@ def test_a_text_smaller_than_a_batch():
         ({"alpha": 0.0}, "alpha is 0.0; it must be above 0"),
         ({"alpha": float("nan")}, "alpha is nan; it must be above 0"),
         ({"max_seconds": 0}, "max_seconds is 0; it must be above 0"),
-        ({"sample": -1.0}, "sample is -1.0; it must be at least 0"),
+        ({"sample": -1.0}, r"sample = -1\.0 is not a Python number in \[0\.0, 1\.0\)"),
         ({"seed": -1}, r"seed is -1; it must be in \[0, 2\*\*63\)"),
         ({"num_sampled": 0}, "num_sampled is 0; .* vocabulary, 96"),
         ({"num_sampled": 96}, "num_sampled is 96; .* vocabulary, 96"),

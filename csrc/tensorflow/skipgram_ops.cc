@@ -1,0 +1,237 @@
+// Fastw2v>KeepProbabilities, Fastw2v>SkipGrams and Fastw2v>CbowBags: csrc/core/skipgram.h as
+// TensorFlow ops.
+#include "csrc/core/skipgram.h"
+#include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/huge_pages.h"
+#include "csrc/tensorflow/scratch_memory.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+namespace fastw2v {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::TensorShapeUtils;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+absl::Status KeepProbabilitiesShape(InferenceContext* c) {
+  ShapeHandle counts, sample;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &counts));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &sample));
+  c->set_output(0, counts);
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>KeepProbabilities")
+    .Input("counts: double")
+    .Input("sample: double")
+    .Output("keep_probability: float")
+    .SetShapeFn(KeepProbabilitiesShape)
+    .Doc(R"doc(
+The probability with which subsampling of frequent words keeps each word.
+
+counts: [num_classes], finite and not negative.
+sample: Scalar in [0, 1), word2vec's threshold; an input because attributes are float32.
+keep_probability: [num_classes].
+)doc");
+
+class KeepProbabilitiesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& counts = context->input(0);
+    const Tensor& sample = context->input(1);
+    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsVector(counts.shape()), "counts", counts,
+                                       "[num_classes]"));
+    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsScalar(sample.shape()), "sample", sample,
+                                       "a scalar"));
+    Tensor* keep_probability = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, counts.shape(), &keep_probability));
+    OP_REQUIRES_OK(
+        context, ToTensorFlow(KeepProbabilities(counts.flat<double>().data(), counts.NumElements(),
+                                                sample.scalar<double>()(),
+                                                keep_probability->flat<float>().data())));
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>KeepProbabilities").Device(tensorflow::DEVICE_CPU),
+                        KeepProbabilitiesOp);
+
+absl::Status CheckInputShapes(InferenceContext* c) {
+  ShapeHandle vector;
+  DimensionHandle two;
+  for (int i = 0; i < 4; ++i) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 1, &vector));
+  return c->WithValue(c->Dim(vector, 0), 2, &two);
+}
+
+absl::Status SkipGramsShape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(CheckInputShapes(c));
+  const ShapeHandle pairs = c->Vector(c->UnknownDim());
+  c->set_output(0, pairs);
+  c->set_output(1, pairs);
+  return absl::OkStatus();
+}
+
+absl::Status CbowBagsShape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(CheckInputShapes(c));
+  int64_t window;
+  TF_RETURN_IF_ERROR(c->GetAttr("window", &window));
+  const DimensionHandle num_bags = c->UnknownDim();
+  c->set_output(0, c->Matrix(num_bags, 2 * window));
+  c->set_output(1, c->Vector(num_bags));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>SkipGrams")
+    .Input("ids: int64")
+    .Input("row_splits: int64")
+    .Input("keep_probability: float")
+    .Input("seed: int64")
+    .Output("centres: int64")
+    .Output("contexts: int64")
+    .Attr("window: int >= 1")
+    .Attr("shrink_windows: bool")
+    .Attr("shuffle: bool")
+    .SetShapeFn(SkipGramsShape)
+    .Doc(R"doc(
+Each word of a text with the words near it, one pair at a time.
+
+ids: [size], the words in order; a negative id is no word and ends a sentence.
+row_splits: [num_sentences + 1], where sentences begin and end; or empty, for one sentence.
+keep_probability: [num_classes], by id, the probability that subsampling keeps a word; or empty,
+  where all words stay.
+seed: [2], decides which words stay, how far each looks, and the order where shuffled.
+centres: [num_pairs].
+contexts: [num_pairs].
+window: How far a word looks to the left and to the right, among the words that stay.
+shrink_windows: Whether the window of each word is drawn from 1, ..., window.
+shuffle: Whether the pairs come in a random order, or in that of the text.
+)doc");
+
+REGISTER_OP("Fastw2v>CbowBags")
+    .Input("ids: int64")
+    .Input("row_splits: int64")
+    .Input("keep_probability: float")
+    .Input("seed: int64")
+    .Output("bags: int64")
+    .Output("labels: int64")
+    .Attr("window: int >= 1")
+    .Attr("shrink_windows: bool")
+    .Attr("shuffle: bool")
+    .SetShapeFn(CbowBagsShape)
+    .Doc(R"doc(
+The words near each word of a text as a bag, with that word as its label.
+
+The inputs and attributes are those of Fastw2v>SkipGrams.
+
+bags: [num_bags, 2 * window], filled up by -1.
+labels: [num_bags].
+)doc");
+
+// The problem and its plan, from the inputs and attributes that both ops have.
+class ExamplesOp : public OpKernel {
+ public:
+  explicit ExamplesOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("window", &options_.window));
+    OP_REQUIRES_OK(context, context->GetAttr("shrink_windows", &options_.shrink_windows));
+    OP_REQUIRES_OK(context, context->GetAttr("shuffle", &options_.shuffle));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& ids = context->input(0);
+    const Tensor& row_splits = context->input(1);
+    const Tensor& keep_probability = context->input(2);
+    const Tensor& seed = context->input(3);
+    const auto is_vector = [](const Tensor& t) { return TensorShapeUtils::IsVector(t.shape()); };
+    OP_REQUIRES_OK(context, CheckShape(is_vector(ids), "ids", ids, "[size]"));
+    OP_REQUIRES_OK(context, CheckShape(is_vector(row_splits), "row_splits", row_splits,
+                                       "[num_sentences + 1] or [0]"));
+    OP_REQUIRES_OK(context, CheckShape(is_vector(keep_probability), "keep_probability",
+                                       keep_probability, "[num_classes] or [0]"));
+    OP_REQUIRES_OK(context, CheckShape(seed.shape() == TensorShape({2}), "seed", seed, "[2]"));
+
+    SkipGramProblem problem = options_;
+    problem.ids = ids.flat<int64_t>().data();
+    problem.size = ids.NumElements();
+    if (row_splits.NumElements() > 0) {
+      problem.row_splits = row_splits.flat<int64_t>().data();
+      problem.num_splits = row_splits.NumElements();
+    }
+    if (keep_probability.NumElements() > 0) {
+      problem.keep_probability = keep_probability.flat<float>().data();
+      problem.num_classes = keep_probability.NumElements();
+    }
+    problem.seed[0] = seed.flat<int64_t>()(0);
+    problem.seed[1] = seed.flat<int64_t>()(1);
+
+    const TensorFlowParallel parallel(context);
+    ScratchMemory scratch;
+    OP_REQUIRES_OK(context, scratch.Allocate(context, SkipGramScratchBytes(problem)));
+    SkipGramPlan plan;
+    OP_REQUIRES_OK(context, ToTensorFlow(PlanSkipGrams(problem, parallel, scratch.data(), &plan)));
+    OP_REQUIRES_OK(context, Fill(context, problem, plan, parallel));
+  }
+
+ private:
+  virtual absl::Status Fill(OpKernelContext* context, const SkipGramProblem& problem,
+                            const SkipGramPlan& plan, const Parallel& parallel) const = 0;
+
+  SkipGramProblem options_;
+};
+
+absl::Status AllocateIds(OpKernelContext* context, int output, int64_t rows, int64_t width,
+                         int64_t** data) {
+  TensorShape shape({rows});
+  if (width > 0) TF_RETURN_IF_ERROR(shape.AddDimWithStatus(width));
+  Tensor* tensor = nullptr;
+  TF_RETURN_IF_ERROR(context->allocate_output(output, shape, &tensor));
+  PreferHugePages(*tensor);
+  *data = tensor->flat<int64_t>().data();
+  return absl::OkStatus();
+}
+
+class SkipGramsOp final : public ExamplesOp {
+ public:
+  using ExamplesOp::ExamplesOp;
+
+ private:
+  absl::Status Fill(OpKernelContext* context, const SkipGramProblem& problem,
+                    const SkipGramPlan& plan, const Parallel& parallel) const override {
+    int64_t *centres, *contexts;
+    TF_RETURN_IF_ERROR(AllocateIds(context, 0, plan.num_pairs, 0, &centres));
+    TF_RETURN_IF_ERROR(AllocateIds(context, 1, plan.num_pairs, 0, &contexts));
+    FillPairs(problem, plan, parallel, centres, contexts);
+    return absl::OkStatus();
+  }
+};
+
+class CbowBagsOp final : public ExamplesOp {
+ public:
+  using ExamplesOp::ExamplesOp;
+
+ private:
+  absl::Status Fill(OpKernelContext* context, const SkipGramProblem& problem,
+                    const SkipGramPlan& plan, const Parallel& parallel) const override {
+    int64_t *bags, *labels;
+    TF_RETURN_IF_ERROR(AllocateIds(context, 0, plan.num_bags, 2 * problem.window, &bags));
+    TF_RETURN_IF_ERROR(AllocateIds(context, 1, plan.num_bags, 0, &labels));
+    FillBags(problem, plan, parallel, bags, labels);
+    return absl::OkStatus();
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>SkipGrams").Device(tensorflow::DEVICE_CPU), SkipGramsOp);
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>CbowBags").Device(tensorflow::DEVICE_CPU), CbowBagsOp);
+
+}  // namespace
+}  // namespace fastw2v
