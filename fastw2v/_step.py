@@ -72,7 +72,7 @@ def losses(
     *,
     sampled: bool,
 ) -> tf.Tensor:
-    """The losses [batch] of a call, within `train_step` by its op, elsewhere by that of the loss."""
+    """The losses [batch] of a call: by the op of `train_step` within it, elsewhere by their own."""
     step = _CURRENT.get()
     if step is None:
         return gradients.loss(inputs, attributes, coefficients, sampled=sampled)
