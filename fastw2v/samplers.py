@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from fastw2v import xla, xla_samplers
 from fastw2v._arguments import to_integer
 from fastw2v._library import ops as _ops
 
@@ -114,8 +115,11 @@ class Sampler:
         Machine Translation", ACL 2015, section 3; expected counts as TensorFlow's samplers have
         them.
         """
+        draw = _ops.fastw2v_candidate_sampler
+        if xla.compiles():
+            draw = xla_samplers.candidate_sampler
         return SampledValues(
-            *_ops.fastw2v_candidate_sampler(
+            *draw(
                 true_classes=_integers("true_classes", true_classes, [None, None]),
                 seed=_seed_pair(seed),
                 table=list(self._table),
