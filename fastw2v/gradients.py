@@ -177,11 +177,14 @@ def _composed_loss(call: _Call) -> tf.Tensor:
     embeddings, bias_rows, activations = None, None, None
     if call.embeddings:
         rows, position = _met_rows(call.embeddings, inputs, call.dtype)
-        embeddings = tf.cast(rows.values, dtype)
-        inputs = tf.where(_of_examples(valid, call), position, 0)
+        embeddings = _widened(rows, dtype)
+        padded = not call.row_splits and inputs.shape.rank == 2
+        inputs = position if padded else tf.maximum(position, 0)
     else:
         activations = inputs
     if call.sampled:
+        for counts in (call.true_expected_count, call.sampled_expected_count):
+            counts[:] = [tf.where(count > 0, count, 1) for count in counts]
         candidates = call.sampled_candidates
         ids = tf.concat([tf.reshape(labels, [-1]), tf.reshape(candidates, [-1])], axis=0)
         weights, position = _met_rows(call.weights, ids, call.dtype)
@@ -190,15 +193,22 @@ def _composed_loss(call: _Call) -> tf.Tensor:
         candidates = tf.maximum(candidates, 0)
         if call.biases:
             biases, position = _met_rows(call.biases, weights.numbers, call.dtype)
-            bias_rows = tf.gather(tf.cast(biases.values, dtype), position)
+            bias_rows = tf.gather(_widened(biases, dtype), position)
     else:
         weights = _Rows(call.weights, None, call.dtype)
         bias_rows = _Rows(call.biases, None, call.dtype).values
     labels = tf.where(valid[:, tf.newaxis], labels, 0)
-    sources = [embeddings, tf.cast(weights.values, dtype), bias_rows, activations]
+    sources = [embeddings, _widened(weights, dtype), bias_rows, activations]
     options = {"compute_dtype": "bfloat16" if call.attributes["compute_bfloat16"] else None}
     losses = _reference_loss(call, sources, inputs, labels, candidates, **options)
     return tf.where(valid, losses, math.nan)
+
+
+def _widened(rows: _Rows, dtype: tf.DType) -> tf.Tensor:
+    """The rows in ``dtype``. The gradient of a reshape is dense: what one row receives several
+    times is summed in ``dtype`` too, before it is rounded to that of the table."""
+    values = tf.cast(rows.values, dtype)
+    return tf.reshape(values, tf.shape(values))
 
 
 def _met_rows(
@@ -250,14 +260,6 @@ def _valid_examples(call: _Call) -> tf.Tensor:
         for count in call.true_expected_count:
             valid &= tf.reduce_all(tf.reshape(count > 0, tf.shape(call.labels)), axis=1)
     return valid
-
-
-def _of_examples(values: tf.Tensor, call: _Call) -> tf.Tensor:
-    """What belongs to each example, for each of its ids."""
-    if call.row_splits:
-        ids = tf.RaggedTensor.from_row_splits(call.inputs, call.row_splits[0], validate=False)
-        return tf.gather(values, ids.value_rowids())
-    return values[:, tf.newaxis] if call.inputs.shape.rank == 2 else values
 
 
 def _only_tapes_record(inputs: list[tf.Tensor]) -> bool:

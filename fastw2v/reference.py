@@ -132,8 +132,9 @@ def negative_sampling_loss(
 def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
     """Rows of ``embeddings``: one per id, or the sum or mean of a bag (negative: padding)."""
     if isinstance(inputs, tf.RaggedTensor):
-        combine = tf.reduce_mean if combiner == "mean" else tf.reduce_sum
-        return combine(tf.gather(embeddings, inputs), axis=1)
+        hidden = tf.reduce_sum(tf.gather(embeddings, inputs), axis=1)
+        present = tf.cast(inputs.row_lengths()[:, tf.newaxis], hidden.dtype)
+        return hidden / tf.maximum(present, 1) if combiner == "mean" else hidden
     inputs = tf.convert_to_tensor(inputs)
     if inputs.shape.rank == 1:
         return tf.gather(embeddings, inputs)
@@ -141,7 +142,7 @@ def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> t
     rows = tf.gather(embeddings, tf.maximum(inputs, 0)) * present[..., tf.newaxis]
     hidden = tf.reduce_sum(rows, axis=1)
     if combiner == "mean":
-        hidden /= tf.reduce_sum(present, axis=1, keepdims=True)
+        hidden /= tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
     return hidden
 
 

@@ -213,6 +213,11 @@ class Unigram(Sampler):
             raise ValueError(f"power must be a number; got {reprlib.repr(power)}") from error
         # A sampler made while a tf.function is traced may outlive the trace; so must its table.
         symbolic = tf.is_symbolic_tensor(counts)
+        if symbolic and xla.compiles():
+            raise ValueError(
+                "counts is computed in a function that XLA compiles, which cannot build the alias "
+                "table: make the sampler outside of the function"
+            )
         with contextlib.nullcontext() if symbolic else tf.init_scope():
             counts = _counts(counts)
             self._table = _ops.fastw2v_unigram_table(counts=counts, power=self.power)

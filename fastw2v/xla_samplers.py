@@ -66,42 +66,41 @@ def _check_size(num_sampled: int, range_max: int, table: Sequence[tf.Tensor]) ->
         )
 
 
-# ---- Random numbers ------------------------------------------------------------------------------
+# ---- Random numbers: words of 32 bits, each in a uint64 ------------------------------------------
 
 
 def _philox(counter: Sequence[tf.Tensor], key: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Blocks of four random uint32 that belong to counters of four and keys of two."""
-    counter, key = list(counter), list(key)
-    for _ in range(10):
-        high0, low0 = _product(0xD2511F53, counter[0])
-        high1, low1 = _product(0xCD9E8D57, counter[2])
-        counter = [
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(high1, counter[1]), key[0]),
-            low1,
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(high0, counter[3]), key[1]),
-            low0,
-        ]
-        key = [word + tf.constant(w, tf.uint32) for word, w in zip(key, _WEYL, strict=True)]
-    return counter
+    """Blocks of four random words that belong to counters of four and keys of two."""
+    word0, word1, word2, word3 = counter
+    multiplier0, multiplier1 = _word(0xD2511F53), _word(0xCD9E8D57)
+    keys = [
+        tf.unstack(_low(word[..., tf.newaxis] + [weyl * turn for turn in range(10)]), axis=-1)
+        for word, weyl in zip(key, (0x9E3779B9, 0xBB67AE85), strict=True)
+    ]
+    for key0, key1 in zip(*keys, strict=True):
+        product0, product1 = multiplier0 * word0, multiplier1 * word2
+        word0 = _high(product1) ^ word1 ^ key0
+        word2 = _high(product0) ^ word3 ^ key1
+        word1, word3 = _low(product1), _low(product0)
+    return [word0, word1, word2, word3]
 
 
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+def _word(value: int) -> tf.Tensor:
+    return tf.constant(value, tf.uint64)
 
 
-def _product(factor: int, word: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return _split(tf.constant(factor, tf.uint64) * tf.cast(word, tf.uint64))
+def _high(bits: tf.Tensor) -> tf.Tensor:
+    return tf.bitwise.right_shift(bits, _word(32))
 
 
-def _split(bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """High and low half of 64 bits."""
-    bits = tf.cast(bits, tf.uint64)
-    high = tf.bitwise.right_shift(bits, tf.constant(32, tf.uint64))
-    return tf.cast(high, tf.uint32), tf.cast(bits, tf.uint32)
+def _low(bits: tf.Tensor) -> tf.Tensor:
+    return tf.bitwise.bitwise_and(bits, _word(0xFFFFFFFF))
 
 
-def _join(high: tf.Tensor, low: tf.Tensor) -> tf.Tensor:
-    high, low = tf.cast(high, tf.uint64), tf.cast(low, tf.uint64)
-    return tf.bitwise.left_shift(high, tf.constant(32, tf.uint64)) + low
+def _words(integers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Low and high word of an int64."""
+    bits = tf.cast(integers, tf.uint64)
+    return _low(bits), _high(bits)
 
 
 @dataclass(frozen=True)
@@ -113,41 +112,28 @@ class _Stream:
 
     @classmethod
     def of(cls, seed: tf.Tensor, num_lists: tf.Tensor) -> _Stream:
-        high_list, low_list = _split(tf.range(num_lists)[:, tf.newaxis])
-        (high0, low0), (high1, low1) = _split(seed[0]), _split(seed[1])
-        high1, low1 = (tf.fill(tf.shape(low_list), word) for word in (high1, low1))
-        mixed = _philox([low1, high1, low_list, high_list], [low0, high0])
+        of_list = _words(tf.range(num_lists)[:, tf.newaxis])
+        mixed = _philox([*_words(seed[1]), *of_list], _words(seed[0]))
         return cls(mixed[:2], mixed[2:])
 
     def blocks(self, index: tf.Tensor) -> list[tf.Tensor]:
         """The random bits of draws ``index`` [lists, n], or [1, n] for the same of all lists."""
-        index = tf.broadcast_to(index, [tf.shape(self.key[0])[0], tf.shape(index)[1]])
-        high, low = _split(index)
-        counter = [tf.broadcast_to(word, tf.shape(index)) for word in self.counter]
-        return _philox([low, high, *counter], self.key)
+        return _philox([*_words(index), *self.counter], self.key)
 
 
 def _uniform_real(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    bits = tf.bitwise.right_shift(_join(high, low), tf.constant(11, tf.uint64))
+    """In [0, 1), a multiple of 2^-53."""
+    bits = high * _word(2**21) + tf.bitwise.right_shift(low, _word(11))
     return tf.cast(tf.cast(bits, tf.int64), tf.float64) * 2.0**-53
 
 
 def _uniform_integer(low: tf.Tensor, high: tf.Tensor, limit: int) -> tf.Tensor:
     """An integer in [0, limit): the upper half of the product of 64 random bits with it."""
-    thirty_two = tf.constant(32, tf.uint64)
-    low, high = tf.cast(low, tf.uint64), tf.cast(high, tf.uint64)
-    limit_high, limit_low = (tf.constant(x, tf.uint64) for x in divmod(limit, 2**32))
-
-    def upper(x: tf.Tensor) -> tf.Tensor:
-        return tf.bitwise.right_shift(x, thirty_two)
-
-    def lower(x: tf.Tensor) -> tf.Tensor:
-        return tf.bitwise.bitwise_and(x, tf.constant(0xFFFFFFFF, tf.uint64))
-
-    middle = high * limit_low + upper(low * limit_low)
+    limit_high, limit_low = (_word(part) for part in divmod(limit, 2**32))
+    middle = high * limit_low + _high(low * limit_low)
     low_high = low * limit_high
-    carry = upper(lower(middle) + lower(low_high))
-    return tf.cast(high * limit_high + upper(middle) + upper(low_high) + carry, tf.int64)
+    carry = _high(_low(middle) + _low(low_high))
+    return tf.cast(high * limit_high + _high(middle) + _high(low_high) + carry, tf.int64)
 
 
 # ---- Distributions: a draw from a block of random bits, and the probability of a class -----------
