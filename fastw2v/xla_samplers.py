@@ -2,8 +2,9 @@
 same seeds, and the same counts within the rounding of float32.
 
 ``csrc/core/sampler.h`` and ``csrc/core/random.h`` define both. What is double precision there is
-so here; classes of the log-uniform sampler and the order of the race could differ where two such
-numbers agree in all but their last bits, about once in 10^10 draws from a million classes.
+so here, but XLA's exponential function may differ in its last bits, and then a draw next to the
+border of two log-uniform classes becomes the other one: none of 10^8 draws from 10^6 classes did,
+and one of 5 * 10^7 from 2^31. In the same way two neighbours of a race may change places.
 
 Lists are [lists, num_sampled], one list for the whole batch or one for each example. Nothing can
 raise an error here: a list that cannot be filled is -1 with counts of NaN, and so is the count of a
