@@ -15,6 +15,10 @@ What the losses have in common:
 * **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
   ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
   both name the argument, the value and the range.
+* **XLA**: under ``jit_compile=True`` the losses are composed from TensorFlow ops and store the
+  logits. What is met when it runs raises nothing there: an example with an id, label or count out
+  of range, or with an empty bag, has the loss NaN and no gradient (all examples, where a candidate
+  of the whole batch is out of range), and the gradient of a gathered table holds rows of zeros.
 """
 
 from __future__ import annotations
