@@ -46,6 +46,7 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
 	$(BIN)/python benchmarks/sampled.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/top_k.py
 	$(BIN)/python benchmarks/figures.py
 
 lint: $(STAMPS)/lint

@@ -19,6 +19,7 @@ _HOMES = {
     "negative_sampling_loss": "fastw2v.ops",
     "sampled_softmax_loss": "fastw2v.ops",
     "softmax_loss": "fastw2v.ops",
+    "top_k": "fastw2v.ops",
 }
 _MODULES = ("doctor", "reference", "samplers")
 

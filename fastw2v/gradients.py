@@ -414,3 +414,42 @@ def _reference_loss(
         remove_accidental_hits=call.attributes["remove_accidental_hits"],
         **options,
     )
+
+
+@tf.RegisterGradient("Fastw2v>TopK")
+def _top_k_gradient(op: Any, d_values: tf.Tensor, _: Any) -> list:
+    """Only the rows of the classes found count: their logits are made again from these."""
+    hidden, *tables = op.inputs
+    num_weights = len(op.get_attr("Weights"))
+    shards = {"weights": tables[:num_weights], "biases": tables[num_weights:]}
+    indices = op.outputs[1]
+    met = tf.sort(tf.unique(tf.reshape(indices, [-1])).y)
+    rows = {
+        name: _Rows(parts, _split_rows(met, parts), op.get_attr("T"))
+        for name, parts in shards.items()
+    }
+    sources = [hidden, *(rows[name].values for name in shards if shards[name])]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        logits = reference.candidate_logits(
+            hidden,
+            rows["weights"].values,
+            rows["biases"].values,
+            rows["weights"].local(indices),
+            logit_scale=op.get_attr("logit_scale"),
+            logit_softcap=op.get_attr("logit_softcap"),
+        )
+    d_hidden, *d_tables = tape.gradient(logits, sources, output_gradients=d_values)
+    d_tables = [tf.convert_to_tensor(gradient) for gradient in d_tables]
+    d_weights, d_biases = d_tables if shards["biases"] else (*d_tables, None)
+    return [d_hidden, *rows["weights"].split(d_weights), *rows["biases"].split(d_biases)]
+
+
+def _split_rows(rows: tf.Tensor, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Ascending rows of a table as those of each shard, counted from its first."""
+    parts, begin = [], tf.constant(0, tf.int64)
+    for shard in shards:
+        end = begin + tf.cast(_shape(shard)[0], tf.int64)
+        parts.append(tf.boolean_mask(rows, (rows >= begin) & (rows < end)) - begin)
+        begin = end
+    return parts

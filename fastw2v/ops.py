@@ -1,4 +1,5 @@
-"""The public losses. Each prepares its arguments and calls one fused op; none stores the logits.
+"""The public losses and `top_k`, their prediction. Each prepares its arguments and calls one fused
+op; none stores the logits.
 
 What the losses have in common:
 
@@ -28,6 +29,7 @@ import tensorflow as tf
 
 from fastw2v import gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
+from fastw2v._library import ops as _ops
 from fastw2v._reduction import Reduction
 from fastw2v._tables import Table, table, to_tensor
 
@@ -441,6 +443,77 @@ def negative_sampling_loss(
             **_options(
                 classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
             ),
+        )
+
+
+@tf.autograph.experimental.do_not_convert
+def top_k(
+    inputs: Any,
+    weights: Any,
+    biases: Any = None,
+    k: int = 10,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    name: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The ``k`` classes of largest logit: what a model trained with these losses predicts.
+
+    As ``tf.math.top_k(inputs @ weights.T + biases, k)``, without the logits being stored. With
+    the rows of ``inputs`` and of ``weights`` of length 1 the logits are cosines, and the classes
+    the nearest neighbours.
+
+    Classes of equal logits come in ascending order. A NaN counts as larger than any number, so that
+    a broken row is seen. The order is that of the logits before the soft cap, which rises with
+    them and may round several to the same value.
+
+    Args:
+        inputs: Activations [..., dim]; cast to the dtype of ``weights`` where that differs.
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        k: How many, in [1, num_classes].
+        logit_scale: Factor on ``inputs @ weights.T``, kept in float32.
+        logit_softcap: Bounds the logits, biases included: ``cap * tanh(logits / cap)``.
+        name: Name of the op.
+
+    Returns:
+        A pair of tensors [..., k], the largest logit first: logits in float32 (float64 for tables
+        of float64), and classes in int64. The gradient of the logits reaches ``inputs`` and, as
+        ``tf.IndexedSlices`` with unique ascending rows, ``weights`` and ``biases``.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: ``k`` or a width out of range, where the size of
+            ``weights`` is only known when it runs.
+
+    Example:
+        >>> import fastw2v
+        >>> weights = tf.Variable([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+        >>> values, indices = fastw2v.top_k([[2.0, 1.0]], weights, k=2)
+        >>> values.numpy().tolist(), indices.numpy().tolist()
+        ([[2.0, 1.5]], [[0, 2]])
+    """
+    with tf.name_scope(name or "top_k"):
+        dense = table("weights", weights)
+        hidden = _activations(inputs, dense.dtype)
+        classes = _classes(dense, biases, hidden)
+        k = to_integer("k", k, 1, 2**31 - 1 if dense.rows is None else dense.rows)
+        options = _options(dense.dtype, None, logit_scale, logit_softcap, 0.0, None)
+        values, indices = _ops.fastw2v_top_k(
+            inputs=tf.cast(hidden.inputs, gradients.accumulator(dense.dtype)),
+            weights=classes.weights.shards,
+            biases=classes.biases.shards if classes.biases else [],
+            T=dense.dtype,
+            k=k,
+            logit_scale=options["logit_scale"],
+            logit_softcap=options["logit_softcap"],
+        )
+        if hidden.shape is None:
+            return values, indices
+        shape = tf.concat([hidden.shape, [k]], axis=0)
+        static_shape = hidden.static_shape.concatenate(k)
+        return tuple(
+            tf.ensure_shape(tf.reshape(part, shape), static_shape) for part in (values, indices)
         )
 
 

@@ -129,6 +129,15 @@ def negative_sampling_loss(
     )
 
 
+def top_k(
+    inputs: Any, weights: Any, biases: Any = None, k: int = 10, **options: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The largest logits and their classes."""
+    logits = _logits(tf.convert_to_tensor(inputs), _table(weights), _table(biases), **options)
+    values, indices = tf.math.top_k(logits, k)
+    return values, tf.cast(indices, tf.int64)
+
+
 def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
     """Rows of ``embeddings``: one per id, or the sum or mean of a bag (negative: padding)."""
     if isinstance(inputs, tf.RaggedTensor):
@@ -192,7 +201,7 @@ def sampled_loss(
     if sampled.shape.rank == 1:
         sampled = tf.tile(sampled[tf.newaxis], [tf.shape(labels)[0], 1])
     candidates = tf.concat([labels, sampled], axis=1)
-    logits = _own_logits(hidden, weights, biases, candidates, **logit_options)
+    logits = candidate_logits(hidden, weights, biases, candidates, **logit_options)
     if true_count is not None:
         counts = [tf.reshape(c, tf.shape(labels)) for c in [true_count]]
         counts.append(tf.broadcast_to(sampled_count, tf.shape(sampled)))
@@ -221,6 +230,23 @@ def sampled_loss(
     return _without_ignored(loss, present)
 
 
+def candidate_logits(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    candidates: tf.Tensor,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+) -> tf.Tensor:
+    """Logits [batch, n] of each example's own candidates [batch, n]."""
+    dtype = _accumulator(weights.dtype)
+    rows = tf.cast(tf.gather(weights, candidates), dtype)
+    logits = tf.einsum("bd,bcd->bc", tf.cast(hidden, dtype), rows)
+    biases = None if biases is None else tf.gather(biases, candidates)
+    return _adjust(logits, biases, logit_scale, logit_softcap)
+
+
 def _table(table: Any) -> tf.Tensor | None:
     if table is None:
         return None
@@ -243,22 +269,6 @@ def _logits(
 ) -> tf.Tensor:
     dtype = _accumulator(weights.dtype)
     logits = tf.matmul(tf.cast(hidden, dtype), tf.cast(weights, dtype), transpose_b=True)
-    return _adjust(logits, biases, logit_scale, logit_softcap)
-
-
-def _own_logits(
-    hidden: tf.Tensor,
-    weights: tf.Tensor,
-    biases: tf.Tensor | None,
-    candidates: tf.Tensor,
-    *,
-    logit_scale: float = 1.0,
-    logit_softcap: float | None = None,
-) -> tf.Tensor:
-    dtype = _accumulator(weights.dtype)
-    rows = tf.cast(tf.gather(weights, candidates), dtype)
-    logits = tf.einsum("bd,bcd->bc", tf.cast(hidden, dtype), rows)
-    biases = None if biases is None else tf.gather(biases, candidates)
     return _adjust(logits, biases, logit_scale, logit_softcap)
 
 

@@ -8,6 +8,7 @@
 namespace fastw2v {
 void BindLosses(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
+void BindTopK(pybind11::module_& module);
 }  // namespace fastw2v
 
 PYBIND11_MODULE(_kernels, module) {
@@ -25,4 +26,5 @@ PYBIND11_MODULE(_kernels, module) {
       "Uses another instruction set from here on.");
   BindLosses(module);
   BindSamplers(module);
+  BindTopK(module);
 }
