@@ -1,7 +1,8 @@
 """Fused losses for TensorFlow models with a very large number of classes.
 
 Importing this package imports no TensorFlow: the public names are found when they are first used.
-The compiled ops are loaded together with TensorFlow, so that a SavedModel which holds them loads.
+The compiled ops are loaded together with TensorFlow, so that a SavedModel which holds them loads,
+and the layers are registered together with Keras, so that a saved model which holds them loads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _HOMES = {
     "softmax_loss": "fastw2v.ops",
     "top_k": "fastw2v.ops",
 }
-_MODULES = ("doctor", "reference", "samplers")
+_MODULES = ("doctor", "keras", "reference", "samplers")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
@@ -41,3 +42,4 @@ def __dir__() -> list[str]:
 
 
 _with_tensorflow.load_ops()
+_with_tensorflow.register_layers()

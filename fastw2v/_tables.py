@@ -75,6 +75,16 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
     )
 
 
+@tf.autograph.experimental.do_not_convert
+def prepare_rows(variable: Any, ids: tf.Tensor | None) -> None:
+    """Called before rows ``ids`` (None: all rows) of a variable are read by a layer; an optimizer
+    that owes these rows updates makes them up here.
+
+    ``ids`` may hold some that are rows of nothing: padding, ignored labels, or what the op that
+    comes next refuses.
+    """
+
+
 def to_tensor(name: str, value: Any) -> tf.Tensor:
     """The argument ``name`` as a tensor; ValueError where it is nothing of the kind."""
     try:

@@ -18,6 +18,7 @@ from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 
 from fastw2v import reference
 from fastw2v._library import ops as _ops
+from fastw2v._tables import Table
 
 # In the order of the ops' inputs.
 _TABLES = ("embeddings", "weights", "biases")
@@ -453,3 +454,60 @@ def _split_rows(rows: tf.Tensor, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]
         parts.append(tf.boolean_mask(rows, (rows >= begin) & (rows < end)) - begin)
         begin = end
     return parts
+
+
+def gather(table: Table, ids: tf.Tensor, row_splits: list[tf.Tensor], combiner: str) -> tf.Tensor:
+    """Rows of a table for ids [batch], or sums or means of bags of them, [batch, dim]."""
+    hidden = _gather_bags(table.shards, table.dtype, ids, row_splits, combiner)
+    return tf.ensure_shape(hidden, [None, table.dim])
+
+
+def _gather_bags(
+    shards: Sequence[tf.Tensor],
+    dtype: tf.DType,
+    ids: tf.Tensor,
+    row_splits: Sequence[tf.Tensor],
+    combiner: str,
+) -> tf.Tensor:
+    return _ops.fastw2v_gather(
+        embeddings=shards,
+        inputs=ids,
+        row_splits=row_splits,
+        T=dtype,
+        Accumulator=accumulator(dtype),
+        combiner=combiner,
+    )
+
+
+@tf.RegisterGradient("Fastw2v>Gather")
+def _gather_gradient(op: Any, d_hidden: tf.Tensor) -> list:
+    count = len(op.get_attr("Embeddings"))
+    shards, (ids, *row_splits) = op.inputs[:count], op.inputs[count:]
+    rows, values = _ops.fastw2v_gather_grad(
+        d_hidden=d_hidden,
+        embeddings=shards,
+        inputs=ids,
+        row_splits=row_splits,
+        T=op.get_attr("T"),
+        num_embeddings=count,
+        combiner=_attribute(op, "combiner"),
+    )
+    return [*_sparse(shards, rows, values), None, *(None for _ in row_splits)]
+
+
+@tf.RegisterGradient("Fastw2v>GatherGrad")
+def _gather_second_gradient(op: Any, *upstream: Any) -> list:
+    """The gradient is linear in d_hidden, each row of which goes to rows of its bag: the way back
+    gathers from these."""
+    count = len(op.get_attr("Embeddings"))
+    _, *shards = op.inputs[: count + 1]
+    ids, *row_splits = op.inputs[count + 1 :]
+    met = _Rows(shards, op.outputs[:count], op.get_attr("T"))
+    back = [
+        tf.zeros_like(values) if gradient is None else tf.convert_to_tensor(gradient)
+        for values, gradient in zip(op.outputs[count:], upstream[count:], strict=True)
+    ]
+    d_d_hidden = _gather_bags(
+        [met.join(back)], back[0].dtype, met.local(ids), row_splits, _attribute(op, "combiner")
+    )
+    return [d_d_hidden] + [None] * (len(op.inputs) - 1)

@@ -30,8 +30,8 @@ import tensorflow as tf
 from fastw2v import gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
 from fastw2v._library import ops as _ops
-from fastw2v._reduction import Reduction
-from fastw2v._tables import Table, table, to_tensor
+from fastw2v._reduction import MEAN_AND_LOSSES, Reduction
+from fastw2v._tables import Table, prepare_rows, table, to_tensor
 
 
 @tf.autograph.experimental.do_not_convert
@@ -515,6 +515,90 @@ def top_k(
         return tuple(
             tf.ensure_shape(tf.reshape(part, shape), static_shape) for part in (values, indices)
         )
+
+
+# ---- For layers ----------------------------------------------------------------------------------
+
+
+@tf.autograph.experimental.do_not_convert
+def lookup(embeddings: Any, inputs: Any, combiner: str | None) -> tf.Tensor:
+    """Rows of a table for ids of any shape, or, with a combiner, for bags [batch, n] of them, in
+    float32 (float64 for such tables); the gradient has unique ascending rows."""
+    if combiner is not None:
+        hidden = _gathered(embeddings, inputs, combiner)
+        return gradients.gather(hidden.embeddings, hidden.inputs, hidden.row_splits, combiner)
+    ids = to_ids("inputs", inputs)
+    rows = table("embeddings", embeddings)
+    hidden = gradients.gather(rows, tf.reshape(ids, [-1]), [], "sum")
+    hidden = tf.reshape(hidden, tf.concat([tf.shape(ids), [tf.shape(hidden)[1]]], axis=0))
+    return tf.ensure_shape(hidden, ids.shape.concatenate(rows.dim))
+
+
+@tf.autograph.experimental.do_not_convert
+def head_loss(
+    labels: Any,
+    inputs: Any,
+    weights: Any,
+    biases: Any,
+    *,
+    num_sampled: int | None = None,
+    sampler: str | samplers.Sampler = "log_uniform",
+    remove_accidental_hits: bool = True,
+    seed: Any = None,
+    per_example: bool = False,
+    link: str = "softmax",
+    corrected: bool = True,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    label_smoothing: float = 0.0,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    z_loss: float = 0.0,
+    compute_dtype: Any = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mean loss of float activations, and the losses of the examples, from one op.
+
+    ``corrected``: expected counts are subtracted from the logits, and the names of samplers draw
+    without replacement. A corrected logistic loss shares its target among the labels, as
+    `nce_loss` does.
+    """
+    dense = table("weights", weights)
+    hidden = _activations(inputs, dense.dtype)
+    classes = _classes(dense, biases, hidden)
+    labels = _labels(labels, hidden)
+    values = _candidates(
+        num_sampled,
+        sampler,
+        None,
+        labels,
+        dense.rows,
+        ignore_label,
+        seed,
+        unique=corrected,
+        per_example=per_example,
+    )
+    met = None
+    if values is not None:
+        met = tf.concat([tf.reshape(ids, [-1]) for ids in (labels, values[0])], axis=0)
+    for variable in (weights, biases):
+        if variable is not None:
+            prepare_rows(variable, met)
+    options = _options(dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype)
+    reduced = _reduction(MEAN_AND_LOSSES, hidden, classes, labels, sample_weight, ignore_label)
+    if values is None:
+        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
+    return _sampled(
+        hidden,
+        classes,
+        labels,
+        values if corrected else (values[0], None, None),
+        reduced,
+        link=link,
+        split_target=corrected and link == "logistic",
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
 
 
 # ---- Where the hidden row comes from -------------------------------------------------------------
