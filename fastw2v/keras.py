@@ -448,7 +448,7 @@ class LinearCrossEntropy(_Head):
         >>> import keras
         >>> import fastw2v
         >>> hidden, labels = keras.Input([16]), keras.Input([], dtype="int64")
-        >>> head = fastw2v.keras.LinearCrossEntropy(1000)
+        >>> head = fastw2v.keras.LinearCrossEntropy(1000, weights_initializer="zeros")
         >>> model = keras.Model([hidden, labels], head(hidden, labels))
         >>> model.compile("sgd")
         >>> history = model.fit([tf.ones([64, 16]), tf.zeros([64], tf.int64)], verbose=0)
@@ -655,8 +655,7 @@ class NegativeSampling(_SampledHead):
         >>> model = keras.Model([bags, labels], losses)
         >>> model.compile("sgd")
         >>> data = [tf.ones([8, 4], tf.int64), tf.zeros([8], tf.int64)]
-        >>> round(model.evaluate(data, verbose=0), 2)
-        4.16
+        >>> history = model.fit(data, verbose=0)
     """
 
     _has_biases = False
