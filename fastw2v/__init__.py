@@ -41,5 +41,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_with_tensorflow.load_ops()
-_with_tensorflow.register_layers()
+_with_tensorflow.load()
