@@ -35,6 +35,7 @@ _INTRODUCTIONS = {
     "sampled": "Sampled losses with S sampled classes, the sampler included.",
     "latency": "Small problems, where the cost of calling counts; the last two columns are calls "
     "outside a `tf.function`.",
+    "top_k": "The 10 classes of largest logit, of V: prediction, or nearest neighbours.",
 }
 
 
@@ -50,8 +51,8 @@ def section(results: Path) -> str:
     if not parts:
         return _NOT_MEASURED
     head = (
-        "Forward and backward, gradients of all arguments, median times of one run in which all "
-        "take turns; for the others, how many times as long they take as fastw2v. `make bench` "
+        "Losses forward and backward, gradients of all arguments; median times of one run in which "
+        "all take turns; for the others, how many times as long they take as fastw2v. `make bench` "
         "measures again and writes this section."
     )
     return "\n\n".join([fill(head, 100), *parts])
@@ -181,8 +182,9 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _loss(row: Row) -> str:
-    variants = [row["reduction"]] + [row["compute_dtype"]] * (row["compute_dtype"] != "float32")
-    return f"{row['loss']}, {', '.join(variants)}"
+    parts = [row["loss"], row["reduction"]]
+    parts += [row["compute_dtype"]] * (row["compute_dtype"] != "float32")
+    return ", ".join(filter(None, parts))
 
 
 def _sizes(row: Row) -> str:

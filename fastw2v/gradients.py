@@ -20,6 +20,7 @@ from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 
 from fastw2v import reference, xla
 from fastw2v._library import ops as _ops
+from fastw2v._tables import Table
 
 # In the order of the ops' inputs.
 _TABLES = ("embeddings", "weights", "biases")
@@ -536,3 +537,138 @@ def _reference_loss(
         remove_accidental_hits=call.attributes["remove_accidental_hits"],
         **options,
     )
+
+
+def top_k(
+    hidden: tf.Tensor, weights: Table, biases: Table | None, k: int, **options: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k largest logits of each row of ``hidden`` [batch, dim], and their classes."""
+    shards = biases.shards if biases is not None else []
+    if not xla.compiles():
+        return _ops.fastw2v_top_k(
+            inputs=hidden, weights=weights.shards, biases=shards, T=weights.dtype, k=k, **options
+        )
+    tables = [_Rows(parts, None, weights.dtype).values for parts in (weights.shards, shards)]
+    return reference.top_k(hidden, *tables, k, **options)
+
+
+@tf.RegisterGradient("Fastw2v>TopK")
+def _top_k_gradient(op: Any, d_values: tf.Tensor, _: Any) -> list:
+    """Only the rows of the classes found count: their logits are made again from these."""
+    hidden, *tables = op.inputs
+    num_weights = len(op.get_attr("Weights"))
+    shards = {"weights": tables[:num_weights], "biases": tables[num_weights:]}
+    indices = op.outputs[1]
+    met = tf.sort(tf.unique(tf.reshape(indices, [-1])).y)
+    rows = {
+        name: _Rows(parts, _split_rows(met, parts), op.get_attr("T"))
+        for name, parts in shards.items()
+    }
+    sources = [hidden, *(rows[name].values for name in shards if shards[name])]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        logits = reference.candidate_logits(
+            hidden,
+            rows["weights"].values,
+            rows["biases"].values,
+            rows["weights"].local(indices),
+            logit_scale=op.get_attr("logit_scale"),
+            logit_softcap=op.get_attr("logit_softcap"),
+        )
+    d_hidden, *d_tables = tape.gradient(logits, sources, output_gradients=d_values)
+    d_tables = [tf.convert_to_tensor(gradient) for gradient in d_tables]
+    d_weights, d_biases = d_tables if shards["biases"] else (*d_tables, None)
+    return [d_hidden, *rows["weights"].split(d_weights), *rows["biases"].split(d_biases)]
+
+
+def _split_rows(rows: tf.Tensor, shards: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Ascending rows of a table as those of each shard, counted from its first."""
+    parts, begin = [], tf.constant(0, tf.int64)
+    for shard in shards:
+        end = begin + tf.cast(_shape(shard)[0], tf.int64)
+        parts.append(tf.boolean_mask(rows, (rows >= begin) & (rows < end)) - begin)
+        begin = end
+    return parts
+
+
+def gather(table: Table, ids: tf.Tensor, row_splits: list[tf.Tensor], combiner: str) -> tf.Tensor:
+    """Rows of a table for ids [batch], or sums or means of bags of them, [batch, dim]."""
+    table.prepare([ids])
+    make = _composed_bags if xla.compiles() else _gather_bags
+    hidden = make(table.shards, table.dtype, ids, row_splits, combiner)
+    return tf.ensure_shape(hidden, [None, table.dim])
+
+
+def _composed_bags(
+    shards: Sequence[tf.Tensor],
+    dtype: tf.DType,
+    ids: tf.Tensor,
+    row_splits: Sequence[tf.Tensor],
+    combiner: str,
+) -> tf.Tensor:
+    """The same from TensorFlow ops; an id out of range makes its row or bag NaN."""
+    rows, position = _met_rows(shards, ids, dtype)
+    padding = (ids < 0) & (not row_splits and ids.shape.rank == 2)
+    wrong = (position < 0) & ~padding
+    inputs = tf.where(padding, position, tf.maximum(position, 0))
+    if row_splits:
+        inputs, wrong = (
+            tf.RaggedTensor.from_row_splits(flat, row_splits[0], validate=False)
+            for flat in (inputs, tf.cast(wrong, tf.int32))
+        )
+        wrong = tf.reduce_sum(wrong, axis=1) > 0
+    elif ids.shape.rank == 2:
+        wrong = tf.reduce_any(wrong, axis=1)
+    hidden = reference.hidden_rows(_widened(rows, accumulator(dtype)), inputs, combiner)
+    return tf.where(wrong[:, tf.newaxis], tf.cast(math.nan, hidden.dtype), hidden)
+
+
+def _gather_bags(
+    shards: Sequence[tf.Tensor],
+    dtype: tf.DType,
+    ids: tf.Tensor,
+    row_splits: Sequence[tf.Tensor],
+    combiner: str,
+) -> tf.Tensor:
+    return _ops.fastw2v_gather(
+        embeddings=shards,
+        inputs=ids,
+        row_splits=row_splits,
+        T=dtype,
+        Accumulator=accumulator(dtype),
+        combiner=combiner,
+    )
+
+
+@tf.RegisterGradient("Fastw2v>Gather")
+def _gather_gradient(op: Any, d_hidden: tf.Tensor) -> list:
+    count = len(op.get_attr("Embeddings"))
+    shards, (ids, *row_splits) = op.inputs[:count], op.inputs[count:]
+    rows, values = _ops.fastw2v_gather_grad(
+        d_hidden=d_hidden,
+        embeddings=shards,
+        inputs=ids,
+        row_splits=row_splits,
+        T=op.get_attr("T"),
+        num_embeddings=count,
+        combiner=_attribute(op, "combiner"),
+    )
+    return [*_sparse(shards, rows, values), None, *(None for _ in row_splits)]
+
+
+@tf.RegisterGradient("Fastw2v>GatherGrad")
+def _gather_second_gradient(op: Any, *upstream: Any) -> list:
+    """The gradient is linear in d_hidden, each row of which goes to rows of its bag: the way back
+    gathers from these."""
+    count = len(op.get_attr("Embeddings"))
+    _, *shards = op.inputs[: count + 1]
+    ids, *row_splits = op.inputs[count + 1 :]
+    met = _Rows(shards, op.outputs[:count], op.get_attr("T"))
+    back = [
+        tf.zeros_like(values) if gradient is None else tf.convert_to_tensor(gradient)
+        for values, gradient in zip(op.outputs[count:], upstream[count:], strict=True)
+    ]
+    d_d_hidden = _gather_bags(
+        [met.join(back)], back[0].dtype, met.local(ids), row_splits, _attribute(op, "combiner")
+    )
+    return [d_d_hidden] + [None] * (len(op.inputs) - 1)

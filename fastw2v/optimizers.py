@@ -289,10 +289,7 @@ class RowOptimizer:
 
         Args:
             variable: A variable that the optimizer was built for.
-            ids: Integers of any shape, the rows; negative ones are left out. None: all rows.
-
-        Raises:
-            tf.errors.InvalidArgumentError: An id is not a row of the variable.
+            ids: Integers of any shape, the rows; those that are no rows are left out. None: all.
 
         Example:
             >>> import fastw2v

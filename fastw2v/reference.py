@@ -129,6 +129,15 @@ def negative_sampling_loss(
     )
 
 
+def top_k(
+    inputs: Any, weights: Any, biases: Any = None, k: int = 10, **options: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The largest logits and their classes."""
+    logits = _logits(tf.convert_to_tensor(inputs), _table(weights), _table(biases), **options)
+    values, indices = tf.math.top_k(logits, k)
+    return values, tf.cast(indices, tf.int64)
+
+
 def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
     """Rows of ``embeddings``: one per id, or the sum or mean of a bag (negative: padding)."""
     if isinstance(inputs, tf.RaggedTensor):
@@ -191,14 +200,14 @@ def sampled_loss(
     sampled = tf.cast(tf.convert_to_tensor(sampled), tf.int64)
     dtype = _accumulator(weights.dtype)
     labels, present = _labels(labels, ignore_label, dtype)
-    true_logits = _own_logits(hidden, weights, biases, labels, **logit_options)
+    true_logits = candidate_logits(hidden, weights, biases, labels, **logit_options)
     if sampled.shape.rank == 1:  # one list for the whole batch
         rows = tf.gather(weights, sampled)
         own_biases = None if biases is None else tf.gather(biases, sampled)
         sampled_logits = _logits(hidden, rows, own_biases, **logit_options)
         sampled = sampled[tf.newaxis]
     else:
-        sampled_logits = _own_logits(hidden, weights, biases, sampled, **logit_options)
+        sampled_logits = candidate_logits(hidden, weights, biases, sampled, **logit_options)
     if true_count is not None:
         true_logits -= tf.math.log(tf.cast(tf.reshape(true_count, tf.shape(labels)), dtype))
         sampled_logits -= tf.math.log(tf.cast(sampled_count, dtype))
@@ -227,6 +236,25 @@ def sampled_loss(
     return _without_ignored(loss, present)
 
 
+def candidate_logits(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    candidates: tf.Tensor,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    compute_dtype: Any = None,
+) -> tf.Tensor:
+    """Logits [batch, n] of each example's own candidates [batch, n]."""
+    dtype = _accumulator(weights.dtype)
+    rows = tf.gather(weights, candidates)
+    hidden, rows = (_operand(x, dtype, compute_dtype) for x in (hidden, rows))
+    logits = tf.einsum("bd,bcd->bc", hidden, rows)
+    biases = None if biases is None else tf.gather(biases, candidates)
+    return _adjust(logits, biases, logit_scale, logit_softcap)
+
+
 def _table(table: Any) -> tf.Tensor | None:
     if table is None:
         return None
@@ -251,24 +279,6 @@ def _logits(
     dtype = _accumulator(weights.dtype)
     hidden, weights = (_operand(x, dtype, compute_dtype) for x in (hidden, weights))
     logits = tf.matmul(hidden, weights, transpose_b=True)
-    return _adjust(logits, biases, logit_scale, logit_softcap)
-
-
-def _own_logits(
-    hidden: tf.Tensor,
-    weights: tf.Tensor,
-    biases: tf.Tensor | None,
-    candidates: tf.Tensor,
-    *,
-    logit_scale: float = 1.0,
-    logit_softcap: float | None = None,
-    compute_dtype: Any = None,
-) -> tf.Tensor:
-    dtype = _accumulator(weights.dtype)
-    rows = tf.gather(weights, candidates)
-    hidden, rows = (_operand(x, dtype, compute_dtype) for x in (hidden, rows))
-    logits = tf.einsum("bd,bcd->bc", hidden, rows)
-    biases = None if biases is None else tf.gather(biases, candidates)
     return _adjust(logits, biases, logit_scale, logit_softcap)
 
 

@@ -67,6 +67,15 @@ class Sampler:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_classes={self.num_classes}, unique={self.unique})"
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same sampler again, for Keras."""
+        return {"num_classes": self.num_classes, "unique": self.unique}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sampler:
+        """The sampler of a `get_config`."""
+        return cls(**config)
+
     def sample(
         self,
         true_classes: Any,
@@ -179,8 +188,8 @@ class LogUniform(Sampler):
 class Unigram(Sampler):
     """Draws class ``k`` with probability ``counts[k]**power / sum(counts**power)``.
 
-    A class whose count is 0 is never drawn, whatever the power. The alias table takes 24 bytes a
-    class and is built here, once; a change of `counts` afterwards has no effect.
+    A class whose count is 0 is never drawn, whatever the power. The alias table and the counts
+    take 32 bytes a class; it is built here, once: a change of `counts` afterwards has no effect.
 
     Args:
         counts: How often each class occurs, ``[num_classes]``: integers or floats, finite and not
@@ -222,10 +231,15 @@ class Unigram(Sampler):
         with contextlib.nullcontext() if symbolic else tf.init_scope():
             counts = to_counts(counts)
             self._table = _ops.fastw2v_unigram_table(counts=counts, power=self.power)
+        self._counts = counts
         super().__init__(counts.shape[0], unique)
 
     def __repr__(self) -> str:
         return f"Unigram(num_classes={self.num_classes}, power={self.power}, unique={self.unique})"
+
+    def get_config(self) -> dict[str, Any]:
+        counts = self._counts.numpy().tolist()
+        return {"counts": counts, "power": self.power, "unique": self.unique}
 
 
 _BY_NAME = {"uniform": Uniform, "log_uniform": LogUniform}

@@ -10,6 +10,7 @@ void BindLosses(pybind11::module_& module);
 void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
+void BindTopK(pybind11::module_& module);
 }  // namespace fastw2v
 
 PYBIND11_MODULE(_kernels, module) {
@@ -29,4 +30,5 @@ PYBIND11_MODULE(_kernels, module) {
   BindOptimizers(module);
   BindSamplers(module);
   BindSkipGrams(module);
+  BindTopK(module);
 }
