@@ -200,22 +200,44 @@ def test_top_k(head):
         np.testing.assert_array_equal(part, value)
 
 
-def test_rows_are_announced_before_they_are_read(monkeypatch):
-    met = []
-    for module in (fastw2v.ops, fastw2v.keras):
-        monkeypatch.setattr(module, "prepare_rows", lambda *call: met.append(call))
-    embedding, head = Embedding(CLASSES, DIM, combiner="mean"), SampledSoftmax(CLASSES, 2)
-    labels = tf.constant([7, 8])
-    head(embedding(tf.constant([[5, -1], [6, 5]])), labels)
-    (table, ids), *others = met
-    assert table is embedding.embeddings and ids.numpy().tolist() == [5, -1, 6, 5]
-    assert [variable for variable, _ in others] == [head.class_weights, head.class_biases]
-    for _, ids in others:
-        assert ids.shape == [4] and ids[:2].numpy().tolist() == [7, 8]
-    met.clear()
-    head.top_k(tf.ones([1, DIM]), 1)
-    LinearCrossEntropy(CLASSES, use_bias=False)(tf.ones([2, DIM]), labels)
-    assert [ids for _, ids in met] == [None, None, None]
+@pytest.mark.parametrize("combiner", [None, "mean"])
+def test_missed_updates_are_made_before_rows_are_read(combiner):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(CLASSES, size=[48, 2] if combiner else [48])
+    labels = rng.integers(CLASSES, size=48)
+    start, trained = None, []
+    for optimizer in (fastw2v.optimizers.Adam(0.1, lazy=False), keras.optimizers.Adam(0.1)):
+        inputs = keras.Input(ids.shape[1:], dtype="int64"), keras.Input([], dtype="int64")
+        hidden = Embedding(CLASSES, DIM, combiner=combiner)(inputs[0])
+        head = SampledSoftmax(CLASSES, 3, seed=(1, 2))
+        model = keras.Model(inputs, head(hidden, inputs[1]))
+        start = start or model.get_weights()
+        model.set_weights(start)
+        model.compile(optimizer)
+        model.fit([ids, labels], batch_size=4, epochs=2, shuffle=False, verbose=0)
+        trained.append(model.get_weights())
+        found = head.top_k(tf.ones([1, DIM]), 3)[1].numpy().tolist()
+        trained[-1].append(np.array(found))
+    for ours, theirs in zip(*trained, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("combiner", [None, "mean"])
+def test_layers_under_xla(combiner):
+    ids = tf.constant([[3, 4], [4, 4]] if combiner else [3, 4])
+    embedding, head = Embedding(CLASSES, DIM, combiner=combiner), LinearCrossEntropy(CLASSES)
+    labels = tf.constant([5, 6])
+
+    def step():
+        with tf.GradientTape() as tape:
+            hidden = embedding(ids)
+            loss = head(hidden, labels)
+        grads = tape.gradient(loss, [embedding.embeddings.value, head.class_weights.value])
+        return [loss, *map(tf.convert_to_tensor, grads), *head.top_k(hidden, 3)]
+
+    expected = step()
+    for got, value in zip(tf.function(step, jit_compile=True)(), expected, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-4, atol=1e-5)
 
 
 # ---- Embedding -----------------------------------------------------------------------------------
