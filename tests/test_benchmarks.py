@@ -99,6 +99,25 @@ def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
             assert row[name], name
 
 
+@pytest.mark.slow
+def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "training.csv"
+    printed = run("training", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == benchmark_module("training").COLUMNS
+    contestants = [row["contestant"] for row in rows]
+    assert contestants.count("fastw2v") == len(benchmark_module("training").QUICK)
+    assert contestants.count("TensorFlow, Keras") == contestants.count("fastw2v, tape") == 3
+    for row in rows:
+        assert row["contestant"] in printed
+        assert 0 < float(row["p20_s"]) <= float(row["median_s"]) <= float(row["p80_s"])
+        assert row["contestant"] != "fastw2v" or float(row["time_ratio"]) == 1
+        for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
+            assert row[name], name
+
+
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)
