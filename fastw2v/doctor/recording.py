@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,8 +84,8 @@ class Event:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     in_dtypes: tuple[int, ...]
-    out_dtypes: tuple[int, ...]
     in_shapes: tuple[Any, ...]
+    out_dtypes: tuple[int, ...]
     out_shapes: tuple[Any, ...]
     order: int
     in_gradient: bool
@@ -181,7 +181,7 @@ class Recorder:
             log = self.tapes[tape] = TapeLog(tape._watch_accessed_variables)
         return log
 
-    def add(self, op: str, inputs: list[Any], outputs: list[Any], **more: Any) -> None:
+    def add(self, op: str, inputs: Sequence[Any], outputs: Sequence[Any], **more: Any) -> None:
         """Adds an event that happens now."""
         self.clock += 1
         event = self._event(op, inputs, outputs, self.clock, **more)
@@ -202,13 +202,14 @@ class Recorder:
             del self.shapes[next(iter(self.shapes))]
 
     def _event(
-        self, op: str, inputs: list[Any], outputs: list[Any], order: int, **more: Any
+        self, op: str, inputs: Sequence[Any], outputs: Sequence[Any], order: int, **more: Any
     ) -> Event:
         return Event(
             op,
-            *(tuple([t._id for t in ts]) for ts in (inputs, outputs)),
-            *(tuple([t.dtype.as_datatype_enum for t in ts]) for ts in (inputs, outputs)),
-            *(tuple([_shape(t) for t in ts]) for ts in (inputs, outputs)),
+            tuple([t._id for t in inputs]),
+            tuple([t._id for t in outputs]),
+            *_specs(inputs),
+            *_specs(outputs),
             order,
             self.in_gradient > 0,
             places.of_caller(),
@@ -222,13 +223,22 @@ class Recorder:
                 del self.producers[tensor]
 
 
+def _specs(tensors: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Numbers of the types of tensors, and their shapes."""
+    try:  # eager tensors, mostly: their types and shapes are asked for without Python's objects
+        return (
+            tuple([t._datatype_enum() for t in tensors]),
+            tuple([t._shape_tuple() for t in tensors]),
+        )
+    except (AttributeError, ValueError, RuntimeError):
+        return tuple([t.dtype.as_datatype_enum for t in tensors]), tuple(map(_shape, tensors))
+
+
 def _shape(tensor: Any) -> Any:
-    if isinstance(tensor, ops.EagerTensor):
-        try:
-            return tensor._shape_tuple()
-        except (ValueError, RuntimeError):  # a tensor on a parallel device has several shapes
-            return None
-    return None if tensor.shape.rank is None else tuple(tensor.shape)
+    try:
+        return None if tensor.shape.rank is None else tuple(tensor.shape)
+    except (ValueError, RuntimeError):  # a tensor on a parallel device has several shapes
+        return None
 
 
 # --- What is patched while a recorder is open -----------------------------------------------
@@ -236,13 +246,31 @@ def _shape(tensor: Any) -> Any:
 _recorders: list[Recorder] = []
 _recent: deque[Any] = deque(maxlen=_RECENT)
 _undo = contextlib.ExitStack()
-_local = threading.local()
+
+
+class _Local(threading.local):
+    """What holds for one thread.
+
+    Attributes:
+        paused: Whether nothing is recorded.
+        in_call: Whether a function runs, which is one event.
+        reads: Handles of the variables that the next tensors are read from, by the tensors' ids.
+    """
+
+    paused = False
+    in_call = False
+
+    def __init__(self) -> None:
+        self.reads: dict[int, Any] = {}
+
+
+_local = _Local()
 
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
     """Nothing that this thread does inside is recorded."""
-    before = getattr(_local, "paused", False)
+    before = _local.paused
     _local.paused = True
     try:
         yield
@@ -252,11 +280,11 @@ def paused() -> Iterator[None]:
 
 def is_paused() -> bool:
     """Whether this thread is inside of `paused()`."""
-    return getattr(_local, "paused", False)
+    return _local.paused
 
 
 def _listening() -> list[Recorder]:
-    return [] if is_paused() else _recorders
+    return [] if _local.paused else _recorders
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -309,17 +337,20 @@ def _on_op(
     op_name: str | None = None,
     graph: Any = None,
 ) -> None:
-    if graph is not None or getattr(_local, "in_call", False):
+    if graph is not None or _local.in_call:
         return
-    reads = _local.__dict__.pop("reads", {})
+    reads = _local.reads
+    if reads:
+        _local.reads = {}
+    op = op_type.decode() if isinstance(op_type, bytes) else op_type
     for recorder in _listening():
-        for tensor in inputs:
+        for tensor in inputs if reads else ():
             if tensor._id in reads and tensor._id not in recorder.producers:
                 recorder.add("ReadVariableOp", [reads[tensor._id]], [tensor])
-        op = op_type.decode() if isinstance(op_type, bytes) else op_type
-        recorder.add(op, list(inputs), list(outputs or ()), attrs=attrs)
+        recorder.add(op, inputs, outputs or (), attrs=attrs)
 
 
+@functools.cache
 def _is_op(file: str) -> bool:
     """Whether a source file holds generated functions of ops, TensorFlow's or others'."""
     return os.path.basename(file).startswith("gen_") or places.owner(file) != "library"
@@ -338,7 +369,7 @@ def _watch_handles() -> None:
         except KeyError:
             raise AttributeError("_handle") from None
         if _listening() and _is_op(sys._getframe(1).f_code.co_filename):
-            reads = _local.__dict__.setdefault("reads", {})
+            reads = _local.reads
             reads[pywrap_tfe.TFE_Py_UID() + 1] = handle
             if len(reads) > _RECENT:
                 del reads[next(iter(reads))]
@@ -432,7 +463,7 @@ def _around_call(call: Callable[..., Any]) -> Callable[..., Any]:
     def call_flat(function: Any, *args: Any) -> Any:
         if not _listening() or not tf.executing_eagerly():
             return call(function, *args)
-        inside = getattr(_local, "in_call", False)
+        inside = _local.in_call
         _local.in_call = True
         try:
             outputs = call(function, *args)

@@ -198,7 +198,7 @@ class ValueLog:
             return
         self._looking = True
         try:
-            op = tf.compat.as_str(op_type)
+            op = op_type.decode() if isinstance(op_type, bytes) else op_type
             inputs, outputs = _eager(inputs), _eager(outputs)
             self.functions |= op.startswith(_FUNCTIONS)
             self._follow_ids(op, inputs, outputs)
@@ -217,7 +217,7 @@ class ValueLog:
             same = [origin for origin in origins if origin.nan or not nan]
             origin = same[0] if same else self._made_here(op, inputs, output, nan, origins)
             self.not_finite[output._id] = origin
-        _forget_old(self.not_finite)
+            _forget_old(self.not_finite)
 
     def _origin(self, tensor: Any) -> NotFinite | None:
         """Where the NaN or Inf in an input comes from; None for finite values."""
@@ -434,9 +434,8 @@ def _all_finite(tensor: Any) -> bool:
     if tensor._datatype_enum() not in _FLOATS:
         return True
     values = _array(tensor)
-    with np.errstate(all="ignore"):
-        # The sum is quick and shows what is not finite; only where it overflows look closer.
-        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
+    # The sum of squares is quick and shows what is not finite; where it overflows look closer.
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def _array(tensor: Any) -> np.ndarray:
