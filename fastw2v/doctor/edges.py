@@ -68,7 +68,7 @@ class Edges:
         note = None
         if isinstance(node.what, Event):
             note = node.what.gradient
-        elif _has_own_gradient(node.what):
+        elif has_own_gradient(node.what):
             note = self._recorder.observed.get(node.what.graph, {}).get(node.what.name)
         else:  # each output is one input
             same = any(v.tensor.value_index == index for v in node.outputs)
@@ -104,7 +104,7 @@ class Edges:
     ) -> tuple[bool, ...] | str | None:
         with _aside(self._graph):
             name = op
-            if not isinstance(attrs, tuple) and _has_own_gradient(attrs):
+            if not isinstance(attrs, tuple) and has_own_gradient(attrs):
                 name = attrs.get_attr("_gradient_op_type").decode()
             try:
                 function = ops.gradient_registry.lookup(name)
@@ -128,7 +128,8 @@ class Edges:
         return tuple(gradient is not None for gradient in result)
 
 
-def _has_own_gradient(op: Any) -> bool:
+def has_own_gradient(op: Any) -> bool:
+    """Whether an op of a graph has a gradient function other than that of its type."""
     return "_gradient_op_type" in op.node_def.attr
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from fastw2v.doctor import causes, health
 from fastw2v.doctor.recording import Recorder
+from fastw2v.doctor.replay import Replays
 from fastw2v.doctor.report import Report
 from fastw2v.doctor.value_log import ValueLog
 
@@ -18,7 +19,9 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
     """Says for each variable whether it gets a gradient, and if not, why.
 
     The loss is computed once, under a recorder and a gradient tape; variables are not changed by
-    it unless `loss_fn` changes them. What `loss_fn` takes from outside was computed before and is
+    it unless `loss_fn` changes them. Only where a tf.function gives NaN, or a gradient of zero,
+    its ops are run once more to see which did it, without those that draw numbers, write or call
+    Python; where it needs them, a NaN is told without the op and a gradient of zero not at all. What `loss_fn` takes from outside was computed before and is
     not seen: a loss that uses `y`, computed from a variable beforehand, does not use the variable.
 
     Args:
@@ -45,7 +48,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
     """
     sources = tf.nest.flatten(variables)
     graph = functools.partial(_trace, loss_fn, args, kwargs)
-    with Recorder() as recorder, ValueLog(recorder) as log:
+    with Recorder(keep_calls=True) as recorder, ValueLog(recorder) as log:
         tape = tf.GradientTape()
         loss = None
         try:
@@ -59,7 +62,8 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
                 raise
             return Report((), tuple(findings), graph)
         findings = causes.diagnose(loss, sources, gradients, recorder, tape)
-        findings += health.Health(log).inspect(loss, sources, gradients)
+        healthy = health.Health(log, replays=Replays(recorder))
+        findings += healthy.inspect(loss, sources, gradients)
     connected = [
         causes.name_of(source)
         for source, gradient in zip(sources, gradients, strict=True)

@@ -133,13 +133,41 @@ class TapeLog:
         return any(segment.covers(graph, order) for segment in self.segments)
 
 
+@dataclass(slots=True)
+class Backward:
+    """What the gradient of a call took and gave.
+
+    Attributes:
+        outputs, inputs: Ids of tensors.
+        above: The gradients of the outputs; below: those of the inputs. None for no gradient.
+    """
+
+    outputs: list[int]
+    inputs: list[int]
+    above: Sequence[Any]
+    below: Sequence[Any]
+
+
+@dataclass(slots=True)
+class Call:
+    """An eager call of a function, with its tensors."""
+
+    graph: Any
+    inputs: list[Any]
+    outputs: list[Any]
+    backwards: list[Backward] = field(default_factory=list)
+
+
 class Recorder:
     """Context manager that records the eager ops of this thread and all tapes.
 
     Args:
         limit: Number of events kept; older ones are forgotten.
+        origin: Says where an op that runs comes from.
+        keep_calls: Whether calls of functions are kept with their tensors.
 
     Attributes:
+        calls: The calls, where they are kept.
         events: What ran, in order.
         producers: The event that made a tensor, by the tensor's id.
         tapes: What tapes did.
@@ -149,8 +177,15 @@ class Recorder:
         forgotten: Number of events that the limit has cost.
     """
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(
+        self,
+        limit: int = 100_000,
+        origin: Callable[[], places.Origin | None] = places.of_caller,
+        keep_calls: bool = False,
+    ) -> None:
         self.limit = limit
+        self.origin = origin
+        self.calls: list[Call] | None = [] if keep_calls else None
         self.events: deque[Event] = deque()
         self.producers: dict[int, Event] = {}
         self.tapes: weakref.WeakKeyDictionary[Any, TapeLog] = weakref.WeakKeyDictionary()
@@ -212,7 +247,7 @@ class Recorder:
             *_specs(outputs),
             order,
             self.in_gradient > 0,
-            places.of_caller(),
+            self.origin(),
             **more,
         )
 
@@ -253,11 +288,13 @@ class _Local(threading.local):
 
     Attributes:
         paused: Whether nothing is recorded.
+        only: The recorders that record, where not all do.
         in_call: Whether a function runs, which is one event.
         reads: Handles of the variables that the next tensors are read from, by the tensors' ids.
     """
 
     paused = False
+    only: Sequence[Recorder] | None = None
     in_call = False
 
     def __init__(self) -> None:
@@ -278,13 +315,26 @@ def paused() -> Iterator[None]:
         _local.paused = before
 
 
-def is_paused() -> bool:
-    """Whether this thread is inside of `paused()`."""
-    return _local.paused
+@contextlib.contextmanager
+def only(recorder: Recorder) -> Iterator[None]:
+    """What this thread does inside is recorded by one recorder alone."""
+    before = _local.only, _local.paused
+    _local.only, _local.paused = (recorder,), False
+    try:
+        yield
+    finally:
+        _local.only, _local.paused = before
 
 
-def _listening() -> list[Recorder]:
-    return [] if _local.paused else _recorders
+def records(recorder: Recorder) -> bool:
+    """Whether a recorder takes down what this thread does."""
+    return recorder in _listening()
+
+
+def _listening() -> Sequence[Recorder]:
+    if _local.paused:
+        return ()
+    return _recorders if _local.only is None else _local.only
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -474,6 +524,8 @@ def _around_call(call: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [t for t in outputs or () if isinstance(t, tf.Tensor)]
         for recorder in _listening():
             recorder.add(function.name.decode(), list(args), tensors, body=weakref.ref(graph))
+            if recorder.calls is not None and not recorder.in_gradient:
+                recorder.calls.append(Call(graph, list(args), list(outputs or ())))
         return outputs
 
     return call_flat
@@ -496,6 +548,27 @@ def _observing(backward: Callable[..., Any], note: Observed) -> Callable[..., An
     return observed
 
 
+def _keeping(
+    backward: Callable[..., Any], outputs: list[Any], inputs: Sequence[Any]
+) -> Callable[..., Any]:
+    """Adds what the gradient of a function takes and gives to the calls that are kept."""
+    numbers = [t._id for t in outputs], [t._id for t in inputs]
+    last = [recorder.calls[-1] for recorder in _listening() if recorder.calls]
+    calls = [call for call in last if any(output is outputs[0] for output in call.outputs)]
+    if not calls:
+        return backward
+
+    @functools.wraps(backward)
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        result = backward(*args, **kwargs)
+        below = result if isinstance(result, (list, tuple)) else [result]
+        for call in calls:
+            call.backwards.append(Backward(*numbers, args, below))
+        return result
+
+    return kept
+
+
 def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..., Any]:
     def record_custom_gradient(
         op_type: Any,
@@ -515,6 +588,8 @@ def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..
                 sources = [getattr(t, "handle", t) for t in input_tensors]
                 for recorder in recorders:
                     recorder.add(str(op_type), sources, tensors, gradient=note)
+            else:
+                backward_function = _keeping(backward_function, tensors, input_tensors)
         elif recorders and tensors and tensors[0].op.type == "IdentityN":
             note = Observed()
             backward_function = _observing(backward_function, note)

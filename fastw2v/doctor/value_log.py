@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop
 from tensorflow.python.framework import op_callbacks, ops
 
-from fastw2v.doctor.recording import Event, Recorder, is_paused
+from fastw2v.doctor.recording import Event, Recorder, records
 from fastw2v.doctor.report import Place, Step
 
 # Tensors remembered at most, of each sort.
@@ -194,7 +194,7 @@ class ValueLog:
         graph: tf.Graph | None = None,
     ) -> None:
         """Is called by TensorFlow after every op."""
-        if graph is not None or self._looking or not outputs or is_paused():
+        if graph is not None or self._looking or not outputs or not records(self.recorder):
             return
         self._looking = True
         try:
@@ -318,7 +318,7 @@ class ValueLog:
         finally:
             self._differentiating.pop()
         above = _eager(values_of(gradient) for gradient in gradients_above or ())
-        if above and not self._looking:
+        if above and not self._looking and records(self.recorder):
             below = result if isinstance(result, (list, tuple)) else [result]
             self._find_dead(op_type, inputs, outputs, above, [values_of(g) for g in below])
         return result
@@ -344,7 +344,7 @@ class ValueLog:
             if dead is None:
                 event = self._forward(op_type, inputs, outputs)
                 reason, factor = _why_zero(op_type, inputs, outputs, position)
-                resources = frozenset() if factor is None else self._behind(factor._id)
+                resources = frozenset() if factor is None else self.behind(factor._id)
                 dead = Dead(op_type, event, reason, resources)
             self.dead[gradient._id] = dead
         _forget_old(self.dead)
@@ -362,7 +362,7 @@ class ValueLog:
                     return event
         return None
 
-    def _behind(self, number: int) -> frozenset[int]:
+    def behind(self, number: int) -> frozenset[int]:
         """Everything that a tensor was computed from and no op made, variables among it."""
         found, seen, waiting = set(), {number}, [number]
         while waiting:

@@ -20,9 +20,9 @@ from fastw2v.doctor import places
 from fastw2v.doctor.recording import OVERWRITE, WRITERS, Event, Recorder
 from fastw2v.doctor.report import Step
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
-_LOOPS = ("While", "StatelessWhile")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+LOOPS = ("While", "StatelessWhile")
 # Beyond this many bodies, calls are left closed.
 _MAX_BODIES = 2000
 
@@ -280,14 +280,14 @@ class Needed:
         """Links an output of control flow or of a call to what is inside."""
         index = value.tensor.value_index
         sites = self._open(op, value.site, bodies)
-        if op.type in _LOOPS:
+        if op.type in LOOPS:
             (body, condition), (body_site, condition_site) = bodies, sites
             self._link(value, self._tensor(body.outputs[index], body_site), op, where)
             self._link(value, self._tensor(op.inputs[index], value.site), op, where)
             decides = self._tensor(condition.outputs[0], condition_site)
             self._link(value, decides, op, where, "comparison")
             return
-        if op.type in _BRANCHES:
+        if op.type in BRANCHES:
             decides = self._tensor(op.inputs[0], value.site)
             self._link(value, decides, op, where, "comparison")
         for body, site in zip(bodies, sites, strict=True):
@@ -303,7 +303,7 @@ class Needed:
         given = [partial(self._tensor, t, site) for t in _handed_in(op)]
         for body, its_site in zip(bodies, sites, strict=True):
             self._lead_in(its_site, body, given, op, where)
-            if op.type in _LOOPS:
+            if op.type in LOOPS:
                 again = [partial(self._tensor, t, sites[0]) for t in bodies[0].outputs]
                 self._lead_in(its_site, body, again, op, INSIDE)
         return sites
@@ -436,7 +436,7 @@ class Needed:
             bodies = bodies_of(op)
             if not bodies or None in bodies or not self._may_open():
                 continue
-            first = op.type in _BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
+            first = op.type in BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
             for body, its_site in zip(bodies, self._open(op, site, bodies), strict=True):
                 for placeholder, tensor in zip(body.inputs, _handed_in(op), strict=False):
                     if tensor._id == resource._id:
@@ -456,13 +456,13 @@ class Needed:
 
 def bodies_of(op: Any) -> list[Any]:
     """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
-    if op.type in _CALLS:
+    if op.type in CALLS:
         names = [op.get_attr("f").name]
-    elif op.type in _LOOPS:
+    elif op.type in LOOPS:
         names = [op.get_attr("body").name, op.get_attr("cond").name]
     elif op.type in ("If", "StatelessIf"):
         names = [op.get_attr("then_branch").name, op.get_attr("else_branch").name]
-    elif op.type in _BRANCHES:
+    elif op.type in BRANCHES:
         names = [branch.name for branch in op.get_attr("branches")]
     else:
         return []
@@ -472,7 +472,7 @@ def bodies_of(op: Any) -> list[Any]:
 
 def _handed_in(op: Any) -> list[Any]:
     """What an op hands to the bodies inside."""
-    return list(op.inputs)[1:] if op.type in _BRANCHES else list(op.inputs)
+    return list(op.inputs)[1:] if op.type in BRANCHES else list(op.inputs)
 
 
 def _writes_to(op: Any, number: int) -> bool:
