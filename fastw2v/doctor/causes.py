@@ -21,8 +21,9 @@ from fastw2v.doctor.edges import (
     has_gradients,
     is_differentiable,
 )
+from fastw2v.doctor.events import DEPARTURE, WRITERS, Event, TapeLog, ids_of
 from fastw2v.doctor.outside import call_outside
-from fastw2v.doctor.recording import DEPARTURE, WRITERS, Event, Recorder, TapeLog, ids_of, paused
+from fastw2v.doctor.recording import Recorder, paused
 from fastw2v.doctor.report import Finding, Place, Step
 from fastw2v.doctor.values import INSIDE, Needed, Node, Value
 from fastw2v.doctor.walks import OF_TAPE, Block, Walks

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop, backprop_util, record
 from tensorflow.python.framework import func_graph, ops
 
-from fastw2v.doctor.recording import Event, Recorder, paused
+from fastw2v.doctor.events import Event
+from fastw2v.doctor.recording import Recorder, paused
 from fastw2v.doctor.values import Node, Value
 
 PASSES = "passes"

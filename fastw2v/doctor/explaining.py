@@ -19,10 +19,12 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
     """Says for each variable whether it gets a gradient, and if not, why.
 
     The loss is computed once, under a recorder and a gradient tape; variables are not changed by
-    it unless `loss_fn` changes them. Only where a tf.function gives NaN, or a gradient of zero,
-    its ops are run once more to see which did it, without those that draw numbers, write or call
-    Python; where it needs them, a NaN is told without the op and a gradient of zero not at all. What `loss_fn` takes from outside was computed before and is
+    it unless `loss_fn` changes them. What `loss_fn` takes from outside was computed before and is
     not seen: a loss that uses `y`, computed from a variable beforehand, does not use the variable.
+
+    Only where a tf.function gives NaN, or a gradient of zero, its ops are run once more to see
+    which of them did it, and none that draws numbers, writes or calls Python. Where its results
+    need such an op, a NaN is told without the op that made it, and a gradient of zero not at all.
 
     Args:
         loss_fn: Computes the loss: a scalar, or any structure of floating-point tensors, which

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from fastw2v.doctor import places
 from fastw2v.doctor.causes import name_of
+from fastw2v.doctor.events import ids_of
 from fastw2v.doctor.graph_ids import GraphIds
-from fastw2v.doctor.recording import ids_of
 from fastw2v.doctor.replay import Replays
 from fastw2v.doctor.report import Finding, Place
 from fastw2v.doctor.value_log import (

@@ -19,7 +19,8 @@ from tensorflow.python.eager import context, execute
 
 from fastw2v.doctor import places
 from fastw2v.doctor.edges import has_gradients, has_own_gradient
-from fastw2v.doctor.recording import Backward, Call, Recorder, only
+from fastw2v.doctor.events import Backward, Call
+from fastw2v.doctor.recording import Recorder, only
 from fastw2v.doctor.value_log import ValueLog, is_concrete, is_zero, values_of
 from fastw2v.doctor.values import BRANCHES, CALLS, LOOPS, bodies_of
 

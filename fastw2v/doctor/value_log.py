@@ -20,7 +20,8 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop
 from tensorflow.python.framework import op_callbacks, ops
 
-from fastw2v.doctor.recording import Event, Recorder, records
+from fastw2v.doctor.events import Event
+from fastw2v.doctor.recording import Recorder, records
 from fastw2v.doctor.report import Place, Step
 
 # Tensors remembered at most, of each sort.
@@ -29,11 +30,15 @@ _FLOATS = frozenset(
     dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 )
 EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
-# Ops whose results are elements of their inputs, so that an id stays an id.
-_SAME_VALUES = frozenset(
-    {"Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack", "Reshape", "SelectV2"}
-    | {"Slice", "Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"}
-)
+# Ops whose results are elements of their inputs, so that an id stays an id, and the place of an
+# input that they hand on.
+HANDS_ON = {
+    **dict.fromkeys(("Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack"), 0),
+    **dict.fromkeys(("Reshape", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"), 0),
+    "SelectV2": 2,  # Keras counts negative ids from the end: where(x < 0, x + rows, x)
+    "Split": 1,
+    "Unpack": 0,
+}
 _FUNCTIONS = ("__inference_", "__forward_", "PartitionedCall", "StatefulPartitionedCall")
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
 # The input that holds ids, of ops that take some.
@@ -246,7 +251,7 @@ class ValueLog:
     def _follow_ids(self, op: str, inputs: list[Any], outputs: list[Any]) -> None:
         if op == "Cast" and inputs:
             self._see_cast(inputs[0], outputs[0])
-        if self._changed and op in _SAME_VALUES:
+        if self._changed and op in HANDS_ON:
             changed = next((t._id for t in inputs if t._id in self._changed), None)
             if changed is not None:
                 for output in outputs:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fastw2v.doctor import places
-from fastw2v.doctor.recording import OVERWRITE, WRITERS, Event, Recorder
+from fastw2v.doctor.events import OVERWRITE, WRITERS, Event
+from fastw2v.doctor.recording import Recorder
 from fastw2v.doctor.report import Step
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
