@@ -104,27 +104,32 @@ class TapeLog:
 
 @dataclass(slots=True)
 class Backward:
-    """What the gradient of a call took and gave.
+    """What the gradient of a function that was called took and gave.
 
     Attributes:
+        event: The call.
         outputs, inputs: Ids of tensors.
-        above: The gradients of the outputs; below: those of the inputs. None for no gradient.
+        above: Ids of the gradients of the outputs; below: of those of the inputs. None for no
+            gradient.
+        given: The gradients of the outputs, where they are kept.
     """
 
+    event: Event
     outputs: list[int]
     inputs: list[int]
-    above: Sequence[Any]
-    below: Sequence[Any]
+    above: list[int | None]
+    below: list[int | None]
+    given: Sequence[Any] = ()
 
 
 @dataclass(slots=True)
 class Call:
     """An eager call of a function, with its tensors."""
 
+    event: Event
     graph: Any
     inputs: list[Any]
     outputs: list[Any]
-    backwards: list[Backward] = field(default_factory=list)
 
 
 def ids_of(source: Any) -> list[int]:

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from fastw2v.doctor import causes, health
 from fastw2v.doctor.recording import Recorder
-from fastw2v.doctor.replay import Replays
 from fastw2v.doctor.report import Report
 from fastw2v.doctor.value_log import ValueLog
 
@@ -64,8 +63,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
                 raise
             return Report((), tuple(findings), graph)
         findings = causes.diagnose(loss, sources, gradients, recorder, tape)
-        healthy = health.Health(log, replays=Replays(recorder))
-        findings += healthy.inspect(loss, sources, gradients)
+        findings += health.Health(log).inspect(loss, sources, gradients)
     connected = [
         causes.name_of(source)
         for source, gradient in zip(sources, gradients, strict=True)

@@ -81,13 +81,12 @@ class Health:
         log: What was seen of the values while the loss and its gradients were computed; without
             it, or inside a tf.function, the findings name no op.
         patience: How many steps in a row a gradient must be exactly zero before that is told.
-        replays: Looks into functions; without them only what came out of one is known.
     """
 
-    def __init__(self, log: ValueLog, patience: int = 1, replays: Replays | None = None) -> None:
+    def __init__(self, log: ValueLog, patience: int = 1) -> None:
         self._log = log
         self._patience = patience
-        self._replays = replays
+        self._replays = Replays(log.recorder)
         self._graph_ids = GraphIds(log.recorder)
         self._zero_steps: Counter[int | None] = Counter()
 
@@ -161,14 +160,14 @@ class Health:
         """Where the NaN or Inf in a tensor began, and the log that saw it."""
         origin = self._log.not_finite.get(tensor._id)
         for one in (origin, origin.source if origin is not None else None):
-            inside = self._replays.inside(one.tensor) if one and self._replays else None
-            if inside is not None:
+            inside = self._replays.inside(one.tensor) if one is not None else None
+            if inside is not None and inside[1]._id in inside[0].not_finite:
                 log, there = inside
-                return log, log.not_finite.get(there._id)
+                return log, log.not_finite[there._id]
         return self._log, origin
 
     def _unseen(self) -> str:
-        return _NOT_INSIDE if self._replays is None else _NOT_REPEATED
+        return _NOT_INSIDE if self._log.recorder.calls is None else _NOT_REPEATED
 
     def _zeros(self, variables: Sequence[Any], gradients: Sequence[Any]) -> list[Finding]:
         handles = {number for variable in variables for number in ids_of(variable)}
@@ -182,17 +181,18 @@ class Health:
                 self._zero_steps[number] = 0
                 continue
             self._zero_steps[number] += 1
+            if self._zero_steps[number] != self._patience:
+                continue
             log, dead = self._dead(values._id)
             # A factor that is a variable leaves zero with its first step: nothing is wrong.
-            decided = dead is not None and dead.reason and not dead.resources & handles
-            if decided and self._zero_steps[number] == self._patience:
+            if dead is not None and dead.reason and not dead.resources & handles:
                 findings.append(self._of_zero(variable, log, dead))
         return findings
 
     def _dead(self, gradient: int) -> tuple[ValueLog, Dead | None]:
         """Why a gradient is exactly zero, and the log that saw it."""
         dead = self._log.dead.get(gradient)
-        if dead is not None or self._replays is None:
+        if dead is not None:
             return self._log, dead
         inside = self._replays.inside(gradient)
         if inside is not None:
@@ -202,11 +202,12 @@ class Health:
                 # What was handed to the function was itself computed from something.
                 behind = dead.resources.union(*map(self._log.behind, dead.resources))
                 return log, replace(dead, resources=behind)
-        # It was zero when it came to the function, or it is a sum of gradients.
-        for above in self._replays.above(gradient) or self._summands(gradient):
-            log, dead = self._dead(above)
-            if dead is not None:
-                return log, dead
+        # It was zero when it came to the function or the op, or it is a sum of gradients.
+        parts = self._replays.above(gradient) or self._log.zeros_from.get(gradient)
+        parts = parts or self._summands(gradient)
+        reasons = [self._dead(part) for part in parts]
+        if reasons and all(dead is not None for _, dead in reasons):
+            return reasons[0]
         return self._log, None
 
     def _summands(self, gradient: int) -> tuple[int, ...]:

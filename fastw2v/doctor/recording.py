@@ -48,7 +48,7 @@ _SHAPES = {
 }
 # Ways of a tensor to Python and NumPy. NumPy's functions read tensors without calling any.
 _DEPARTURES = ("numpy", "__array__", "__float__", "__int__", "__index__", "__bool__", "__complex__")
-# Graphs of functions kept although their functions may be gone.
+# Graphs of functions kept although their functions may be gone, and the like.
 _RECENT = 64
 
 
@@ -62,6 +62,7 @@ class Recorder:
 
     Attributes:
         calls: The calls, where they are kept.
+        backwards: What the gradients of functions took and gave lately.
         events: What ran, in order.
         producers: The event that made a tensor, by the tensor's id.
         tapes: What tapes did.
@@ -80,6 +81,7 @@ class Recorder:
         self.limit = limit
         self.origin = origin
         self.calls: list[Call] | None = [] if keep_calls else None
+        self.backwards: deque[Backward] = deque(maxlen=None if keep_calls else _RECENT)
         self.events: deque[Event] = deque()
         self.producers: dict[int, Event] = {}
         self.tapes: weakref.WeakKeyDictionary[Any, TapeLog] = weakref.WeakKeyDictionary()
@@ -406,7 +408,8 @@ def _around_call(call: Callable[..., Any]) -> Callable[..., Any]:
         for recorder in _listening():
             recorder.add(function.name.decode(), list(args), tensors, body=weakref.ref(graph))
             if recorder.calls is not None and not recorder.in_gradient:
-                recorder.calls.append(Call(graph, list(args), list(outputs or ())))
+                event = recorder.events[-1]
+                recorder.calls.append(Call(event, graph, list(args), list(outputs or ())))
         return outputs
 
     return call_flat
@@ -429,25 +432,28 @@ def _observing(backward: Callable[..., Any], note: Observed) -> Callable[..., An
     return observed
 
 
-def _keeping(
-    backward: Callable[..., Any], outputs: list[Any], inputs: Sequence[Any]
+def _noting(
+    backward: Callable[..., Any], event: Event, outputs: list[Any], inputs: Sequence[Any]
 ) -> Callable[..., Any]:
-    """Adds what the gradient of a function takes and gives to the calls that are kept."""
+    """Notes what the gradient of a function that was called takes and gives."""
     numbers = [t._id for t in outputs], [t._id for t in inputs]
-    last = [recorder.calls[-1] for recorder in _listening() if recorder.calls]
-    calls = [call for call in last if any(output is outputs[0] for output in call.outputs)]
-    if not calls:
-        return backward
 
     @functools.wraps(backward)
-    def kept(*args: Any, **kwargs: Any) -> Any:
+    def noted(*args: Any, **kwargs: Any) -> Any:
         result = backward(*args, **kwargs)
         below = result if isinstance(result, (list, tuple)) else [result]
-        for call in calls:
-            call.backwards.append(Backward(*numbers, args, below))
+        for recorder in _listening():
+            given = args if recorder.calls is not None else ()
+            note = Backward(event, *numbers, _numbers(args), _numbers(below), given)
+            recorder.backwards.append(note)
         return result
 
-    return kept
+    return noted
+
+
+def _numbers(gradients: Sequence[Any]) -> list[int | None]:
+    """Ids of gradients, of sparse ones that of their values; None for those that are missing."""
+    return [getattr(getattr(g, "values", g), "_id", None) for g in gradients]
 
 
 def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -470,7 +476,7 @@ def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..
                 for recorder in recorders:
                     recorder.add(str(op_type), sources, tensors, gradient=note)
             else:
-                backward_function = _keeping(backward_function, tensors, input_tensors)
+                backward_function = _noting(backward_function, made_by, tensors, input_tensors)
         elif recorders and tensors and tensors[0].op.type == "IdentityN":
             note = Observed()
             backward_function = _observing(backward_function, note)

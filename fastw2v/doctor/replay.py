@@ -9,7 +9,6 @@ variable has changed meanwhile, nothing is said.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from fastw2v.doctor import places
 from fastw2v.doctor.edges import has_gradients, has_own_gradient
 from fastw2v.doctor.events import Backward, Call
 from fastw2v.doctor.recording import Recorder, only
-from fastw2v.doctor.value_log import ValueLog, is_concrete, is_zero, values_of
+from fastw2v.doctor.value_log import ValueLog, is_concrete, values_of
 from fastw2v.doctor.values import BRANCHES, CALLS, LOOPS, bodies_of
 
 # Ops with a state that they only read.
@@ -63,7 +62,7 @@ class Inside:
                 return
             above = [
                 (self.tensors[target], tf.convert_to_tensor(gradient))
-                for target, gradient in zip(backward.outputs, backward.above, strict=False)
+                for target, gradient in zip(backward.outputs, backward.given, strict=False)
                 if gradient is not None and target in self.tensors
             ]
             targets, upstream = map(list, zip(*above, strict=True))
@@ -71,17 +70,20 @@ class Inside:
             here = {t._id: g for t, g in zip(sources, gradients, strict=True) if g is not None}
             for source, result in zip(backward.inputs, backward.below, strict=False):
                 if result is not None and source in here:
-                    self.tensors[values_of(result)._id] = values_of(here[source])
+                    self.tensors[result] = values_of(here[source])
 
     def _move_to(self, op: Any) -> None:
         self._at = places.of_op(op)
 
 
 class Replays:
-    """Looks into the functions that a recorder has kept the calls of, each of them once."""
+    """Looks into the functions that a recorder has seen called.
+
+    Only calls that were kept can be gone through again, each of them once.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
-        self._calls = recorder.calls or []
+        self._recorder = recorder
         self._known: dict[tuple[int, int], Inside | None] = {}
 
     def inside(self, tensor: int | None) -> tuple[ValueLog, Any] | None:
@@ -89,10 +91,11 @@ class Replays:
 
         None if no function gave it, or if it cannot be run again.
         """
-        found = self._origins.get(tensor) if tensor is not None else None
-        if found is None or tensor is None:
+        backward = self._backward(tensor)
+        event = backward.event if backward else self._recorder.producers.get(tensor or 0)
+        call = next((c for c in self._recorder.calls or () if c.event is event), None)
+        if tensor is None or call is None:
             return None
-        call, backward = found
         key = (id(call), id(backward))
         if key not in self._known:
             inside = Inside()
@@ -105,24 +108,29 @@ class Replays:
         there = inside.tensors.get(tensor) if inside is not None else None
         return None if there is None else (inside.log, there)
 
-    def above(self, tensor: int) -> tuple[int, ...]:
-        """For a gradient that a function gave: the gradients of its results that are zeros."""
-        found = self._origins.get(tensor)
-        if found is None or found[1] is None:
-            return ()
-        concrete = [values_of(g) for g in found[1].above if g is not None]
-        return tuple(g._id for g in concrete if is_concrete(g) and is_zero(g))
+    def above(self, tensor: int) -> list[int]:
+        """For a gradient that a function gave: those of its results that come from the input."""
+        backward = self._backward(tensor)
+        event = backward.event if backward else None
+        graph = event.body() if event is not None and event.body is not None else None
+        if backward is None or event is None or graph is None:
+            return []
+        pairs = zip(backward.inputs, backward.below, strict=False)
+        sources = {source for source, gradient in pairs if gradient == tensor}
+        given = zip(event.inputs, graph.inputs, strict=False)
+        ops = {placeholder.op for number, placeholder in given if number in sources}
+        inner = dict(zip(event.outputs, graph.outputs, strict=False))
+        return [
+            gradient
+            for target, gradient in zip(backward.outputs, backward.above, strict=False)
+            if gradient is not None and target in inner
+            if not ops.isdisjoint(_needed([inner[target]]))
+        ]
 
-    @functools.cached_property
-    def _origins(self) -> dict[int, tuple[Call, Backward | None]]:
-        """For tensors the call that gave them; with what its gradient did, where that did."""
-        origins: dict[int, tuple[Call, Backward | None]] = {}
-        for call in self._calls:
-            origins.update((output._id, (call, None)) for output in call.outputs)
-            for backward in call.backwards:
-                below = [values_of(gradient) for gradient in backward.below if gradient is not None]
-                origins.update((gradient._id, (call, backward)) for gradient in below)
-        return origins
+    def _backward(self, gradient: int | None) -> Backward | None:
+        """The gradient of a function that gave a tensor."""
+        found = (b for b in reversed(self._recorder.backwards) if gradient in b.below)
+        return next(found, None) if gradient is not None else None
 
 
 class _NotRepeatable(Exception):
@@ -145,7 +153,7 @@ class _Run:
     def graph(self, graph: Any, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a function's graph for its inputs."""
         values = {p._id: given for p, given in zip(graph.inputs, inputs, strict=True)}
-        for op in _needed(graph):
+        for op in _needed(graph.outputs):
             if op.type != "Placeholder":
                 results = self._op(op, [values[t._id] for t in op.inputs])
                 values.update((t._id, r) for t, r in zip(op.outputs, results, strict=True))
@@ -192,13 +200,13 @@ class _Run:
         return self.graph(bodies[number if 0 <= number < len(bodies) else -1], inputs)
 
 
-def _needed(graph: Any) -> list[Any]:
-    """The ops that the outputs of a graph come from, each after those that it takes from.
+def _needed(outputs: Sequence[Any]) -> list[Any]:
+    """The ops that tensors of a graph come from, each after those that it takes from.
 
     That is not the order in which they were made: gradients of loops add inputs to them later.
     """
     order: dict[Any, None] = {}
-    waiting = [(tensor.op, False) for tensor in graph.outputs]
+    waiting = [(tensor.op, False) for tensor in outputs]
     while waiting:
         op, ready = waiting.pop()
         if ready:

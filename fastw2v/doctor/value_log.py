@@ -1,8 +1,7 @@
 """Looks at the values of what runs eagerly: where NaN and Inf come from, where a gradient dies.
 
 Every tensor is looked at when it is made and is not kept; what is remembered are numbers of
-tensors. Inside a compiled tf.function single values are not seen: the call of the function is what
-is remembered.
+tensors. Of a compiled tf.function only the call is seen; `replay.py` looks inside.
 """
 
 from __future__ import annotations
@@ -116,6 +115,8 @@ class ValueLog:
     Attributes:
         not_finite: The origin of every tensor with NaN or Inf, by the tensor's number.
         dead: The origin of every gradient that is exactly zero, by the tensor's number.
+        zeros_from: For gradients that are zero since those above were: the numbers of these, where
+            their origin is not known here.
         wrong_ids: Ids changed or out of range.
         functions: Whether a compiled function was called, into which the log does not see.
     """
@@ -124,6 +125,7 @@ class ValueLog:
         self.recorder = recorder
         self.not_finite: dict[int, NotFinite] = {}
         self.dead: dict[int, Dead] = {}
+        self.zeros_from: dict[int, tuple[int, ...]] = {}
         self.wrong_ids: list[WrongIds] = []
         self.functions = False
         self._changed: dict[int, str] = {}
@@ -208,7 +210,8 @@ class ValueLog:
             self.functions |= op.startswith(_FUNCTIONS)
             self._follow_ids(op, inputs, outputs)
             self._find_not_finite(op, inputs, outputs)
-            if self.dead and not self._differentiating:
+            # What a function gives depends on more than one of the gradients that it takes.
+            if self.dead and not self._differentiating and not op.startswith(_FUNCTIONS):
                 self._follow_zeros(inputs, outputs)
         finally:
             self._looking = False
@@ -341,6 +344,10 @@ class ValueLog:
         if not alive:
             cause = next((self.dead[g._id] for g in above if g._id in self.dead), None)
             if cause is None:
+                numbers = tuple([gradient._id for gradient in above])
+                new = [g._id for g in below if is_concrete(g) and g._id not in numbers]
+                self.zeros_from.update(dict.fromkeys(new, numbers))
+                _forget_old(self.zeros_from)
                 return
         for position, gradient in enumerate(below):
             if not is_concrete(gradient) or not is_zero(gradient):

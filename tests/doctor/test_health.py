@@ -267,6 +267,38 @@ def test_dead_gradients_inside_functions(name, table, kernel):
     assert explain(lambda: tf.reduce_sum(lookup()), [table, kernel]).ok
 
 
+def test_a_zero_that_came_to_a_function(table, kernel):
+    """What is dead eagerly is known without a look inside of the function before."""
+    lookup = tf.function(lambda: tf.gather(table, IDS) @ kernel)
+    findings = examine(lambda: tf.reduce_sum(tf.sign(2.0 * lookup())), [table, kernel])
+    assert [(f.variable, f.kind, f.op) for f in findings] == [
+        ("table", "zero_gradient", "Sign"),
+        ("kernel", "zero_gradient", "Sign"),
+    ]
+
+
+def test_a_zero_is_put_down_to_its_own_results(kernel):
+    """What keeps another result of the function from training is not the reason."""
+    other, which = tf.Variable([1.0], name="other"), tf.Variable(1.0)
+
+    @tf.function
+    def two():
+        used = tf.reduce_sum(kernel) if which < 0.0 else 0.0
+        return used, 2.0 * other
+
+    def loss():
+        first, second = two()
+        return first + tf.reduce_sum(tf.sign(second))
+
+    def only_second():
+        return tf.reduce_sum(tf.sign(two()[1]))
+
+    assert explain(loss, [kernel]).findings == ()
+    assert explain(only_second, [kernel]).findings == ()
+    (finding,) = explain(only_second, [other]).findings
+    assert (finding.kind, finding.op) == ("zero_gradient", "Sign")
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_zero_at_the_start_is_healthy(table, compiled):
     """Weights of zero, as in word2vec, and a ReZero branch leave zero with their first step."""
