@@ -242,11 +242,11 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=5_000, help="how many users there are")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the interactions")
     parser.add_argument("--no-stock", action="store_true", help="leave out TensorFlow's own parts")
-    parser.add_argument("--quick", action="store_true", help="half of the interactions")
+    parser.add_argument("--quick", action="store_true", help="two thirds of the interactions")
     arguments = parser.parse_args()
 
     keras.utils.set_random_seed(1)
-    number = 40_000 if arguments.quick else 80_000
+    number = 40_000 if arguments.quick else 60_000
     data = make_interactions(arguments.users, arguments.items, number)
     counts = np.bincount(data.training[1], minlength=data.num_items)
     print(f"{data.num_users:,} users, {data.num_items:,} items, {number:,} interactions")
