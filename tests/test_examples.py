@@ -1,4 +1,4 @@
-"""The programs in examples/: the metric each prints improves, and both sides end near each other."""
+"""The programs in examples/: what each prints improves, and both sides end near each other."""
 
 from __future__ import annotations
 
