@@ -95,6 +95,20 @@ def set_owner(variable: Any, catch_up: Callable[[], Callable | None]) -> None:
     setattr(unwrap(variable), _OWNER, catch_up)
 
 
+_SAVED = "_fastw2v_saved_up_to_date"
+
+
+def save_up_to_date(variable: Any) -> None:
+    """Says of ``variable`` that who saves it has all its rows brought up to date first. An
+    optimizer that owes it updates saves its own state as it is after that."""
+    setattr(unwrap(variable), _SAVED, True)
+
+
+def is_saved_up_to_date(variable: Any) -> bool:
+    """Whether `save_up_to_date` was said of ``variable``."""
+    return getattr(unwrap(variable), _SAVED, False)
+
+
 def prepare_rows(variable: Any, ids: Sequence[tf.Tensor] | None) -> None:
     """Called before rows ``ids`` (None: all rows) of a variable are read: an optimizer that owes
     these rows updates makes them up here."""

@@ -36,7 +36,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastw2v import ops, samplers
+from fastw2v import _tables, ops, samplers
 from fastw2v._arguments import check_one_of, to_ids, to_integer, to_number
 
 _PACKAGE = "fastw2v"
@@ -45,8 +45,31 @@ for _sampler in (samplers.Uniform, samplers.LogUniform, samplers.Unigram):
     keras.saving.register_keras_serializable(_PACKAGE)(_sampler)
 
 
+class _Rows(keras.layers.Layer):
+    """A layer with tables whose rows an optimizer with ``lazy=False`` may owe updates."""
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> keras.Variable:
+        variable = super().add_weight(*args, **kwargs)
+        _tables.save_up_to_date(variable)
+        return variable
+
+    def save_own_variables(self, store: Any) -> None:
+        """As Keras' own, with all rows up to date."""
+        self._make_up()
+        super().save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """As Keras' own. Rows are owed nothing for the steps before."""
+        self._make_up()
+        super().load_own_variables(store)
+
+    def _make_up(self) -> None:
+        for variable in self._trainable_variables:
+            _tables.prepare_rows(variable, None)
+
+
 @keras.saving.register_keras_serializable(_PACKAGE)
-class Embedding(keras.layers.Layer):
+class Embedding(_Rows):
     """Rows of a table picked by ids, as ``keras.layers.Embedding``, or means or sums of bags.
 
     The rows are read where they lie, so that a step costs what the batch costs, whatever the size
@@ -152,7 +175,7 @@ class Embedding(keras.layers.Layer):
         }
 
 
-class _Head(keras.layers.Layer):
+class _Head(_Rows):
     """A row of weights for each class, and a loss of activations against them.
 
     Subclasses say in `_loss_options` what loss it is.

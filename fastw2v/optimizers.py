@@ -16,6 +16,12 @@ table; Keras' own optimizers touch every row, and do not sum repeated ones.
   of `fastw2v.keras`, or after `catch_up`. An update of a row that was read in another way is
   refused. `finalize` brings whole variables up to date; so does the end of Keras' ``fit``.
 
+  **Saving.** The layers of `fastw2v.keras` are saved with all rows up to date. Variables of
+  another kind are saved as they are: call `finalize` before you save them for another use than to
+  go on training. Training that goes on from what was saved with the optimizer, by Keras or by
+  ``tf.train.Checkpoint``, gives the same bits in either case. A SavedModel is exported within
+  ``with optimizer.finalized():``.
+
 What else an optimizer of Keras can do works row by row too: gradient clipping, weight decay,
 learning-rate schedules, moving averages (``use_ema``) and loss scaling. Gradient accumulation adds
 up dense gradients, as in Keras.
@@ -27,9 +33,10 @@ ops alone, gradients are made dense first: same results, the cost of a dense opt
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -90,6 +97,7 @@ class RowOptimizer:
             raise ValueError(f"lazy = {lazy!r} is not True or False")
         super().__init__(*args, **kwargs)
         self.lazy = lazy
+        self._stands_still = False  # within `finalized`
 
     def _rule(self) -> str:
         raise NotImplementedError
@@ -305,7 +313,7 @@ class RowOptimizer:
             >>> [round(float(x), 3) for x in table[:4, 0]]
             [0.0, -0.274, -0.219, -0.167]
         """
-        if not self._has_clock():
+        if not self._has_clock() or self._stands_still:
             return
         variable = _tables.unwrap(variable)
         _ops.fastw2v_catch_up(
@@ -319,6 +327,43 @@ class RowOptimizer:
         if self.built:
             for variable in self._trainable_variables if variables is None else variables:
                 self.catch_up(variable)
+
+    @contextlib.contextmanager
+    def finalized(self) -> Iterator[None]:
+        """Within it all rows are up to date, and functions that are traced do not ask for more.
+
+        A function that reads rows asks an optimizer with ``lazy=False`` to make the updates that
+        they miss, so it holds the optimizer's state, which a SavedModel does not. Export within
+        this context; functions that were traced before it keep asking.
+
+        Example:
+            >>> import tempfile
+            >>> import fastw2v
+            >>> ids, labels = keras.Input([], dtype="int64"), keras.Input([], dtype="int64")
+            >>> head = fastw2v.keras.LinearCrossEntropy(100)
+            >>> losses = head(fastw2v.keras.Embedding(100, 8)(ids), labels)
+            >>> model = keras.Model([ids, labels], losses)
+            >>> model.compile(fastw2v.optimizers.Adam(lazy=False))
+            >>> history = model.fit([tf.range(64), tf.range(64)], verbose=0)
+            >>> with tempfile.TemporaryDirectory() as directory, model.optimizer.finalized():
+            ...     model.export(directory, verbose=False)
+        """
+        self.finalize()
+        self._stands_still = True
+        try:
+            yield
+        finally:
+            self._stands_still = False
+
+    def save_own_variables(self, store: Any) -> None:
+        """As Keras' own, after the updates that the layers of `fastw2v.keras` miss.
+
+        These layers are saved with all rows up to date, before or after the optimizer. Other
+        variables are saved as they are, and so is what they are owed.
+        """
+        if self.built:
+            self.finalize([v for v in self._trainable_variables if _tables.is_saved_up_to_date(v)])
+        super().save_own_variables(store)
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """As Keras' own, which ``fit`` calls at its end; missed updates are made first."""
