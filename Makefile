@@ -46,7 +46,9 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
 	$(BIN)/python benchmarks/sampled.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/top_k.py
 	$(BIN)/python benchmarks/figures.py
 
 lint: $(STAMPS)/lint

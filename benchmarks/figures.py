@@ -35,6 +35,14 @@ _INTRODUCTIONS = {
     "sampled": "Sampled losses with S sampled classes, the sampler included.",
     "latency": "Small problems, where the cost of calling counts; the last two columns are calls "
     "outside a `tf.function`.",
+    "top_k": "The 10 classes of largest logit, of V: prediction, or nearest neighbours.",
+    "training": 'Training steps: "step" is a sampled softmax with the update of its weights and '
+    "biases, in a `tf.function`, the sampler included (tape: with a GradientTape in place of "
+    '`train_step`); "lazy" the same with Adam that makes missed updates up; "rows" the update '
+    'alone; "size" the step with larger tables.',
+    "data": "Skip-gram pairs from word ids, on one thread, in millions a second: whole windows, "
+    "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "
+    "`skipgrams`.",
 }
 
 
@@ -43,15 +51,16 @@ def section(results: Path) -> str:
     parts = []
     for name, introduction in _INTRODUCTIONS.items():
         if rows := _read(results / f"{name}.csv"):
-            parts += [fill(introduction, 100), fill(_machine(rows), 100), _table(rows)]
+            table = _OTHER_TABLES.get(name, _table)
+            parts += [fill(introduction, 100), fill(_machine(rows), 100), table(rows)]
         if rows := _read(results / f"{name}_sweep.csv"):
             parts.append(f"![Time against size](docs/figures/{name}_sweep.png)")
             parts.append(fill(f"The plot: {_machine(rows)}", 100))
     if not parts:
         return _NOT_MEASURED
     head = (
-        "Forward and backward, gradients of all arguments, median times of one run in which all "
-        "take turns; for the others, how many times as long they take as fastw2v. `make bench` "
+        "Losses forward and backward, gradients of all arguments; median times of one run in which "
+        "all take turns; for the others, how many times as long they take as fastw2v. `make bench` "
         "measures again and writes this section."
     )
     return "\n\n".join([fill(head, 100), *parts])
@@ -176,13 +185,52 @@ def _table(rows: list[Row]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _training_table(rows: list[Row]) -> str:
+    """A line for each case: our time, and each of the others by it."""
+    lines = [["work", "optimizer", "sizes", _OURS, "others, times as long"], ["---"] * 5]
+    case_of = ("work", "optimizer", "batch", "classes", "sampled", "dim")
+    for _, group in groupby(rows, lambda row: [row[name] for name in case_of]):
+        case = list(group)
+        ours = next(row for row in case if row["contestant"] == _OURS)
+        others = [
+            f"{row['contestant'].removeprefix('fastw2v, ')} {float(row['time_ratio']):.3g}x"
+            for row in case
+            if row is not ours
+        ]
+        lines.append(
+            [ours["work"], ours["optimizer"], _sizes(ours), _duration(ours), "; ".join(others)]
+        )
+    return "\n".join(_line(line) for line in lines)
+
+
+def _data_table(rows: list[Row]) -> str:
+    """A line for each window and threshold: the rates of the contestants."""
+    contestants = {
+        "whole windows": "fastw2v",
+        "drawn, shuffled": "fastw2v, drawn windows, shuffled",
+        "in tf.data": "fastw2v, in tf.data",
+        "Keras": "Keras",
+    }
+    lines = [["window", "subsampled at", *contestants], ["---"] * (2 + len(contestants))]
+    for (window, sample), group in groupby(rows, lambda row: (row["window"], row["sample"])):
+        case = {row["contestant"]: float(row["pairs_per_s"]) / 1e6 for row in group}
+        rates = [f"{case[name]:.3g}" for name in contestants.values()]
+        lines.append([window, sample if float(sample) else "no", *rates])
+    return "\n".join(_line(line) for line in lines)
+
+
+# CSVs that are not of losses.
+_OTHER_TABLES = {"training": _training_table, "data": _data_table}
+
+
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def _loss(row: Row) -> str:
-    variants = [row["reduction"]] + [row["compute_dtype"]] * (row["compute_dtype"] != "float32")
-    return f"{row['loss']}, {', '.join(variants)}"
+    parts = [row["loss"], row["reduction"]]
+    parts += [row["compute_dtype"]] * (row["compute_dtype"] != "float32")
+    return ", ".join(filter(None, parts))
 
 
 def _sizes(row: Row) -> str:

@@ -51,7 +51,7 @@ class Case:
         batch, classes, dim: B, V and D.
         sampled: S, the number of sampled classes; 0: all classes compete.
         per_example: Whether each example has sampled classes of its own.
-        reduction: "mean", or "none" with a given upstream gradient.
+        reduction: "mean", "none" with a given upstream gradient, or "" where there is no loss.
         compute_dtype: Of the operands of matrix products; tables are float32.
     """
 
@@ -74,8 +74,10 @@ class Case:
         """Operations per logit and unit of D: the forward product and the two of the gradients.
 
         Without a known reduction the gradients come after the loss, and logits that are not stored
-        are computed again.
+        are computed again. `fastw2v.top_k` has the forward product alone.
         """
+        if self.loss == "top_k":
+            return 2
         return 8 if self.reduction == "none" and not self.sampled else 6
 
     @property
@@ -97,7 +99,11 @@ class Case:
 
     def __str__(self) -> str:
         sizes = {"B": self.batch, "V": self.classes, "S": self.sampled, "D": self.dim}
-        options = [option for option in (self.reduction, self.compute_dtype) if option != "float32"]
+        options = [
+            option
+            for option in (self.reduction, self.compute_dtype)
+            if option not in ("", "float32")
+        ]
         return (
             ", ".join([self.kind, *options])
             + ": "

@@ -1,7 +1,8 @@
 """Fused losses for TensorFlow models with a very large number of classes.
 
 Importing this package imports no TensorFlow: the public names are found when they are first used.
-The compiled ops are loaded together with TensorFlow, so that a SavedModel which holds them loads.
+The compiled ops are loaded together with TensorFlow, so that a SavedModel which holds them loads,
+and the layers are registered together with Keras, so that a saved model which holds them loads.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ _HOMES = {
     "negative_sampling_loss": "fastw2v.ops",
     "sampled_softmax_loss": "fastw2v.ops",
     "softmax_loss": "fastw2v.ops",
+    "top_k": "fastw2v.ops",
     "train_step": "fastw2v.training",
 }
-_MODULES = ("data", "doctor", "optimizers", "reference", "samplers")
+_MODULES = ("data", "doctor", "keras", "optimizers", "reference", "samplers")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
@@ -40,4 +42,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_with_tensorflow.load_ops()
+_with_tensorflow.load()

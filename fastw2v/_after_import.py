@@ -12,7 +12,7 @@ from types import ModuleType
 
 def after_import(module: str, action: Callable[[], None]) -> Callable[[], None]:
     """Calls `action` when `module` has been imported; returns a function that calls it off."""
-    if _is_imported(module):
+    if is_imported(module):
         action()
         return lambda: None
     finder = _Finder(module, action)
@@ -20,7 +20,7 @@ def after_import(module: str, action: Callable[[], None]) -> Callable[[], None]:
     return finder.call_off
 
 
-def _is_imported(name: str) -> bool:
+def is_imported(name: str) -> bool:
     """Whether a module is there and not just being imported."""
     module = sys.modules.get(name)
     return module is not None and not getattr(module.__spec__, "_initializing", False)
@@ -32,6 +32,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, module: str, action: Callable[[], None]) -> None:
         self._module = module
         self._action = action
+        self._asks = False  # the other finders
 
     def call_off(self) -> None:
         if self in sys.meta_path:
@@ -42,16 +43,23 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != self._module:
             # Its import may have begun before we came: then the next import tells that it ended.
-            if _is_imported(self._module):
+            if is_imported(self._module):
                 self.call_off()
                 self._action()
             return None
-        self.call_off()
-        spec = importlib.util.find_spec(fullname)
+        if self._asks:
+            return None
+        self._asks = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asks = False
+        # Who asks may only want to know whether the module is there, and import it later or never.
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_act(module: ModuleType) -> None:
+                self.call_off()
                 execute(module)
                 self._action()
 

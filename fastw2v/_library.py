@@ -40,5 +40,8 @@ ops = _load()
 
 # These read variables and never write them: without this, functions would run all losses that share
 # a variable one after the other.
-for _op in ("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"):
+for _op in (
+    *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
+    *("TopK", "Gather", "GatherGrad"),
+):
     auto_control_deps_utils.register_read_only_resource_op(f"Fastw2v>{_op}")

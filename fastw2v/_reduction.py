@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from fastw2v._arguments import check_one_of, to_floats
 
+# The mean, and the losses that it is the mean of: what a layer asks for.
+MEAN_AND_LOSSES = "mean and losses"
+
 
 class Reduction:
     """Weights the losses [batch] of an op, and sums or averages them if so asked.
@@ -28,7 +31,7 @@ class Reduction:
         """Checks what the user asks for.
 
         Args:
-            reduction: "none", "mean" or "sum".
+            reduction: "none", "mean", "sum" or `MEAN_AND_LOSSES`.
             labels: Of the examples, [batch, num_true].
             shape: Of the losses where the user gave another than [batch], else None.
             static_shape: The same as far as it is known.
@@ -36,6 +39,9 @@ class Reduction:
             sample_weight: As the user gave it.
             ignore_label: The label that does not count, or None.
         """
+        self._keeps_losses = reduction == MEAN_AND_LOSSES
+        if self._keeps_losses:
+            reduction = "mean"
         check_one_of("reduction", reduction, ("none", "mean", "sum"))
         self._reduction = reduction
         self._shape = shape
@@ -58,11 +64,18 @@ class Reduction:
             return tf.constant(self._factor, self._dtype)
         return tf.stop_gradient(self._factor)  # the op's use of them has no part in the loss
 
-    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
+    def __call__(self, losses: tf.Tensor) -> Any:
         if self._reduction == "none":
-            if self._weight is not None:
-                losses *= self._weight
-            return losses if self._shape is None else tf.reshape(losses, self._shape)
+            return self._unreduced(losses)
+        reduced = self._reduced(losses)
+        return (reduced, self._unreduced(losses)) if self._keeps_losses else reduced
+
+    def _unreduced(self, losses: tf.Tensor) -> tf.Tensor:
+        if self._weight is not None:
+            losses *= self._weight
+        return losses if self._shape is None else tf.reshape(losses, self._shape)
+
+    def _reduced(self, losses: tf.Tensor) -> tf.Tensor:
         if isinstance(self._factor, float):
             # The same within rounding as to multiply, and in eager mode one op less.
             return tf.reduce_mean(losses) if self._reduction == "mean" else tf.reduce_sum(losses)

@@ -1,4 +1,5 @@
-"""The public losses. Each prepares its arguments and calls one fused op; none stores the logits.
+"""The public losses and `top_k`, their prediction. Each prepares its arguments and calls one fused
+op; none stores the logits.
 
 What the losses have in common:
 
@@ -15,6 +16,10 @@ What the losses have in common:
 * **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
   ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
   both name the argument, the value and the range.
+* **XLA**: under ``jit_compile=True`` the losses are composed from TensorFlow ops and store the
+  logits. What is met when it runs raises nothing there: an example with an id, label or count out
+  of range, or with an empty bag, has the loss NaN and no gradient (all examples, where a candidate
+  of the whole batch is out of range), and the gradient of a gathered table holds rows of zeros.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ import tensorflow as tf
 
 from fastw2v import _step, gradients, samplers
 from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
-from fastw2v._reduction import Reduction
+from fastw2v._reduction import MEAN_AND_LOSSES, Reduction
 from fastw2v._tables import Table, table, to_tensor
 
 
@@ -442,6 +447,157 @@ def negative_sampling_loss(
                 classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
             ),
         )
+
+
+@tf.autograph.experimental.do_not_convert
+def top_k(
+    inputs: Any,
+    weights: Any,
+    biases: Any = None,
+    k: int = 10,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    name: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The ``k`` classes of largest logit: what a model trained with these losses predicts.
+
+    As ``tf.math.top_k(inputs @ weights.T + biases, k)``, without the logits being stored. With
+    the rows of ``inputs`` and of ``weights`` of length 1 the logits are cosines, and the classes
+    the nearest neighbours.
+
+    Classes of equal logits come in ascending order. A NaN counts as larger than any number, so that
+    a broken row is seen. The order is that of the logits before the soft cap, which rises with
+    them and may round several to the same value.
+
+    Args:
+        inputs: Activations [..., dim]; cast to the dtype of ``weights`` where that differs.
+        weights: Table [num_classes, dim].
+        biases: Table [num_classes], or None for none.
+        k: How many, in [1, num_classes].
+        logit_scale: Factor on ``inputs @ weights.T``, kept in float32.
+        logit_softcap: Bounds the logits, biases included: ``cap * tanh(logits / cap)``.
+        name: Name of the op.
+
+    Returns:
+        A pair of tensors [..., k], the largest logit first: logits in float32 (float64 for tables
+        of float64), and classes in int64. The gradient of the logits reaches ``inputs`` and, as
+        ``tf.IndexedSlices`` with unique ascending rows, ``weights`` and ``biases``.
+
+    Raises:
+        ValueError: Wrong rank, dtype, shape or option.
+        tf.errors.InvalidArgumentError: ``k`` or a width out of range, where the size of
+            ``weights`` is only known when it runs.
+
+    Example:
+        >>> import fastw2v
+        >>> weights = tf.Variable([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+        >>> values, indices = fastw2v.top_k([[2.0, 1.0]], weights, k=2)
+        >>> values.numpy().tolist(), indices.numpy().tolist()
+        ([[2.0, 1.5]], [[0, 2]])
+    """
+    with tf.name_scope(name or "top_k"):
+        dense = table("weights", weights)
+        hidden = _activations(inputs, dense.dtype)
+        classes = _classes(dense, biases, hidden)
+        k = to_integer("k", k, 1, 2**31 - 1 if dense.rows is None else dense.rows)
+        options = _options(dense.dtype, None, logit_scale, logit_softcap, 0.0, None)
+        for part in (classes.weights, classes.biases):
+            if part is not None:
+                part.prepare(None)
+        values, indices = gradients.top_k(
+            tf.cast(hidden.inputs, gradients.accumulator(dense.dtype)),
+            classes.weights,
+            classes.biases,
+            k,
+            logit_scale=options["logit_scale"],
+            logit_softcap=options["logit_softcap"],
+        )
+        if hidden.shape is None:
+            return values, indices
+        shape = tf.concat([hidden.shape, [k]], axis=0)
+        static_shape = hidden.static_shape.concatenate(k)
+        return tuple(
+            tf.ensure_shape(tf.reshape(part, shape), static_shape) for part in (values, indices)
+        )
+
+
+# ---- For layers ----------------------------------------------------------------------------------
+
+
+@tf.autograph.experimental.do_not_convert
+def lookup(embeddings: Any, inputs: Any, combiner: str | None) -> tf.Tensor:
+    """Rows of a table for ids of any shape, or, with a combiner, for bags [batch, n] of them, in
+    float32 (float64 for such tables); the gradient has unique ascending rows."""
+    if combiner is not None:
+        hidden = _gathered(embeddings, inputs, combiner)
+        return gradients.gather(hidden.embeddings, hidden.inputs, hidden.row_splits, combiner)
+    ids = to_ids("inputs", inputs)
+    rows = table("embeddings", embeddings)
+    hidden = gradients.gather(rows, tf.reshape(ids, [-1]), [], "sum")
+    hidden = tf.reshape(hidden, tf.concat([tf.shape(ids), [tf.shape(hidden)[1]]], axis=0))
+    return tf.ensure_shape(hidden, ids.shape.concatenate(rows.dim))
+
+
+@tf.autograph.experimental.do_not_convert
+def head_loss(
+    labels: Any,
+    inputs: Any,
+    weights: Any,
+    biases: Any,
+    *,
+    num_sampled: int | None = None,
+    sampler: str | samplers.Sampler = "log_uniform",
+    remove_accidental_hits: bool = True,
+    seed: Any = None,
+    per_example: bool = False,
+    link: str = "softmax",
+    corrected: bool = True,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+    label_smoothing: float = 0.0,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    z_loss: float = 0.0,
+    compute_dtype: Any = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mean loss of float activations, and the losses of the examples, from one op.
+
+    ``corrected``: expected counts are subtracted from the logits, and the names of samplers draw
+    without replacement. A corrected logistic loss shares its target among the labels, as
+    `nce_loss` does.
+    """
+    dense = table("weights", weights)
+    hidden = _activations(inputs, dense.dtype)
+    classes = _classes(dense, biases, hidden)
+    labels = _labels(labels, hidden)
+    values = _candidates(
+        num_sampled,
+        sampler,
+        None,
+        labels,
+        dense.rows,
+        ignore_label,
+        seed,
+        unique=corrected,
+        per_example=per_example,
+    )
+    options = _options(dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype)
+    reduced = _reduction(MEAN_AND_LOSSES, hidden, classes, labels, sample_weight, ignore_label)
+    if values is None:
+        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
+    return _sampled(
+        hidden,
+        classes,
+        labels,
+        values if corrected else (values[0], None, None),
+        reduced,
+        link=link,
+        split_target=corrected and link == "logistic",
+        remove_accidental_hits=remove_accidental_hits,
+        **options,
+    )
 
 
 # ---- Where the hidden row comes from -------------------------------------------------------------

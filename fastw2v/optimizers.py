@@ -225,10 +225,9 @@ class RowOptimizer:
         kept = [(state, tf.identity(state)) for state in (variable, *(s.value for s in slots))]
         super()._apply_weight_decay([variable])
         self._dense_step(dense, variable, learning_rate)
-        rows = gradient.indices
-        shape = tf.shape(dense, rows.dtype)[:1]
-        met = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), shape)
-        met = tf.reshape(met > 0, [-1] + [1] * (dense.shape.rank - 1))
+        # Where XLA compiles, slices are filled up with rows whose gradient is zero.
+        axes = list(range(1, dense.shape.rank))
+        met = tf.reduce_any(dense != 0, axis=axes, keepdims=True)
         for state, before in kept:
             state.assign(tf.where(met, state, before))
 
@@ -290,10 +289,7 @@ class RowOptimizer:
 
         Args:
             variable: A variable that the optimizer was built for.
-            ids: Integers of any shape, the rows; negative ones are left out. None: all rows.
-
-        Raises:
-            tf.errors.InvalidArgumentError: An id is not a row of the variable.
+            ids: Integers of any shape, the rows; those that are no rows are left out. None: all.
 
         Example:
             >>> import fastw2v

@@ -129,10 +129,21 @@ def negative_sampling_loss(
     )
 
 
+def top_k(
+    inputs: Any, weights: Any, biases: Any = None, k: int = 10, **options: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The largest logits and their classes."""
+    logits = _logits(tf.convert_to_tensor(inputs), _table(weights), _table(biases), **options)
+    values, indices = tf.math.top_k(logits, k)
+    return values, tf.cast(indices, tf.int64)
+
+
 def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> tf.Tensor:
     """Rows of ``embeddings``: one per id, or the sum or mean of a bag (negative: padding)."""
     if isinstance(inputs, tf.RaggedTensor):
-        inputs = inputs.to_tensor(default_value=-1)
+        hidden = tf.reduce_sum(tf.gather(embeddings, inputs), axis=1)
+        present = tf.cast(inputs.row_lengths()[:, tf.newaxis], hidden.dtype)
+        return hidden / tf.maximum(present, 1) if combiner == "mean" else hidden
     inputs = tf.convert_to_tensor(inputs)
     if inputs.shape.rank == 1:
         return tf.gather(embeddings, inputs)
@@ -140,7 +151,7 @@ def hidden_rows(embeddings: tf.Tensor, inputs: Any, combiner: str = "mean") -> t
     rows = tf.gather(embeddings, tf.maximum(inputs, 0)) * present[..., tf.newaxis]
     hidden = tf.reduce_sum(rows, axis=1)
     if combiner == "mean":
-        hidden /= tf.reduce_sum(present, axis=1, keepdims=True)
+        hidden /= tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
     return hidden
 
 
@@ -189,16 +200,20 @@ def sampled_loss(
     sampled = tf.cast(tf.convert_to_tensor(sampled), tf.int64)
     dtype = _accumulator(weights.dtype)
     labels, present = _labels(labels, ignore_label, dtype)
-    if sampled.shape.rank == 1:
-        sampled = tf.tile(sampled[tf.newaxis], [tf.shape(labels)[0], 1])
-    candidates = tf.concat([labels, sampled], axis=1)
-    logits = _own_logits(hidden, weights, biases, candidates, **logit_options)
+    true_logits = candidate_logits(hidden, weights, biases, labels, **logit_options)
+    if sampled.shape.rank == 1:  # one list for the whole batch
+        rows = tf.gather(weights, sampled)
+        own_biases = None if biases is None else tf.gather(biases, sampled)
+        sampled_logits = _logits(hidden, rows, own_biases, **logit_options)
+        sampled = sampled[tf.newaxis]
+    else:
+        sampled_logits = candidate_logits(hidden, weights, biases, sampled, **logit_options)
     if true_count is not None:
-        counts = [tf.reshape(c, tf.shape(labels)) for c in [true_count]]
-        counts.append(tf.broadcast_to(sampled_count, tf.shape(sampled)))
-        logits -= tf.math.log(tf.cast(tf.concat(counts, axis=1), dtype))
+        true_logits -= tf.math.log(tf.cast(tf.reshape(true_count, tf.shape(labels)), dtype))
+        sampled_logits -= tf.math.log(tf.cast(sampled_count, dtype))
+    logits = tf.concat([true_logits, sampled_logits], axis=1)
 
-    competes = tf.ones_like(sampled, tf.bool)
+    competes = tf.ones_like(sampled_logits, tf.bool)
     if remove_accidental_hits:
         hits = (sampled[:, :, tf.newaxis] == labels[:, tf.newaxis, :]) & present[:, tf.newaxis, :]
         competes = ~tf.reduce_any(hits, axis=2)
@@ -221,6 +236,25 @@ def sampled_loss(
     return _without_ignored(loss, present)
 
 
+def candidate_logits(
+    hidden: tf.Tensor,
+    weights: tf.Tensor,
+    biases: tf.Tensor | None,
+    candidates: tf.Tensor,
+    *,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+    compute_dtype: Any = None,
+) -> tf.Tensor:
+    """Logits [batch, n] of each example's own candidates [batch, n]."""
+    dtype = _accumulator(weights.dtype)
+    rows = tf.gather(weights, candidates)
+    hidden, rows = (_operand(x, dtype, compute_dtype) for x in (hidden, rows))
+    logits = tf.einsum("bd,bcd->bc", hidden, rows)
+    biases = None if biases is None else tf.gather(biases, candidates)
+    return _adjust(logits, biases, logit_scale, logit_softcap)
+
+
 def _table(table: Any) -> tf.Tensor | None:
     if table is None:
         return None
@@ -240,26 +274,20 @@ def _logits(
     *,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
+    compute_dtype: Any = None,
 ) -> tf.Tensor:
     dtype = _accumulator(weights.dtype)
-    logits = tf.matmul(tf.cast(hidden, dtype), tf.cast(weights, dtype), transpose_b=True)
+    hidden, weights = (_operand(x, dtype, compute_dtype) for x in (hidden, weights))
+    logits = tf.matmul(hidden, weights, transpose_b=True)
     return _adjust(logits, biases, logit_scale, logit_softcap)
 
 
-def _own_logits(
-    hidden: tf.Tensor,
-    weights: tf.Tensor,
-    biases: tf.Tensor | None,
-    candidates: tf.Tensor,
-    *,
-    logit_scale: float = 1.0,
-    logit_softcap: float | None = None,
-) -> tf.Tensor:
-    dtype = _accumulator(weights.dtype)
-    rows = tf.cast(tf.gather(weights, candidates), dtype)
-    logits = tf.einsum("bd,bcd->bc", tf.cast(hidden, dtype), rows)
-    biases = None if biases is None else tf.gather(biases, candidates)
-    return _adjust(logits, biases, logit_scale, logit_softcap)
+def _operand(x: tf.Tensor, dtype: tf.DType, compute_dtype: Any) -> tf.Tensor:
+    """An operand of a matrix product, rounded if so asked; its gradient is not rounded."""
+    x = tf.cast(x, dtype)
+    if compute_dtype is None or tf.as_dtype(compute_dtype).size >= dtype.size:
+        return x
+    return tf.grad_pass_through(lambda x: tf.cast(tf.cast(x, compute_dtype), dtype))(x)
 
 
 def _adjust(

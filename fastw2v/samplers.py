@@ -6,7 +6,10 @@ A sampler is made once and asked for candidates at every step::
     values = sampler.sample(labels, num_sampled=64)
 
 The result can be passed as ``sampled_values`` to this library's losses and to those of ``tf.nn``.
-Draws are stateless underneath: a pair of integers decides them, whatever the number of threads.
+Draws are stateless underneath: a pair of integers decides them, whatever the number of threads, and
+also in a function that XLA compiles (``jit_compile=True``). What raises an error elsewhere gives
+-1 for candidates and NaN for counts there, and only a pair of integers decides a draw: XLA knows no
+other seeds. See `fastw2v.xla_samplers`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from fastw2v import xla, xla_samplers
 from fastw2v._arguments import to_counts, to_integer, to_integers, to_seed_pair
 from fastw2v._library import ops as _ops
 
@@ -62,6 +66,15 @@ class Sampler:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_classes={self.num_classes}, unique={self.unique})"
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same sampler again, for Keras."""
+        return {"num_classes": self.num_classes, "unique": self.unique}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sampler:
+        """The sampler of a `get_config`."""
+        return cls(**config)
 
     def sample(
         self,
@@ -112,8 +125,11 @@ class Sampler:
         Machine Translation", ACL 2015, section 3; expected counts as TensorFlow's samplers have
         them.
         """
+        draw = _ops.fastw2v_candidate_sampler
+        if xla.compiles():
+            draw = xla_samplers.candidate_sampler
         return SampledValues(
-            *_ops.fastw2v_candidate_sampler(
+            *draw(
                 true_classes=to_integers("true_classes", true_classes, [None, None]),
                 seed=to_seed_pair(seed),
                 table=list(self._table),
@@ -172,8 +188,8 @@ class LogUniform(Sampler):
 class Unigram(Sampler):
     """Draws class ``k`` with probability ``counts[k]**power / sum(counts**power)``.
 
-    A class whose count is 0 is never drawn, whatever the power. The alias table takes 24 bytes a
-    class and is built here, once; a change of `counts` afterwards has no effect.
+    A class whose count is 0 is never drawn, whatever the power. The alias table and the counts
+    take 32 bytes a class; it is built here, once: a change of `counts` afterwards has no effect.
 
     Args:
         counts: How often each class occurs, ``[num_classes]``: integers or floats, finite and not
@@ -207,13 +223,23 @@ class Unigram(Sampler):
             raise ValueError(f"power must be a number; got {reprlib.repr(power)}") from error
         # A sampler made while a tf.function is traced may outlive the trace; so must its table.
         symbolic = tf.is_symbolic_tensor(counts)
+        if symbolic and xla.compiles():
+            raise ValueError(
+                "counts is computed in a function that XLA compiles, which cannot build the alias "
+                "table: make the sampler outside of the function"
+            )
         with contextlib.nullcontext() if symbolic else tf.init_scope():
             counts = to_counts(counts)
             self._table = _ops.fastw2v_unigram_table(counts=counts, power=self.power)
+        self._counts = counts
         super().__init__(counts.shape[0], unique)
 
     def __repr__(self) -> str:
         return f"Unigram(num_classes={self.num_classes}, power={self.power}, unique={self.unique})"
+
+    def get_config(self) -> dict[str, Any]:
+        counts = self._counts.numpy().tolist()
+        return {"counts": counts, "power": self.power, "unique": self.unique}
 
 
 _BY_NAME = {"uniform": Uniform, "log_uniform": LogUniform}

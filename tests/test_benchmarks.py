@@ -39,7 +39,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["exact", "sampled", "latency"])
+@pytest.mark.parametrize("script", ["exact", "sampled", "latency", "top_k"])
 def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     output = tmp_path / "results" / f"{script}.csv"
     printed = run(script, "--quick", "--output", output)
@@ -95,6 +95,25 @@ def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
         assert int(row["pairs"]) >= int(row["examples"]) > 0
         assert float(row["pairs_per_s"]) > 0
         assert (row["contestant"] != "Keras") or float(row["times_keras"]) == 1
+        for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
+            assert row[name], name
+
+
+@pytest.mark.slow
+def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "training.csv"
+    printed = run("training", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == benchmark_module("training").COLUMNS
+    contestants = [row["contestant"] for row in rows]
+    assert contestants.count("fastw2v") == len(benchmark_module("training").QUICK)
+    assert contestants.count("TensorFlow, Keras") == contestants.count("fastw2v, tape") == 3
+    for row in rows:
+        assert row["contestant"] in printed
+        assert 0 < float(row["p20_s"]) <= float(row["median_s"]) <= float(row["p80_s"])
+        assert row["contestant"] != "fastw2v" or float(row["time_ratio"]) == 1
         for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
             assert row[name], name
 

@@ -69,11 +69,21 @@ def test_tensorflow_stays_importable_beside_a_library_for_another(order):
     assert "RuntimeWarning: fastw2v was built for TensorFlow 2.19.1, but" in stderr
 
 
-@pytest.mark.parametrize("order", ["fastw2v, tensorflow", "tensorflow, fastw2v"])
-def test_ops_come_with_tensorflow(order):
-    """Whoever loads a SavedModel needs them, and calls no function of this package."""
-    program = f"import {order}; from tensorflow.python.framework import op_def_registry\n"
-    program += "assert op_def_registry.get('Fastw2v>SoftmaxLoss') is not None"
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import fastw2v, tensorflow, keras",
+        "import fastw2v, keras, tensorflow",
+        "import tensorflow, fastw2v, keras",
+        "import fastw2v, importlib.util; importlib.util.find_spec('tensorflow'); import tensorflow",
+    ],
+)
+def test_ops_and_layers_come_with_tensorflow_and_keras(imports):
+    """Whoever loads a saved model needs them, and calls no function of this package."""
+    program = f"{imports}; from tensorflow.python.framework import op_def_registry\n"
+    program += "assert op_def_registry.get('Fastw2v>SoftmaxLoss') is not None\n"
+    program += "from keras.saving import get_registered_object\n"
+    program += "assert get_registered_object('fastw2v>SampledSoftmax') is not None"
     finished = _run(program)
     assert finished.returncode == 0, finished.stderr
 

@@ -125,10 +125,10 @@ Status UpdateRows(const OptimizedTable<T>& table, const RowGradient<Accumulator<
 template <typename T>
 Status UpdateAll(const OptimizedTable<T>& table, const T* gradient, const Parallel& parallel);
 
-// Brings rows [count] up to date; rows may repeat. A null list stands for all. Rows below 0 are
-// left out where `padded`.
+// Brings rows [count] up to date; rows may repeat, and numbers that are no rows are left out. A
+// null list stands for all rows.
 template <typename T>
-Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t count, bool padded,
+Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t count,
                const Parallel& parallel);
 
 // Distinct rows in ascending order with their summed values: RowGradient of slices.

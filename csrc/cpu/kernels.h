@@ -74,6 +74,10 @@ struct KernelsFor {
   // z = scale * z - shift.
   void (*tile_scale)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
                      const A* shift);
+  // z += offset, and the rows that have a logit which is not below or at limit[row] (NaN is not) go
+  // to `found`, ascending. Returns how many they are.
+  int64_t (*tile_above)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
+                        const A* limit, int32_t* found);
   // sums[class] += sum over rows of z; here `rows` may be any number.
   void (*tile_class_sums)(const A* z, int64_t classes, int64_t rows, int64_t stride, A* sums);
 };

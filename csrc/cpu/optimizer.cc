@@ -555,7 +555,7 @@ Status UpdateAll(const OptimizedTable<T>& table, const T* gradient, const Parall
 }
 
 template <typename T>
-Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t count, bool padded,
+Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t count,
                const Parallel& parallel) {
   FASTW2V_RETURN_IF_ERROR(CheckOptimizedTable(table));
   if (!table.clock.present()) return Status();
@@ -564,17 +564,14 @@ Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t coun
     updater.CatchUpRange(0, table.rows, parallel);
     return Status();
   }
-  for (int64_t i = 0; i < count; ++i) {
-    if (padded && rows[i] < 0) continue;
-    FASTW2V_RETURN_IF_ERROR(CheckId("ids", i, rows[i], table.rows));
-  }
   // A row may be listed twice, so it belongs to one task wherever it is listed.
   constexpr int64_t kMaxTasks = 16;
   const int64_t num_tasks = std::clamp<int64_t>(count / kRowsPerTask, 1, kMaxTasks);
   parallel.For(num_tasks, count / num_tasks * updater.RowCost(), [&](int64_t task, int) {
     RowView<T> view(table);
     for (int64_t i = 0; i < count; ++i) {
-      if (rows[i] >= 0 && rows[i] % num_tasks == task) updater.CatchUpRow(rows[i], &view);
+      const bool is_row = rows[i] >= 0 && rows[i] < table.rows;
+      if (is_row && rows[i] % num_tasks == task) updater.CatchUpRow(rows[i], &view);
     }
   });
   return Status();
@@ -603,8 +600,7 @@ RowGradient<Accumulator<T>> SumSlices(const RowSlices<T>& slices, int64_t dim,
   template Status UpdateRows<T>(const OptimizedTable<T>&, const RowGradient<Accumulator<T>>&,      \
                                 bool, const Parallel&);                                            \
   template Status UpdateAll<T>(const OptimizedTable<T>&, const T*, const Parallel&);               \
-  template Status CatchUp<T>(const OptimizedTable<T>&, const int64_t*, int64_t, bool,              \
-                             const Parallel&);                                                     \
+  template Status CatchUp<T>(const OptimizedTable<T>&, const int64_t*, int64_t, const Parallel&);  \
   template RowGradient<Accumulator<T>> SumSlices<T>(const RowSlices<T>&, int64_t, const Parallel&, \
                                                     Accumulator<T>*);
 FASTW2V_INSTANTIATE(float)

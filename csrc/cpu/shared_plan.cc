@@ -16,15 +16,21 @@ constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
 constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
-constexpr int64_t kBlockBytes = 1 << 20;     // hidden rows worked on at a time
 constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
 constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per chunk of classes
 constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
 
-int64_t RoundDown(int64_t x, int64_t multiple) { return x / multiple * multiple; }
-int64_t Clamp(int64_t x, int64_t low, int64_t high) { return std::max(low, std::min(x, high)); }
-
 }  // namespace
+
+int64_t ClassTileSize(int64_t row_bytes) {
+  return Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple), kClassTileMultiple,
+               kMaxClassTile);
+}
+
+int64_t RowBlockSize(int64_t row_bytes) {
+  constexpr int64_t kBlockBytes = 1 << 20;
+  return Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152);
+}
 
 template <typename T>
 Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
@@ -35,8 +41,7 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
   const bool may_store = passes == Passes::kBoth && p.softcap == 0;
   Plan plan;
-  plan.class_tile = Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple),
-                          kClassTileMultiple, kMaxClassTile);
+  plan.class_tile = ClassTileSize(row_bytes);
   const int64_t tiles = CeilDiv(classes, plan.class_tile);
   plan.few = classes * row_bytes <= kFewClassesBytes;
   plan.group = classes;
@@ -54,8 +59,7 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
 
   const int64_t stored_rows =
       RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
-  plan.block =
-      std::min(batch, Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152));
+  plan.block = std::min(batch, RowBlockSize(row_bytes));
   plan.stores = may_store && stored_rows > 0;
   if (plan.stores) plan.block = std::min(plan.block, stored_rows);
   plan.forward_chunk = CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;

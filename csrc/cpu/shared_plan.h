@@ -3,6 +3,7 @@
 #ifndef FASTW2V_CPU_SHARED_PLAN_H_
 #define FASTW2V_CPU_SHARED_PLAN_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "csrc/cpu/shared_candidates.h"
@@ -13,6 +14,15 @@ namespace fastw2v::cpu {
 constexpr int64_t kRowTile = 96;
 
 inline int64_t CeilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
+inline int64_t RoundDown(int64_t x, int64_t multiple) { return x / multiple * multiple; }
+inline int64_t Clamp(int64_t x, int64_t low, int64_t high) {
+  return std::max(low, std::min(x, high));
+}
+
+// How many classes make a tile, and how many hidden rows are worked on at a time, where a row of
+// accumulators takes `row_bytes`.
+int64_t ClassTileSize(int64_t row_bytes);
+int64_t RowBlockSize(int64_t row_bytes);
 
 struct Plan {
   bool few;       // classes: a task is a run of rows

@@ -19,17 +19,9 @@ namespace {
 namespace py = pybind11;
 
 template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void CheckRank(const py::array& array, const char* name, int64_t rank) {
-  if (array.ndim() == rank) return;
-  throw py::value_error(std::string(name) + " must have rank " + std::to_string(rank));
-}
-
-template <typename T>
 class Loss {
   using A = Accumulator<T>;
-  using C = typename Carrier<T>::type;
+  using C = CarrierOf<T>;
 
  public:
   Loss(Array<A> hidden, Array<C> weights, std::optional<Array<C>> biases, Array<int64_t> labels,
@@ -184,7 +176,7 @@ class Loss {
 template <typename T>
 class Gather {
   using A = Accumulator<T>;
-  using C = typename Carrier<T>::type;
+  using C = CarrierOf<T>;
 
  public:
   Gather(Array<C> embeddings, Array<int64_t> ids, std::optional<Array<int64_t>> row_splits,
@@ -238,7 +230,7 @@ class Gather {
 template <typename T>
 void Bind(py::module_& module, const std::string& dtype) {
   using A = Accumulator<T>;
-  using C = typename Carrier<T>::type;
+  using C = CarrierOf<T>;
   py::class_<Loss<T>>(module, ("Loss_" + dtype).c_str())
       .def(py::init<Array<A>, Array<C>, std::optional<Array<C>>, Array<int64_t>,
                     std::optional<Array<int64_t>>,

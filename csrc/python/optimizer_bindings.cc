@@ -17,9 +17,6 @@ namespace {
 
 namespace py = pybind11;
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
 Hyperparameters ReadParameters(const std::map<std::string, double>& numbers) {
   Hyperparameters p;
   double step = 1;
@@ -51,7 +48,7 @@ Hyperparameters ReadParameters(const std::map<std::string, double>& numbers) {
 template <typename T>
 class Optimizer {
   using A = Accumulator<T>;
-  using C = typename Carrier<T>::type;
+  using C = CarrierOf<T>;
 
  public:
   Optimizer(const std::string& rule, Array<C> weights, std::vector<Array<C>> slots,
@@ -97,7 +94,7 @@ class Optimizer {
                      const std::map<std::string, double>& numbers) {
     table_.parameters = ReadParameters(numbers);
     const int64_t* data = rows.has_value() ? rows->data() : nullptr;
-    ThrowIfError(CatchUp(table_, data, rows.has_value() ? rows->size() : 0, true, threads_));
+    ThrowIfError(CatchUp(table_, data, rows.has_value() ? rows->size() : 0, threads_));
   }
 
  private:
@@ -114,7 +111,7 @@ class Optimizer {
 
 template <typename T>
 void Bind(py::module_& module, const std::string& dtype) {
-  using C = typename Carrier<T>::type;
+  using C = CarrierOf<T>;
   py::class_<Optimizer<T>>(module, ("Optimizer_" + dtype).c_str())
       .def(py::init<const std::string&, Array<C>, std::vector<Array<C>>, std::optional<Array<C>>,
                     std::optional<Array<int64_t>>, std::optional<Array<double>>, bool, int>(),

@@ -17,8 +17,6 @@ namespace {
 
 namespace py = pybind11;
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
 using AliasTable = std::tuple<Array<double>, Array<double>, Array<int64_t>, int64_t>;
 
 std::array<uint32_t, 4> PhiloxWords(const std::array<uint32_t, 4>& counter,

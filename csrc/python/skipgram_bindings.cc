@@ -16,8 +16,6 @@ namespace {
 
 namespace py = pybind11;
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
 using Examples = std::tuple<Array<int64_t>, Array<int64_t>>;
 
 Array<float> Keep(const Array<double>& counts, double sample) {

@@ -1,4 +1,4 @@
-// What the NumPy bindings share: threads, aligned memory, errors.
+// What the NumPy bindings share: arrays, threads, aligned memory, errors.
 #ifndef FASTW2V_PYTHON_SUPPORT_H_
 #define FASTW2V_PYTHON_SUPPORT_H_
 
@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -17,6 +18,9 @@
 #include "csrc/core/types.h"
 
 namespace fastw2v {
+
+template <typename T>
+using Array = pybind11::array_t<T, pybind11::array::c_style>;
 
 // The element type of the NumPy array that carries a table of T.
 template <typename T>
@@ -31,6 +35,13 @@ template <>
 struct Carrier<BFloat16> {
   using type = uint16_t;
 };
+template <typename T>
+using CarrierOf = typename Carrier<T>::type;
+
+inline void CheckRank(const pybind11::array& array, const char* name, int64_t rank) {
+  if (array.ndim() == rank) return;
+  throw pybind11::value_error(std::string(name) + " must have rank " + std::to_string(rank));
+}
 
 inline void ThrowIfError(const Status& status) {
   if (status.ok()) return;

@@ -12,6 +12,7 @@
 #include "csrc/core/gather.h"
 #include "csrc/core/loss.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/rows.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
@@ -55,12 +56,6 @@ struct Attributes {
     return absl::OkStatus();
   }
 };
-
-inline absl::Status WrongShape(const char* name, const Tensor& tensor,
-                               const std::string& expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " has shape ", tensor.shape().DebugString(), ", expected ", expected));
-}
 
 // Everything that forward and backward have in common: the arguments of the call, and the problem
 // that they pose to the core.
@@ -208,25 +203,7 @@ class Call {
       return absl::InvalidArgumentError(absl::StrCat(
           "weights has width ", problem.dim(), ", but embeddings has width ", embeddings.dim()));
     }
-    bags.ids = inputs_->flat<int64_t>().data();
-    bags.num_ids = inputs_->NumElements();
-    bags.combiner = combiner;
-    OpInputList splits;
-    TF_RETURN_IF_ERROR(context->input_list("row_splits", &splits));
-    if (splits.size() > 0) {
-      if (splits[0].dims() != 1 || splits[0].dim_size(0) < 1 || inputs_->dims() != 1) {
-        return WrongShape("inputs", *inputs_, "a RaggedTensor [batch, (n)]");
-      }
-      bags.row_splits = splits[0].flat<int64_t>().data();
-      bags.batch = splits[0].dim_size(0) - 1;
-    } else {
-      if (inputs_->dims() != 1 && inputs_->dims() != 2) {
-        return WrongShape("inputs", *inputs_, "[batch] ids or [batch, n] padded bags of ids");
-      }
-      bags.batch = inputs_->dim_size(0);
-      bags.padded = inputs_->dims() == 2;
-      bags.width = bags.padded ? inputs_->dim_size(1) : 1;
-    }
+    TF_RETURN_IF_ERROR(ReadBags(context, *inputs_, combiner, &bags));
     if (bags.batch != problem.batch) {
       return absl::InvalidArgumentError(absl::StrCat(
           "inputs has a batch of ", bags.batch, ", but labels has a batch of ", problem.batch));

@@ -15,6 +15,7 @@
 #include "csrc/core/loss.h"
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/loss_call.h"
+#include "csrc/tensorflow/rows.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
@@ -119,7 +120,6 @@ class Gradients {
     return absl::OkStatus();
   }
 
-  // The distinct rows of each shard, counted from its first row, and their values.
   absl::Status WriteSparse(OpKernelContext* context, const RowGradient<A>& gradient,
                            const TableArgument& table, int first_rows, int first_values, int rank,
                            const Parallel& parallel) {
@@ -127,32 +127,8 @@ class Gradients {
     if (!Wants(first_rows, num_shards) && !Wants(first_values, num_shards)) {
       return absl::OkStatus();
     }
-    const Table<const Core> view = table.View<T>();
-    int64_t first = 0;
-    for (int shard = 0; shard < num_shards; ++shard) {
-      const int64_t shard_begin = view.ShardBegin(shard), shard_end = view.ShardBegin(shard + 1);
-      int64_t last = first;
-      while (last < gradient.num_rows() && gradient.Row(last) < shard_end) ++last;
-
-      Tensor* rows = &tensors_[first_rows + shard];
-      TF_RETURN_IF_ERROR(
-          AllocateTensor(context, tensorflow::DT_INT64, TensorShape({last - first}), rows));
-      for (int64_t u = first; u < last; ++u) {
-        rows->flat<int64_t>()(u - first) = gradient.Row(u) - shard_begin;
-      }
-      Tensor* values = &tensors_[first_values + shard];
-      TensorShape shape({last - first});
-      if (rank == 2) shape.AddDim(table.dim());
-      TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<T>::value, shape, values));
-      Core* data = CoreData<Core>(values->flat<T>().data());
-      if (rank == 2) {
-        SumTerms<Core>(gradient, first, last, table.dim(), parallel, data);
-      } else {
-        SumBiasTerms<Core>(gradient, first, last, data);
-      }
-      first = last;
-    }
-    return absl::OkStatus();
+    return WriteRows<T>(context, gradient, table, rank, parallel, &tensors_[first_rows],
+                        &tensors_[first_values]);
   }
 
   const Call<T, kSampled>& call_;

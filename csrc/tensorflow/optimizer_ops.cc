@@ -56,7 +56,7 @@ REGISTER_OP("Fastw2v>CatchUp")
     .Doc(R"doc(
 Makes the updates that rows of a variable have missed.
 
-rows: Of any shape; below 0: left out. None: all rows.
+rows: Of any shape; numbers that are no rows are left out. None: all rows.
 )doc");
 
 absl::Status SumRowsShape(InferenceContext* c) {
@@ -164,11 +164,11 @@ class CatchUpOp : public OpKernel {
     TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
     const TensorFlowParallel parallel(context);
     if (rows.size() == 0) {
-      return ToTensorFlow(CatchUp(argument.table, nullptr, 0, false, parallel));
+      return ToTensorFlow(CatchUp(argument.table, nullptr, 0, parallel));
     }
     for (const Tensor& list : rows) {
-      TF_RETURN_IF_ERROR(ToTensorFlow(CatchUp(argument.table, list.flat<int64_t>().data(),
-                                              list.NumElements(), true, parallel)));
+      TF_RETURN_IF_ERROR(ToTensorFlow(
+          CatchUp(argument.table, list.flat<int64_t>().data(), list.NumElements(), parallel)));
     }
     return absl::OkStatus();
   }

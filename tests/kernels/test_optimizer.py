@@ -251,10 +251,13 @@ def test_bad_arguments_change_nothing(kernels, rows, numbers, message):
     assert all(np.array_equal(a, b) for a, b in zip(table.arrays(), before, strict=True))
 
 
-def test_catching_up_refuses_rows_out_of_range(kernels):
+def test_catching_up_leaves_out_what_is_no_row(kernels):
     table = Table(kernels, "adam", np.ones((ROWS, 4)), lazy=False, history=8)
-    with pytest.raises(ValueError, match=r"ids\[1\] = 50 is not in \[0, 50\)"):
-        table.catch_up([0, ROWS], {**NUMBERS["adam"], "learning_rate": 0.1})
+    numbers = {**NUMBERS["adam"], "learning_rate": 0.1}
+    table.update([3], np.ones((1, 4)), numbers)
+    table.catch_up([5, ROWS, -1, 2**40], {**numbers, "step": 2})
+    in_turn = range(7, 14)  # every update brings some rows up to date
+    assert np.flatnonzero(table.row_updates).tolist() == [3, 5, *in_turn]
 
 
 def test_an_unknown_rule_is_refused(kernels):

@@ -350,6 +350,45 @@ void TileScale(A* z, int64_t classes, int64_t rows, int64_t stride, const A* sca
 }
 
 template <typename A>
+int64_t TileAbove(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
+                  const A* limit, int32_t* found) {
+  using Bits = typename Lanes<A>::Bits;
+  constexpr int kVectors = kPanel<A> / kLanes<A>;
+  constexpr int kWords = kPanel<A> * static_cast<int>(sizeof(A) / sizeof(uint32_t));
+  int64_t count = 0;
+  for (int64_t r = 0; r < rows; r += kPanel<A>) {
+    Vector<A> most[kVectors];
+    Bits above[kVectors];
+    for (int i = 0; i < kVectors; ++i) {
+      most[i] = Load<A>(limit + r + i * kLanes<A>);
+      above[i] = Bits{};
+    }
+    A* column = z + r;
+    for (int64_t c = 0; c < classes; ++c, column += stride) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kVectors; ++i) {
+        Vector<A> v = Load<A>(column + i * kLanes<A>);
+        if (offset != nullptr) {
+          v += offset[c];
+          Store<A>(column + i * kLanes<A>, v);
+        }
+        above[i] |= ~(Bits)(v <= most[i]);
+      }
+    }
+    uint32_t words[kWords];
+    __builtin_memcpy(words, above, sizeof(words));
+    uint32_t any = 0;
+    for (int i = 0; i < kWords; ++i) any |= words[i];
+    if (any == 0) continue;
+    for (int i = 0; i < kPanel<A>; ++i) {
+      found[count] = static_cast<int32_t>(r + i);
+      count += words[i * kWords / kPanel<A>] != 0;
+    }
+  }
+  return count;
+}
+
+template <typename A>
 void TileClassSums(const A* z, int64_t classes, int64_t rows, int64_t stride, A* sums) {
   for (int64_t c = 0; c < classes; ++c, z += stride) {
     Vector<A> sum = {};
@@ -418,9 +457,9 @@ void FloatToBFloat16(const float* x, BFloat16* y, int64_t n) {
 
 template <typename A>
 constexpr KernelsFor<A> MakeKernels() {
-  return {kPanel<A>,        Pack<A>,      Multiply<A>,     Dot<A>,     Axpy<A>,
-          RoundBFloat16<A>, Softcap<A>,   TileMax<A>,      TileExp<A>, TileSoftmaxGradient<A>,
-          TileSigmoid<A>,   TileScale<A>, TileClassSums<A>};
+  return {kPanel<A>,        Pack<A>,      Multiply<A>,  Dot<A>,          Axpy<A>,
+          RoundBFloat16<A>, Softcap<A>,   TileMax<A>,   TileExp<A>,      TileSoftmaxGradient<A>,
+          TileSigmoid<A>,   TileScale<A>, TileAbove<A>, TileClassSums<A>};
 }
 
 }  // namespace
