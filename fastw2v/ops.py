@@ -24,17 +24,26 @@ What the losses have in common:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from fastw2v import _step, gradients, samplers
-from fastw2v._arguments import check_one_of, to_floats, to_ids, to_integer, to_number
+from fastw2v._arguments import to_ids, to_integer, to_number
+from fastw2v._preparation import (
+    Classes,
+    Hidden,
+    activations,
+    candidates_of,
+    competing,
+    gathered,
+    logit_options,
+    op_inputs,
+    to_labels,
+)
 from fastw2v._reduction import MEAN_AND_LOSSES, Reduction
-from fastw2v._tables import Table, table, to_tensor
+from fastw2v._tables import table, to_tensor
 
 
 @tf.autograph.experimental.do_not_convert
@@ -123,13 +132,13 @@ def softmax_loss(
         [False, False, False]
     """
     with tf.name_scope(name or "softmax_loss"):
-        hidden = _gathered(embeddings, inputs, combiner)
-        classes = _classes(weights, biases, hidden)
-        labels = _labels(labels, hidden)
-        values = _candidates(
+        hidden = gathered(embeddings, inputs, combiner)
+        classes = competing(weights, biases, hidden)
+        labels = to_labels(labels, hidden)
+        values = candidates_of(
             num_sampled, sampler, sampled_values, labels, classes.weights.rows, ignore_label, seed
         )
-        options = _options(
+        options = logit_options(
             classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
@@ -200,10 +209,10 @@ def linear_cross_entropy(
     """
     with tf.name_scope(name or "linear_cross_entropy"):
         dense = table("weights", weights)
-        hidden = _activations(inputs, dense.dtype)
-        classes = _classes(dense, biases, hidden)
-        labels = _labels(labels, hidden)
-        options = _options(
+        hidden = activations(inputs, dense.dtype)
+        classes = competing(dense, biases, hidden)
+        labels = to_labels(labels, hidden)
+        options = logit_options(
             dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
         )
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
@@ -416,12 +425,12 @@ def negative_sampling_loss(
         TensorShape([2])
     """
     with tf.name_scope(name or "negative_sampling_loss"):
-        hidden = _gathered(embeddings, inputs, combiner)
-        classes = _classes(weights, None, hidden)
-        labels = _labels(labels, hidden)
+        hidden = gathered(embeddings, inputs, combiner)
+        classes = competing(weights, None, hidden)
+        labels = to_labels(labels, hidden)
         if sampled_values is not None and not isinstance(sampled_values, tuple):
             sampled_values = (sampled_values, None, None)
-        values = _candidates(
+        values = candidates_of(
             num_sampled,
             sampler,
             sampled_values,
@@ -443,7 +452,7 @@ def negative_sampling_loss(
             reduced,
             link="logistic",
             remove_accidental_hits=remove_accidental_hits,
-            **_options(
+            **logit_options(
                 classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
             ),
         )
@@ -498,10 +507,10 @@ def top_k(
     """
     with tf.name_scope(name or "top_k"):
         dense = table("weights", weights)
-        hidden = _activations(inputs, dense.dtype)
-        classes = _classes(dense, biases, hidden)
+        hidden = activations(inputs, dense.dtype)
+        classes = competing(dense, biases, hidden)
         k = to_integer("k", k, 1, 2**31 - 1 if dense.rows is None else dense.rows)
-        options = _options(dense.dtype, None, logit_scale, logit_softcap, 0.0, None)
+        options = logit_options(dense.dtype, None, logit_scale, logit_softcap, 0.0, None)
         for part in (classes.weights, classes.biases):
             if part is not None:
                 part.prepare(None)
@@ -530,7 +539,7 @@ def lookup(embeddings: Any, inputs: Any, combiner: str | None) -> tf.Tensor:
     """Rows of a table for ids of any shape, or, with a combiner, for bags [batch, n] of them, in
     float32 (float64 for such tables); the gradient has unique ascending rows."""
     if combiner is not None:
-        hidden = _gathered(embeddings, inputs, combiner)
+        hidden = gathered(embeddings, inputs, combiner)
         return gradients.gather(hidden.embeddings, hidden.inputs, hidden.row_splits, combiner)
     ids = to_ids("inputs", inputs)
     rows = table("embeddings", embeddings)
@@ -568,10 +577,10 @@ def head_loss(
     `nce_loss` does.
     """
     dense = table("weights", weights)
-    hidden = _activations(inputs, dense.dtype)
-    classes = _classes(dense, biases, hidden)
-    labels = _labels(labels, hidden)
-    values = _candidates(
+    hidden = activations(inputs, dense.dtype)
+    classes = competing(dense, biases, hidden)
+    labels = to_labels(labels, hidden)
+    values = candidates_of(
         num_sampled,
         sampler,
         None,
@@ -582,7 +591,9 @@ def head_loss(
         unique=corrected,
         per_example=per_example,
     )
-    options = _options(dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype)
+    options = logit_options(
+        dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
+    )
     reduced = _reduction(MEAN_AND_LOSSES, hidden, classes, labels, sample_weight, ignore_label)
     if values is None:
         smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
@@ -600,253 +611,19 @@ def head_loss(
     )
 
 
-# ---- Where the hidden row comes from -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Hidden:
-    """Hidden rows as the ops take them: rows of a table picked by ids, or activations."""
-
-    embeddings: Table | None
-    inputs: tf.Tensor  # ids [batch] or [batch, n] or flat, or activations [batch, dim]
-    row_splits: list[tf.Tensor]
-    combiner: str
-    dim: int | None
-    batch: int | None
-    rank: int  # of the batch axes: 0 for a single example
-    shape: tf.Tensor | None = None  # of the loss, where that is not [batch] of the labels
-    static_shape: tf.TensorShape | None = None  # what is known of it
-
-
-def _gathered(embeddings: Any, inputs: Any, combiner: str) -> _Hidden:
-    check_one_of("combiner", combiner, ("mean", "sum"))
-    rows = table("embeddings", embeddings)
-    row_splits: list[tf.Tensor] = []
-    rank = 1
-    if isinstance(inputs, tf.RaggedTensor):
-        if inputs.ragged_rank != 1 or inputs.flat_values.shape.rank != 1:
-            raise ValueError(f"inputs has shape {inputs.shape}, expected bags of ids [batch, (n)]")
-        row_splits = [tf.cast(inputs.row_splits, tf.int64)]
-        batch = inputs.shape[0]
-        ids = to_ids("inputs", inputs.flat_values)
-    else:
-        ids = to_ids("inputs", inputs)
-        if ids.shape.rank is not None and ids.shape.rank > 2:
-            raise ValueError(
-                f"inputs has shape {ids.shape}, expected a scalar id, [batch], or bags [batch, n]"
-            )
-        if ids.shape.rank == 0:
-            rank, ids = 0, tf.reshape(ids, [1])
-        batch = ids.shape[0] if ids.shape.rank is not None else None
-    if rank == 0:
-        shape = (tf.constant([], tf.int32), tf.TensorShape([]))
-        return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, rank, *shape)
-    return _Hidden(rows, ids, row_splits, combiner, rows.dim, batch, rank)
-
-
-def _activations(inputs: Any, dtype: tf.DType) -> _Hidden:
-    activations = to_tensor("inputs", inputs)
-    if not activations.dtype.is_floating:
-        raise ValueError(
-            f"inputs has dtype {activations.dtype.name}, expected float activations [..., dim]; "
-            "for ids of embedding rows call fastw2v.softmax_loss"
-        )
-    rank = activations.shape.rank
-    if rank is None or rank < 1:
-        raise ValueError(f"inputs has shape {activations.shape}, expected [..., dim]")
-    activations = tf.cast(activations, dtype)
-    dim = activations.shape[-1]
-    if rank == 2:
-        return _Hidden(None, activations, [], "mean", dim, activations.shape[0], 1)
-    shape, static_shape = tf.shape(activations)[:-1], activations.shape[:-1]
-    activations = tf.reshape(activations, [tf.reduce_prod(shape), tf.shape(activations)[-1]])
-    batch = activations.shape[0]
-    return _Hidden(None, activations, [], "mean", dim, batch, rank - 1, shape, static_shape)
-
-
-# ---- Which classes compete -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Classes:
-    weights: Table
-    biases: Table | None
-
-
-def _classes(weights: Any, biases: Any, hidden: _Hidden) -> _Classes:
-    weights = weights if isinstance(weights, Table) else table("weights", weights)
-    biases = None if biases is None else table("biases", biases, rank=1)
-    for other in (hidden.embeddings, biases):
-        if other is not None and other.dtype != weights.dtype:
-            raise ValueError(
-                f"{other.name} has dtype {other.dtype.name}, but weights has dtype "
-                f"{weights.dtype.name}; they must be equal"
-            )
-    if None not in (hidden.dim, weights.dim) and hidden.dim != weights.dim:
-        source = "inputs" if hidden.embeddings is None else "embeddings"
-        raise ValueError(f"{source} has width {hidden.dim}, but weights has width {weights.dim}")
-    if biases is not None and None not in (biases.rows, weights.rows):
-        if biases.rows != weights.rows:
-            raise ValueError(
-                f"biases has {biases.rows} entries, but weights has {weights.rows} rows"
-            )
-    return _Classes(weights, biases)
-
-
-def _labels(labels: Any, hidden: _Hidden) -> tf.Tensor:
-    """Labels as [batch, num_true]."""
-    labels = to_ids("labels", labels)
-    rank = labels.shape.rank
-    if rank is None:
-        batch = tf.shape(hidden.inputs)[0] if not hidden.row_splits else -1
-        labels = tf.reshape(labels, [batch, -1 if not hidden.row_splits else 1])
-    elif rank == hidden.rank:
-        labels = tf.reshape(labels, [-1, 1])
-    elif rank == hidden.rank + 1 and rank != 2:
-        labels = tf.reshape(labels, [tf.reduce_prod(tf.shape(labels)[:-1]), tf.shape(labels)[-1]])
-    elif rank != hidden.rank + 1:
-        expected = "[batch] or [batch, num_true]" if hidden.rank else "a scalar or [num_true]"
-        raise ValueError(
-            f"labels has shape {labels.shape}, expected {expected} beside inputs of "
-            f"{'a batch' if hidden.rank else 'a single example'}"
-        )
-    if None not in (labels.shape[0], hidden.batch) and labels.shape[0] != hidden.batch:
-        raise ValueError(
-            f"labels has a batch of {labels.shape[0]}, but inputs has a batch of {hidden.batch}"
-        )
-    return labels
-
-
-def _candidates(
-    num_sampled: int | None,
-    sampler: str | samplers.Sampler,
-    sampled_values: Any,
-    labels: tf.Tensor,
-    num_classes: int | None,
-    ignore_label: int | None,
-    seed: Any,
-    *,
-    unique: bool = True,
-    per_example: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None] | None:
-    """Sampled candidates with their expected counts, given or drawn; None: all classes compete."""
-    if sampled_values is not None:
-        return _given_candidates(sampled_values, num_sampled)
-    if num_sampled is None:
-        return None
-    num_sampled = to_integer("num_sampled", num_sampled, 1)
-    if num_classes is None:
-        raise ValueError(
-            "weights has an unknown number of rows, so classes cannot be sampled from them: set "
-            "its static shape or pass sampled_values"
-        )
-    if ignore_label is not None:  # the sampler wants classes; any will do for a label without loss
-        labels = tf.where(labels == ignore_label, tf.zeros_like(labels), labels)
-    chosen = samplers.resolve(sampler, num_classes, unique)
-    return chosen.sample(labels, num_sampled, seed=seed, per_example=per_example)
-
-
-def _given_candidates(
-    sampled_values: Any, num_sampled: int | None
-) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
-    if not isinstance(sampled_values, (tuple, list)) or len(sampled_values) != 3:
-        raise ValueError(
-            "sampled_values is not a triple (sampled_candidates, true_expected_count, "
-            f"sampled_expected_count): {type(sampled_values).__name__}"
-        )
-    candidates = to_ids("sampled_values[0]", sampled_values[0])
-    if candidates.shape.rank not in (None, 1, 2):
-        raise ValueError(
-            f"sampled_values[0] has shape {candidates.shape}, expected [num_sampled] or "
-            "[batch, num_sampled]"
-        )
-    if num_sampled is not None and candidates.shape.rank is not None:
-        if candidates.shape[-1] not in (None, num_sampled):
-            raise ValueError(
-                f"num_sampled = {num_sampled}, but sampled_values holds {candidates.shape[-1]} "
-                "candidates"
-            )
-    if (sampled_values[1] is None) != (sampled_values[2] is None):
-        raise ValueError(
-            "sampled_values has one expected count, expected both true_expected_count and "
-            "sampled_expected_count, or None for both where nothing is to be subtracted"
-        )
-    counts = [
-        None
-        if count is None
-        else tf.stop_gradient(to_floats(f"sampled_values[{i}]", count, tf.float32))
-        for i, count in enumerate(sampled_values[1:], start=1)
-    ]
-    return candidates, counts[0], counts[1]
-
-
 # ---- The ops -------------------------------------------------------------------------------------
 
 
-def _options(
-    dtype: tf.DType,
-    ignore_label: int | None,
-    logit_scale: float,
-    logit_softcap: float | None,
-    z_loss: float,
-    compute_dtype: Any,
-) -> dict[str, Any]:
-    """Attributes that all loss ops have."""
-    options: dict[str, Any] = {
-        "logit_scale": to_number("logit_scale", logit_scale, -math.inf, math.inf),
-        "z_loss": to_number("z_loss", z_loss, 0.0, math.inf),
-        "logit_softcap": 0.0,
-        "compute_bfloat16": _rounds_to_bfloat16(dtype, compute_dtype),
-    }
-    if logit_softcap is not None:
-        options["logit_softcap"] = to_number("logit_softcap", logit_softcap, 0.0, math.inf)
-        if options["logit_softcap"] == 0.0:
-            raise ValueError("logit_softcap = 0.0 is not in (0, inf); None: no cap")
-    if ignore_label is not None:
-        options["use_ignore_label"] = True
-        options["ignore_label"] = to_integer("ignore_label", ignore_label, -(2**63))
-    return options
-
-
-def _rounds_to_bfloat16(dtype: tf.DType, compute_dtype: Any) -> bool:
-    if compute_dtype is None:
-        return False
-    try:
-        wanted = tf.as_dtype(compute_dtype)
-    except TypeError:
-        wanted = None
-    if dtype == tf.float64 and wanted == tf.float64:
-        return False
-    if dtype == tf.float64 or wanted not in (tf.float32, tf.bfloat16):
-        allowed = "float64" if dtype == tf.float64 else "float32 or bfloat16"
-        raise ValueError(
-            f"compute_dtype = {compute_dtype!r}, expected None or {allowed} for tables of "
-            f"{dtype.name}"
-        )
-    return wanted == tf.bfloat16
-
-
-def _op_inputs(hidden: _Hidden, classes: _Classes, labels: tf.Tensor) -> dict[str, Any]:
-    return {
-        "embeddings": hidden.embeddings.shards if hidden.embeddings else [],
-        "weights": classes.weights.shards,
-        "biases": classes.biases.shards if classes.biases else [],
-        "inputs": hidden.inputs,
-        "row_splits": hidden.row_splits,
-        "labels": labels,
-    }
-
-
 def _exact(
-    hidden: _Hidden, classes: _Classes, labels: tf.Tensor, reduced: Reduction, **attributes: Any
+    hidden: Hidden, classes: Classes, labels: tf.Tensor, reduced: Reduction, **attributes: Any
 ) -> tf.Tensor:
-    inputs = _op_inputs(hidden, classes, labels)
+    inputs = op_inputs(hidden, classes, labels)
     return _reduced_losses(hidden, classes, inputs, reduced, attributes, sampled=False)
 
 
 def _reduced_losses(
-    hidden: _Hidden,
-    classes: _Classes,
+    hidden: Hidden,
+    classes: Classes,
     inputs: dict[str, Any],
     reduced: Reduction,
     attributes: dict[str, Any],
@@ -867,8 +644,8 @@ def _reduced_losses(
 
 
 def _sampled(
-    hidden: _Hidden,
-    classes: _Classes,
+    hidden: Hidden,
+    classes: Classes,
     labels: tf.Tensor,
     values: Sequence[tf.Tensor | None],
     reduced: Reduction,
@@ -877,7 +654,7 @@ def _sampled(
     candidates, true_count, sampled_count = values
     counts = true_count is not None
     inputs = {
-        **_op_inputs(hidden, classes, labels),
+        **op_inputs(hidden, classes, labels),
         "sampled_candidates": candidates,
         "true_expected_count": [true_count] if counts else [],
         "sampled_expected_count": [sampled_count] if counts else [],
@@ -908,15 +685,15 @@ def _tf_nn_loss(
     inputs = to_tensor("inputs", inputs)
     if not inputs.shape.is_compatible_with([None, None]):
         raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
-    hidden = _activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
-    classes = _classes(weights, biases, hidden)
+    hidden = activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
+    classes = competing(weights, biases, hidden)
     labels = to_ids("labels", labels)
     if not labels.shape.is_compatible_with([None, num_true]):
         raise ValueError(
             f"labels has shape {labels.shape}, expected [batch, num_true] = [batch, {num_true}]"
         )
-    labels = _labels(tf.ensure_shape(labels, [None, num_true]), hidden)
-    values = _candidates(
+    labels = to_labels(tf.ensure_shape(labels, [None, num_true]), hidden)
+    values = candidates_of(
         num_sampled, sampler, sampled_values, labels, num_classes, ignore_label, seed
     )
     if values is None:
@@ -931,7 +708,7 @@ def _tf_nn_loss(
         values,
         reduced,
         **attributes,
-        **_options(weights.dtype, ignore_label, *scaling),
+        **logit_options(weights.dtype, ignore_label, *scaling),
     )
     return tf.cast(loss, inputs.dtype)
 
@@ -941,8 +718,8 @@ def _tf_nn_loss(
 
 def _reduction(
     reduction: str,
-    hidden: _Hidden,
-    classes: _Classes,
+    hidden: Hidden,
+    classes: Classes,
     labels: tf.Tensor,
     sample_weight: Any,
     ignore_label: int | None,

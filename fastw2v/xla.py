@@ -1,6 +1,5 @@
 """What takes the place of the ops in a function that XLA compiles, where only TensorFlow's own ops
-run: `fastw2v.gradients` composes the losses with this, `fastw2v.samplers` the draws with
-`fastw2v.xla_samplers`.
+run: `fastw2v.composed` makes the losses with this, `fastw2v.xla_samplers` the draws.
 
 In such a function all shapes are fixed and nothing can raise an error: an id out of range gives a
 NaN in place of one.

@@ -57,6 +57,22 @@ struct Attributes {
   }
 };
 
+// A number for each example, or one for all of them.
+template <typename A>
+absl::Status ReadPerExample(const char* name, const Tensor& tensor, int64_t batch,
+                            std::vector<A>* values) {
+  if (tensor.dims() != 0 && tensor.shape() != TensorShape({batch})) {
+    return WrongShape(name, tensor, absl::StrCat("[] or [batch] = [", batch, "]"));
+  }
+  const A* data = tensor.flat<A>().data();
+  if (tensor.dims() == 0) {
+    values->assign(batch, *data);
+  } else {
+    values->assign(data, data + batch);
+  }
+  return absl::OkStatus();
+}
+
 // Everything that forward and backward have in common: the arguments of the call, and the problem
 // that they pose to the core.
 template <typename T, bool kSampled>

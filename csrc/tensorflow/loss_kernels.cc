@@ -101,16 +101,7 @@ class LossOp : public OpKernel {
           absl::StrCat("coefficients has dtype ", tensorflow::DataTypeString(tensor.dtype()),
                        ", expected ", tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
     }
-    if (tensor.dims() != 0 && tensor.shape() != TensorShape({batch})) {
-      return WrongShape("coefficients", tensor, absl::StrCat("[] or [batch] = [", batch, "]"));
-    }
-    const A* data = tensor.flat<A>().data();
-    if (tensor.dims() == 0) {
-      coefficients->assign(batch, *data);
-    } else {
-      coefficients->assign(data, data + batch);
-    }
-    return absl::OkStatus();
+    return ReadPerExample("coefficients", tensor, batch, coefficients);
   }
 
   // A graph says which outputs something consumes; eagerly all are.

@@ -102,78 +102,75 @@ absl::Status ReadSlices(const Tensor& rows, const Tensor& values,
   return absl::OkStatus();
 }
 
+// What changes one variable and its state: finds, locks and checks them.
 template <typename T>
-class SparseUpdateOp : public OpKernel {
+class TableOp : public OpKernel {
  public:
-  explicit SparseUpdateOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit TableOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, attributes_.Read(context));
   }
 
   void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
 
- private:
-  absl::Status Run(OpKernelContext* context) const {
-    Hyperparameters parameters;
-    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
-    const Tensor *table, *rows, *values;
-    TF_RETURN_IF_ERROR(context->input("table", &table));
-    TF_RETURN_IF_ERROR(context->input("rows", &rows));
-    TF_RETURN_IF_ERROR(context->input("values", &values));
-    OptimizedArgument<T> argument;
-    TF_RETURN_IF_ERROR(argument.Find(context, "table", *table, "state", attributes_));
-    std::vector<tensorflow::Var*> variables;
-    argument.AppendVariables(&variables);
-    const WriteLock lock(std::move(variables));
-    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
-
-    RowSlices<typename CoreType<T>::type> slices;
-    int64_t dim;
-    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
-    if (slices.count > 0 && dim != argument.table.dim) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "values has ", dim, " numbers in a row, but the table has ", argument.table.dim));
-    }
-    return ToTensorFlow(UpdateSlices(argument.table, slices, TensorFlowParallel(context)));
-  }
-
-  UpdateAttributes attributes_;
-};
-
-template <typename T>
-class CatchUpOp : public OpKernel {
- public:
-  explicit CatchUpOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, attributes_.Read(context));
-  }
-
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+ protected:
+  using Core = typename CoreType<T>::type;
+  virtual absl::Status Change(OpKernelContext* context,
+                              const OptimizedTable<Core>& table) const = 0;
 
  private:
   absl::Status Run(OpKernelContext* context) const {
     Hyperparameters parameters;
     TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
     const Tensor* table;
-    OpInputList rows;
     TF_RETURN_IF_ERROR(context->input("table", &table));
-    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
     OptimizedArgument<T> argument;
     TF_RETURN_IF_ERROR(argument.Find(context, "table", *table, "state", attributes_));
     std::vector<tensorflow::Var*> variables;
     argument.AppendVariables(&variables);
     const WriteLock lock(std::move(variables));
     TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
-    const TensorFlowParallel parallel(context);
-    if (rows.size() == 0) {
-      return ToTensorFlow(CatchUp(argument.table, nullptr, 0, parallel));
-    }
-    for (const Tensor& list : rows) {
-      TF_RETURN_IF_ERROR(ToTensorFlow(
-          CatchUp(argument.table, list.flat<int64_t>().data(), list.NumElements(), parallel)));
-    }
-    return absl::OkStatus();
+    return Change(context, argument.table);
   }
 
   UpdateAttributes attributes_;
+};
+
+template <typename T>
+class SparseUpdateOp : public TableOp<T> {
+  using TableOp<T>::TableOp;
+  using typename TableOp<T>::Core;
+
+  absl::Status Change(OpKernelContext* context, const OptimizedTable<Core>& table) const override {
+    const Tensor *rows, *values;
+    TF_RETURN_IF_ERROR(context->input("rows", &rows));
+    TF_RETURN_IF_ERROR(context->input("values", &values));
+    RowSlices<Core> slices;
+    int64_t dim;
+    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
+    if (slices.count > 0 && dim != table.dim) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("values has ", dim, " numbers in a row, but the table has ", table.dim));
+    }
+    return ToTensorFlow(UpdateSlices(table, slices, TensorFlowParallel(context)));
+  }
+};
+
+template <typename T>
+class CatchUpOp : public TableOp<T> {
+  using TableOp<T>::TableOp;
+  using typename TableOp<T>::Core;
+
+  absl::Status Change(OpKernelContext* context, const OptimizedTable<Core>& table) const override {
+    const TensorFlowParallel parallel(context);
+    OpInputList rows;
+    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
+    if (rows.size() == 0) return ToTensorFlow(CatchUp(table, nullptr, 0, parallel));
+    for (const Tensor& list : rows) {
+      TF_RETURN_IF_ERROR(
+          ToTensorFlow(CatchUp(table, list.flat<int64_t>().data(), list.NumElements(), parallel)));
+    }
+    return absl::OkStatus();
+  }
 };
 
 template <typename T>

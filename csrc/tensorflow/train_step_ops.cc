@@ -59,7 +59,9 @@ class TrainStepOp : public OpKernel {
     Tensor* loss;
     TF_RETURN_IF_ERROR(context->allocate_output(0, TensorShape({problem.batch}), &loss));
     std::vector<A> d_loss, max(problem.batch), log_sum(problem.batch);
-    TF_RETURN_IF_ERROR(ReadCoefficients(context, problem.batch, &d_loss));
+    const Tensor* coefficients;
+    TF_RETURN_IF_ERROR(context->input("coefficients", &coefficients));
+    TF_RETURN_IF_ERROR(ReadPerExample("coefficients", *coefficients, problem.batch, &d_loss));
     A* d_hidden = nullptr;
     if (trains_embeddings_ || !call.gathers()) {
       TF_RETURN_IF_ERROR(call.AllocateHidden(context, &d_hidden_memory, &d_hidden));
@@ -112,22 +114,6 @@ class TrainStepOp : public OpKernel {
     TF_RETURN_IF_ERROR(
         argument->Find(context, name, tables[0], absl::StrCat(name, "_state"), update_));
     argument->AppendVariables(variables);
-    return absl::OkStatus();
-  }
-
-  static absl::Status ReadCoefficients(OpKernelContext* context, int64_t batch,
-                                       std::vector<A>* d_loss) {
-    const Tensor* tensor;
-    TF_RETURN_IF_ERROR(context->input("coefficients", &tensor));
-    if (tensor->dims() != 0 && tensor->shape() != TensorShape({batch})) {
-      return WrongShape("coefficients", *tensor, absl::StrCat("[] or [batch] = [", batch, "]"));
-    }
-    const A* data = tensor->flat<A>().data();
-    if (tensor->dims() == 0) {
-      d_loss->assign(batch, *data);
-    } else {
-      d_loss->assign(data, data + batch);
-    }
     return absl::OkStatus();
   }
 

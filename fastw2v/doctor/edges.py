@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop, backprop_util, record
 from tensorflow.python.framework import func_graph, ops
 
-from fastw2v.doctor.recording import Event, Recorder, paused
+from fastw2v.doctor.events import Event
+from fastw2v.doctor.recording import Recorder, paused
 from fastw2v.doctor.values import Node, Value
 
 PASSES = "passes"
@@ -68,7 +69,7 @@ class Edges:
         note = None
         if isinstance(node.what, Event):
             note = node.what.gradient
-        elif _has_own_gradient(node.what):
+        elif has_own_gradient(node.what):
             note = self._recorder.observed.get(node.what.graph, {}).get(node.what.name)
         else:  # each output is one input
             same = any(v.tensor.value_index == index for v in node.outputs)
@@ -104,7 +105,7 @@ class Edges:
     ) -> tuple[bool, ...] | str | None:
         with _aside(self._graph):
             name = op
-            if not isinstance(attrs, tuple) and _has_own_gradient(attrs):
+            if not isinstance(attrs, tuple) and has_own_gradient(attrs):
                 name = attrs.get_attr("_gradient_op_type").decode()
             try:
                 function = ops.gradient_registry.lookup(name)
@@ -128,7 +129,8 @@ class Edges:
         return tuple(gradient is not None for gradient in result)
 
 
-def _has_own_gradient(op: Any) -> bool:
+def has_own_gradient(op: Any) -> bool:
+    """Whether an op of a graph has a gradient function other than that of its type."""
     return "_gradient_op_type" in op.node_def.attr
 
 

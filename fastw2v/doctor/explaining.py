@@ -21,6 +21,10 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
     it unless `loss_fn` changes them. What `loss_fn` takes from outside was computed before and is
     not seen: a loss that uses `y`, computed from a variable beforehand, does not use the variable.
 
+    Only where a tf.function gives NaN, or a gradient of zero, its ops are run once more to see
+    which of them did it, and none that draws numbers, writes or calls Python. Where its results
+    need such an op, a NaN is told without the op that made it, and a gradient of zero not at all.
+
     Args:
         loss_fn: Computes the loss: a scalar, or any structure of floating-point tensors, which
             are then summed. A tf.function or a model's method will do.
@@ -45,7 +49,7 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
     """
     sources = tf.nest.flatten(variables)
     graph = functools.partial(_trace, loss_fn, args, kwargs)
-    with Recorder() as recorder, ValueLog(recorder) as log:
+    with Recorder(keep_calls=True) as recorder, ValueLog(recorder) as log:
         tape = tf.GradientTape()
         loss = None
         try:

@@ -15,18 +15,12 @@ from tensorflow.python.ops import resource_variable_ops
 
 from fastw2v.doctor import places
 from fastw2v.doctor.causes import name_of
-from fastw2v.doctor.recording import Recorder, ids_of
+from fastw2v.doctor.events import ids_of
+from fastw2v.doctor.recording import Recorder
 from fastw2v.doctor.report import Finding, Step
-from fastw2v.doctor.value_log import EXACT_INTEGERS, ID_INPUTS
+from fastw2v.doctor.value_log import EXACT_INTEGERS, HANDS_ON, ID_INPUTS
 from fastw2v.doctor.values import bodies_of
 
-# Ops that hand on the elements of one input, with its place.
-_HANDS_ON = {
-    **dict.fromkeys(("Cast", "ExpandDims", "Identity", "Reshape", "Slice", "Squeeze"), 0),
-    **dict.fromkeys(("StridedSlice", "Tile", "Transpose", "Unpack"), 0),
-    "SelectV2": 2,  # Keras counts negative ids from the end: where(x < 0, x + rows, x)
-    "Split": 1,
-}
 _ARGUMENTS = ("Placeholder", "IteratorGetNext")
 
 
@@ -138,9 +132,9 @@ def _too_small(tensor: Any, rows: int) -> tf.DType | None:
         op = tensor.op
         if op.type in _ARGUMENTS:
             return found
-        if op.type not in _HANDS_ON:  # floats that were computed are no ids that were changed
+        if op.type not in HANDS_ON:  # floats that were computed are no ids that were changed
             return None
-        tensor = op.inputs[_HANDS_ON[op.type]]
+        tensor = op.inputs[HANDS_ON[op.type]]
 
 
 def _table(table: Any, variables: Any) -> str:

@@ -6,6 +6,7 @@ import linecache
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,19 @@ import tensorflow as tf
 
 from fastw2v.doctor import places
 from fastw2v.doctor.causes import name_of
+from fastw2v.doctor.events import ids_of
 from fastw2v.doctor.graph_ids import GraphIds
-from fastw2v.doctor.recording import ids_of
+from fastw2v.doctor.replay import Replays
 from fastw2v.doctor.report import Finding, Place
-from fastw2v.doctor.value_log import Dead, ValueLog, is_concrete, is_zero, place_of, values_of
+from fastw2v.doctor.value_log import (
+    Dead,
+    NotFinite,
+    ValueLog,
+    is_concrete,
+    is_zero,
+    place_of,
+    values_of,
+)
 
 _ERRORS = {
     "ids_out_of_range": (
@@ -36,9 +46,14 @@ _ERRORS = {
         re.compile(r"expected min_ndim=\d+, found ndim=\d+"),
     ),
 }
+_EAGERLY = "after tf.config.run_functions_eagerly(True) the doctor names the op."
 _NOT_INSIDE = (
-    "It was made inside a tf.function, where single values are not seen; after "
-    "tf.config.run_functions_eagerly(True) the doctor names the op."
+    "It was made inside a tf.function, where a watch sees no values; doctor.explain looks inside, "
+    f"and {_EAGERLY}"
+)
+_NOT_REPEATED = (
+    "It was made inside a tf.function that draws numbers, writes, or cannot be run op by op for "
+    f"another reason; {_EAGERLY}"
 )
 # The type of the op, as TensorFlow writes it into messages: eagerly, and while it traces.
 _OP_IN_MESSAGE = re.compile(r"\[Op:(\w+)\]|'\{\{node [^}]*\}\} = (\w+)[\[(]")
@@ -71,6 +86,7 @@ class Health:
     def __init__(self, log: ValueLog, patience: int = 1) -> None:
         self._log = log
         self._patience = patience
+        self._replays = Replays(log.recorder)
         self._graph_ids = GraphIds(log.recorder)
         self._zero_steps: Counter[int | None] = Counter()
 
@@ -109,9 +125,9 @@ class Health:
 
     def _of_bad_tensor(self, name: str, handle: int | None, what: str, tensor: Any) -> Finding:
         has = f"{what} has {_bad(tensor)}."
-        origin = self._log.not_finite.get(tensor._id)
+        log, origin = self._origin(tensor)
         if origin is None:
-            unseen = _NOT_INSIDE if self._log.functions else "Which op made it was not recorded."
+            unseen = self._unseen() if log.functions else "Which op made it was not recorded."
             return Finding(name, "not_finite", None, None, f"{has} {unseen}")
         # An Inf that later became NaN is where it began, unless it was meant, as in a mask.
         first = origin
@@ -122,22 +138,36 @@ class Health:
             before = "this variable" if first.resource == handle else "a variable"
             detail = f"{has} The {made} was in {before} before the step."
             return Finding(name, "not_finite", None, None, detail)
-        event = self._log.maker(first.tensor)
+        event = log.maker(first.tensor)
         if event is None:
             return Finding(name, "not_finite", None, None, f"{has} The {made} came with the data.")
         if event.body is not None:
-            return Finding(name, "not_finite", event.op, place_of(event), f"{has} {_NOT_INSIDE}")
+            detail = f"{has} {self._unseen()}"
+            return Finding(name, "not_finite", event.op, place_of(event), detail)
         by = f"the gradient of {event.op}" if first.backward else event.op
         detail = f"{has} The first {made} was made by {by}"
         detail += f"; {first.seen}." if first.seen else "."
         if first is not origin:
-            later = self._log.maker(origin.tensor)
+            later = log.maker(origin.tensor)
             if later is not None:
                 by = f"the gradient of {later.op}" if origin.backward else later.op
                 where = f" ({place_of(later)})" if later.origin is not None else ""
                 detail += f" {by[0].upper()}{by[1:]}{where} made NaN of it."
-        path = self._log.path(handle, event)
+        path = log.path(handle, event)
         return Finding(name, "not_finite", event.op, place_of(event), detail, path)
+
+    def _origin(self, tensor: Any) -> tuple[ValueLog, NotFinite | None]:
+        """Where the NaN or Inf in a tensor began, and the log that saw it."""
+        origin = self._log.not_finite.get(tensor._id)
+        for one in (origin, origin.source if origin is not None else None):
+            inside = self._replays.inside(one.tensor) if one is not None else None
+            if inside is not None and inside[1]._id in inside[0].not_finite:
+                log, there = inside
+                return log, log.not_finite[there._id]
+        return self._log, origin
+
+    def _unseen(self) -> str:
+        return _NOT_INSIDE if self._log.recorder.calls is None else _NOT_REPEATED
 
     def _zeros(self, variables: Sequence[Any], gradients: Sequence[Any]) -> list[Finding]:
         handles = {number for variable in variables for number in ids_of(variable)}
@@ -151,19 +181,45 @@ class Health:
                 self._zero_steps[number] = 0
                 continue
             self._zero_steps[number] += 1
-            dead = self._log.dead.get(values._id)
+            if self._zero_steps[number] != self._patience:
+                continue
+            log, dead = self._dead(values._id)
             # A factor that is a variable leaves zero with its first step: nothing is wrong.
-            decided = dead is not None and dead.reason and not dead.resources & handles
-            if decided and self._zero_steps[number] == self._patience:
-                findings.append(self._of_zero(variable, dead))
+            if dead is not None and dead.reason and not dead.resources & handles:
+                findings.append(self._of_zero(variable, log, dead))
         return findings
 
-    def _of_zero(self, variable: Any, dead: Dead) -> Finding:
+    def _dead(self, gradient: int) -> tuple[ValueLog, Dead | None]:
+        """Why a gradient is exactly zero, and the log that saw it."""
+        dead = self._log.dead.get(gradient)
+        if dead is not None:
+            return self._log, dead
+        inside = self._replays.inside(gradient)
+        if inside is not None:
+            log, there = inside
+            dead = log.dead.get(there._id)
+            if dead is not None:
+                # What was handed to the function was itself computed from something.
+                behind = dead.resources.union(*map(self._log.behind, dead.resources))
+                return log, replace(dead, resources=behind)
+        # It was zero when it came to the function or the op, or it is a sum of gradients.
+        parts = self._replays.above(gradient) or self._log.zeros_from.get(gradient)
+        parts = parts or self._summands(gradient)
+        reasons = [self._dead(part) for part in parts]
+        if reasons and all(dead is not None for _, dead in reasons):
+            return reasons[0]
+        return self._log, None
+
+    def _summands(self, gradient: int) -> tuple[int, ...]:
+        maker = self._log.maker(gradient)
+        return maker.inputs if maker is not None and maker.op in ("AddN", "AddV2") else ()
+
+    def _of_zero(self, variable: Any, log: ValueLog, dead: Dead) -> Finding:
         name, event = name_of(variable), dead.event
         detail = f"It becomes zero at {dead.op}: {dead.reason}."
         if event is None:
             return Finding(name, "zero_gradient", dead.op, None, detail)
-        path = self._log.path(_handle(variable), event)
+        path = log.path(_handle(variable), event)
         return Finding(name, "zero_gradient", dead.op, place_of(event), detail, path)
 
     def _wrong_ids(self, variables: Sequence[Any]) -> list[Finding]:

@@ -129,13 +129,8 @@ def _around_gradient(original: Callable[..., Any]) -> Callable[..., Any]:
         caller = sys._getframe(1)
         if _busy() or _is_internal(caller):
             return original(tape, target, sources, *args, **kwargs)
-        try:
-            result = original(tape, target, sources, *args, **kwargs)
-        except Exception as error:
-            _look(target, sources, error, tape, caller)
-            raise
-        _look(target, sources, result, tape, caller)
-        return result
+        given = (tape, target, sources, *args)
+        return _look_at_outcome(original, given, kwargs, target, sources, tape, caller)
 
     return gradient
 
@@ -145,13 +140,7 @@ def _around_graph_gradients(original: Callable[..., Any]) -> Callable[..., Any]:
         caller = sys._getframe(1)
         if _busy() or caller.f_globals.get("__name__") != "tensorflow.python.ops.gradients_impl":
             return original(ys, xs, *args, **kwargs)
-        try:
-            result = original(ys, xs, *args, **kwargs)
-        except Exception as error:
-            _look(ys, xs, error, None, caller)
-            raise
-        _look(ys, xs, result, None, caller)
-        return result
+        return _look_at_outcome(original, (ys, xs, *args), kwargs, ys, xs, None, caller)
 
     return gradients
 
@@ -225,6 +214,19 @@ def _working() -> Iterator[None]:
         print(f"fastw2v.doctor: could not explain a gradient: {name}: {error}", file=sys.stderr)
     finally:
         _local.working = False
+
+
+def _look_at_outcome(
+    function: Callable[..., Any], args: Any, kwargs: Any, target: Any, sources: Any, *more: Any
+) -> Any:
+    """Calls a function for gradients, and looks at what comes out of it."""
+    try:
+        result = function(*args, **kwargs)
+    except Exception as error:
+        _look(target, sources, error, *more)
+        raise
+    _look(target, sources, result, *more)
+    return result
 
 
 def _look(target: Any, sources: Any, outcome: Any, tape: Any, caller: FrameType) -> None:

@@ -106,14 +106,38 @@ def _first_of_user(frames: Iterable[tuple[str, int, str]]) -> Origin | None:
 
 
 def _outward(frame: FrameType | None) -> Iterator[tuple[str, int, str]]:
+    """The frames from one outwards, without those that say nothing, as this runs for every op."""
+    plain = None
     while frame is not None:
         code = frame.f_code
-        if _GENERATED in code.co_filename:
+        weight = _weight(code.co_filename)
+        if weight == _PLAIN:
+            plain = frame
+        elif weight == _NOTHING:
+            pass
+        elif _GENERATED in code.co_filename:
             # The user's function as AutoGraph wrote it anew: TensorFlow knows the user's lines.
             yield from _mapped(tf_stack().extract_stack())
             return
-        yield code.co_filename, frame.f_lineno, code.co_name
+        else:
+            if plain is not None:
+                yield plain.f_code.co_filename, plain.f_lineno, plain.f_code.co_name
+                plain = None
+            yield code.co_filename, frame.f_lineno, code.co_name
         frame = frame.f_back
+
+
+# Of frames in a row the name of the last alone matters; or nothing does.
+_PLAIN, _NOTHING = "plain", "nothing"
+
+
+@functools.cache
+def _weight(file: str) -> str:
+    """What a frame of a file says about where the user's program stands."""
+    whose, is_optimizer, is_keras, is_wrapper = _about(file)
+    if whose != "library" or is_optimizer or is_keras or _GENERATED in file:
+        return "all of it"
+    return _NOTHING if is_wrapper else _PLAIN
 
 
 def tf_stack() -> Any:

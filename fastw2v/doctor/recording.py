@@ -13,8 +13,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +24,17 @@ from tensorflow.python.framework import op_callbacks, ops
 from tensorflow.python.ops import array_ops, resource_variable_ops
 
 from fastw2v.doctor import places
+from fastw2v.doctor.events import (
+    DEPARTURE,
+    WRITERS,
+    Backward,
+    Call,
+    Event,
+    Observed,
+    Segment,
+    TapeLog,
+    ids_of,
+)
 
 # Functions of TensorFlow that look at the shape of a tensor and may make a constant of it, which
 # leaves no trace of the tensor: the ops that they stand for, and which argument the tensor is.
@@ -38,99 +48,8 @@ _SHAPES = {
 }
 # Ways of a tensor to Python and NumPy. NumPy's functions read tensors without calling any.
 _DEPARTURES = ("numpy", "__array__", "__float__", "__int__", "__index__", "__bool__", "__complex__")
-DEPARTURE = "leaves TensorFlow"
-# Ops that write into a resource: what kind of cause that is, and which input names the resource.
-WRITERS = {
-    "AssignVariableOp": ("assignment", 0),
-    "AssignAddVariableOp": ("assignment", 0),
-    "AssignSubVariableOp": ("assignment", 0),
-    "ResourceScatterUpdate": ("assignment", 0),
-    "ResourceScatterAdd": ("assignment", 0),
-    "ResourceScatterSub": ("assignment", 0),
-    "ResourceScatterNdUpdate": ("assignment", 0),
-    "ResourceScatterNdAdd": ("assignment", 0),
-    "ResourceStridedSliceAssign": ("assignment", 0),
-    "Assign": ("assignment", 0),
-    "AssignAdd": ("assignment", 0),
-    "AssignSub": ("assignment", 0),
-    "LookupTableInsertV2": ("hash_table", 0),
-    "LookupTableImportV2": ("hash_table", 0),
-    "InitializeTableV2": ("hash_table", 0),
-    "MakeIterator": ("dataset", 1),
-}
-OVERWRITE = ("AssignVariableOp", "Assign", "LookupTableImportV2", "MakeIterator")
-# Graphs of functions kept although their functions may be gone.
+# Graphs of functions kept although their functions may be gone, and the like.
 _RECENT = 64
-
-
-@dataclass(slots=True)
-class Event:
-    """An op or a function that ran eagerly, a value that left TensorFlow, or a custom gradient.
-
-    Attributes:
-        op: Type of the op.
-        inputs, outputs: Ids of tensors.
-        in_dtypes, out_dtypes: Numbers of TensorFlow's DataType.
-        in_shapes, out_shapes: Static shapes.
-        order: Counts up.
-        in_gradient: Whether it was part of a tape's gradient.
-        origin: The user's line.
-        attrs: Names and values in turn.
-        body: The graph of the function, where the event is a call of one.
-        gradient: What the custom gradient returned, where there is one.
-    """
-
-    op: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    in_dtypes: tuple[int, ...]
-    out_dtypes: tuple[int, ...]
-    in_shapes: tuple[Any, ...]
-    out_shapes: tuple[Any, ...]
-    order: int
-    in_gradient: bool
-    origin: places.Origin | None
-    attrs: tuple[Any, ...] = ()
-    body: Callable[[], Any] | None = None
-    gradient: Observed | None = None
-
-
-@dataclass(slots=True)
-class Observed:
-    """Which inputs a custom gradient gave a gradient; None until it was called."""
-
-    passes: tuple[bool, ...] | None = None
-
-
-@dataclass(slots=True)
-class Segment:
-    """A stretch that a tape recorded, in a graph or eagerly.
-
-    Graphs count their ops, the recorder counts events; first < order <= last is recorded.
-    """
-
-    graph: Callable[[], Any] | None
-    first: int
-    last: float = float("inf")
-
-    def covers(self, graph: Any, order: int) -> bool:
-        return self.within(graph) and self.first < order <= self.last
-
-    def within(self, graph: Any) -> bool:
-        return (self.graph() if self.graph else None) is graph
-
-
-@dataclass(slots=True)
-class TapeLog:
-    """What a tape recorded and what it was told to watch; origin: where it was entered."""
-
-    automatic: bool
-    origin: places.Origin | None = None
-    segments: list[Segment] = field(default_factory=list)
-    watched: dict[int, int] = field(default_factory=dict)
-
-    def covers(self, graph: Any, order: int) -> bool:
-        return any(segment.covers(graph, order) for segment in self.segments)
 
 
 class Recorder:
@@ -138,8 +57,12 @@ class Recorder:
 
     Args:
         limit: Number of events kept; older ones are forgotten.
+        origin: Says where an op that runs comes from.
+        keep_calls: Whether calls of functions are kept with their tensors.
 
     Attributes:
+        calls: The calls, where they are kept.
+        backwards: What the gradients of functions took and gave lately.
         events: What ran, in order.
         producers: The event that made a tensor, by the tensor's id.
         tapes: What tapes did.
@@ -149,8 +72,16 @@ class Recorder:
         forgotten: Number of events that the limit has cost.
     """
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(
+        self,
+        limit: int = 100_000,
+        origin: Callable[[], places.Origin | None] = places.of_caller,
+        keep_calls: bool = False,
+    ) -> None:
         self.limit = limit
+        self.origin = origin
+        self.calls: list[Call] | None = [] if keep_calls else None
+        self.backwards: deque[Backward] = deque(maxlen=None if keep_calls else _RECENT)
         self.events: deque[Event] = deque()
         self.producers: dict[int, Event] = {}
         self.tapes: weakref.WeakKeyDictionary[Any, TapeLog] = weakref.WeakKeyDictionary()
@@ -181,7 +112,7 @@ class Recorder:
             log = self.tapes[tape] = TapeLog(tape._watch_accessed_variables)
         return log
 
-    def add(self, op: str, inputs: list[Any], outputs: list[Any], **more: Any) -> None:
+    def add(self, op: str, inputs: Sequence[Any], outputs: Sequence[Any], **more: Any) -> None:
         """Adds an event that happens now."""
         self.clock += 1
         event = self._event(op, inputs, outputs, self.clock, **more)
@@ -202,16 +133,17 @@ class Recorder:
             del self.shapes[next(iter(self.shapes))]
 
     def _event(
-        self, op: str, inputs: list[Any], outputs: list[Any], order: int, **more: Any
+        self, op: str, inputs: Sequence[Any], outputs: Sequence[Any], order: int, **more: Any
     ) -> Event:
         return Event(
             op,
-            *(tuple([t._id for t in ts]) for ts in (inputs, outputs)),
-            *(tuple([t.dtype.as_datatype_enum for t in ts]) for ts in (inputs, outputs)),
-            *(tuple([_shape(t) for t in ts]) for ts in (inputs, outputs)),
+            tuple([t._id for t in inputs]),
+            tuple([t._id for t in outputs]),
+            *_specs(inputs),
+            *_specs(outputs),
             order,
             self.in_gradient > 0,
-            places.of_caller(),
+            self.origin(),
             **more,
         )
 
@@ -222,13 +154,22 @@ class Recorder:
                 del self.producers[tensor]
 
 
+def _specs(tensors: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Numbers of the types of tensors, and their shapes."""
+    try:  # eager tensors, mostly: their types and shapes are asked for without Python's objects
+        return (
+            tuple([t._datatype_enum() for t in tensors]),
+            tuple([t._shape_tuple() for t in tensors]),
+        )
+    except (AttributeError, ValueError, RuntimeError):
+        return tuple([t.dtype.as_datatype_enum for t in tensors]), tuple(map(_shape, tensors))
+
+
 def _shape(tensor: Any) -> Any:
-    if isinstance(tensor, ops.EagerTensor):
-        try:
-            return tensor._shape_tuple()
-        except (ValueError, RuntimeError):  # a tensor on a parallel device has several shapes
-            return None
-    return None if tensor.shape.rank is None else tuple(tensor.shape)
+    try:
+        return None if tensor.shape.rank is None else tuple(tensor.shape)
+    except (ValueError, RuntimeError):  # a tensor on a parallel device has several shapes
+        return None
 
 
 # --- What is patched while a recorder is open -----------------------------------------------
@@ -236,13 +177,33 @@ def _shape(tensor: Any) -> Any:
 _recorders: list[Recorder] = []
 _recent: deque[Any] = deque(maxlen=_RECENT)
 _undo = contextlib.ExitStack()
-_local = threading.local()
+
+
+class _Local(threading.local):
+    """What holds for one thread.
+
+    Attributes:
+        paused: Whether nothing is recorded.
+        only: The recorders that record, where not all do.
+        in_call: Whether a function runs, which is one event.
+        reads: Handles of the variables that the next tensors are read from, by the tensors' ids.
+    """
+
+    paused = False
+    only: Sequence[Recorder] | None = None
+    in_call = False
+
+    def __init__(self) -> None:
+        self.reads: dict[int, Any] = {}
+
+
+_local = _Local()
 
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
     """Nothing that this thread does inside is recorded."""
-    before = getattr(_local, "paused", False)
+    before = _local.paused
     _local.paused = True
     try:
         yield
@@ -250,13 +211,26 @@ def paused() -> Iterator[None]:
         _local.paused = before
 
 
-def is_paused() -> bool:
-    """Whether this thread is inside of `paused()`."""
-    return getattr(_local, "paused", False)
+@contextlib.contextmanager
+def only(recorder: Recorder) -> Iterator[None]:
+    """What this thread does inside is recorded by one recorder alone."""
+    before = _local.only, _local.paused
+    _local.only, _local.paused = (recorder,), False
+    try:
+        yield
+    finally:
+        _local.only, _local.paused = before
 
 
-def _listening() -> list[Recorder]:
-    return [] if is_paused() else _recorders
+def records(recorder: Recorder) -> bool:
+    """Whether a recorder takes down what this thread does."""
+    return recorder in _listening()
+
+
+def _listening() -> Sequence[Recorder]:
+    if _local.paused:
+        return ()
+    return _recorders if _local.only is None else _local.only
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -309,17 +283,20 @@ def _on_op(
     op_name: str | None = None,
     graph: Any = None,
 ) -> None:
-    if graph is not None or getattr(_local, "in_call", False):
+    if graph is not None or _local.in_call:
         return
-    reads = _local.__dict__.pop("reads", {})
+    reads = _local.reads
+    if reads:
+        _local.reads = {}
+    op = op_type.decode() if isinstance(op_type, bytes) else op_type
     for recorder in _listening():
-        for tensor in inputs:
+        for tensor in inputs if reads else ():
             if tensor._id in reads and tensor._id not in recorder.producers:
                 recorder.add("ReadVariableOp", [reads[tensor._id]], [tensor])
-        op = op_type.decode() if isinstance(op_type, bytes) else op_type
-        recorder.add(op, list(inputs), list(outputs or ()), attrs=attrs)
+        recorder.add(op, inputs, outputs or (), attrs=attrs)
 
 
+@functools.cache
 def _is_op(file: str) -> bool:
     """Whether a source file holds generated functions of ops, TensorFlow's or others'."""
     return os.path.basename(file).startswith("gen_") or places.owner(file) != "library"
@@ -338,7 +315,7 @@ def _watch_handles() -> None:
         except KeyError:
             raise AttributeError("_handle") from None
         if _listening() and _is_op(sys._getframe(1).f_code.co_filename):
-            reads = _local.__dict__.setdefault("reads", {})
+            reads = _local.reads
             reads[pywrap_tfe.TFE_Py_UID() + 1] = handle
             if len(reads) > _RECENT:
                 del reads[next(iter(reads))]
@@ -401,19 +378,6 @@ def _around_watch(watch: Callable[..., Any]) -> Callable[..., Any]:
     return watch_tensor
 
 
-def ids_of(source: Any) -> list[int]:
-    """Ids of the tensors that stand for a variable (its handles) or a tensor."""
-    for part in ("_values", "values"):  # variables of a distribution strategy hold one per device
-        parts = getattr(source, part, None)
-        if isinstance(parts, (tuple, list)) and parts and hasattr(parts[0], "handle"):
-            return [number for one in parts for number in ids_of(one)]
-    handle = getattr(source, "handle", source)
-    number = getattr(handle, "_id", None)
-    if number is None and hasattr(source, "_ref"):  # variables of TensorFlow 1 without a handle
-        number = source._ref()._id
-    return [] if number is None else [number]
-
-
 def _around_gradient(gradient: Callable[..., Any]) -> Callable[..., Any]:
     def imperative_gradient(*args: Any, **kwargs: Any) -> Any:
         recorders = list(_listening())
@@ -432,7 +396,7 @@ def _around_call(call: Callable[..., Any]) -> Callable[..., Any]:
     def call_flat(function: Any, *args: Any) -> Any:
         if not _listening() or not tf.executing_eagerly():
             return call(function, *args)
-        inside = getattr(_local, "in_call", False)
+        inside = _local.in_call
         _local.in_call = True
         try:
             outputs = call(function, *args)
@@ -443,6 +407,9 @@ def _around_call(call: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [t for t in outputs or () if isinstance(t, tf.Tensor)]
         for recorder in _listening():
             recorder.add(function.name.decode(), list(args), tensors, body=weakref.ref(graph))
+            if recorder.calls is not None and not recorder.in_gradient:
+                event = recorder.events[-1]
+                recorder.calls.append(Call(event, graph, list(args), list(outputs or ())))
         return outputs
 
     return call_flat
@@ -465,6 +432,30 @@ def _observing(backward: Callable[..., Any], note: Observed) -> Callable[..., An
     return observed
 
 
+def _noting(
+    backward: Callable[..., Any], event: Event, outputs: list[Any], inputs: Sequence[Any]
+) -> Callable[..., Any]:
+    """Notes what the gradient of a function that was called takes and gives."""
+    numbers = [t._id for t in outputs], [t._id for t in inputs]
+
+    @functools.wraps(backward)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        result = backward(*args, **kwargs)
+        below = result if isinstance(result, (list, tuple)) else [result]
+        for recorder in _listening():
+            given = args if recorder.calls is not None else ()
+            note = Backward(event, *numbers, _numbers(args), _numbers(below), given)
+            recorder.backwards.append(note)
+        return result
+
+    return noted
+
+
+def _numbers(gradients: Sequence[Any]) -> list[int | None]:
+    """Ids of gradients, of sparse ones that of their values; None for those that are missing."""
+    return [getattr(getattr(g, "values", g), "_id", None) for g in gradients]
+
+
 def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..., Any]:
     def record_custom_gradient(
         op_type: Any,
@@ -484,6 +475,8 @@ def _around_custom_gradient(record_operation: Callable[..., Any]) -> Callable[..
                 sources = [getattr(t, "handle", t) for t in input_tensors]
                 for recorder in recorders:
                     recorder.add(str(op_type), sources, tensors, gradient=note)
+            else:
+                backward_function = _noting(backward_function, made_by, tensors, input_tensors)
         elif recorders and tensors and tensors[0].op.type == "IdentityN":
             note = Observed()
             backward_function = _observing(backward_function, note)

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import runpy
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
     _with_tensorflow.warn = False
     watches: list[Watch] = []
     after_import("tensorflow", lambda: watches.append(watch().start()))
+    _show_threads_without_us(watches)
     try:
         if by_name:
             _run_module(program[0], rest)
@@ -112,6 +114,21 @@ def _new_main() -> ModuleType:
     module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"])
     sys.modules["__main__"] = module
     return module
+
+
+def _show_threads_without_us(watches: list[Watch]) -> None:
+    """Has exceptions that end a thread explained, and shown as if the program had run alone."""
+    hook = threading.excepthook
+
+    def show(arguments: threading.ExceptHookArgs) -> None:
+        kind, error, traceback, thread = arguments
+        if error is not None:
+            for one in watches:
+                one.explain_error(error)
+            traceback = tracebacks.clean(error)
+        hook(threading.ExceptHookArgs((kind, error, traceback, thread)))
+
+    threading.excepthook = show
 
 
 def _show_without_us(error: BaseException) -> None:

@@ -1,8 +1,7 @@
 """Looks at the values of what runs eagerly: where NaN and Inf come from, where a gradient dies.
 
 Every tensor is looked at when it is made and is not kept; what is remembered are numbers of
-tensors. Inside a compiled tf.function single values are not seen: the call of the function is what
-is remembered.
+tensors. Of a compiled tf.function only the call is seen; `replay.py` looks inside.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop
 from tensorflow.python.framework import op_callbacks, ops
 
-from fastw2v.doctor.recording import Event, Recorder, is_paused
+from fastw2v.doctor.events import Event
+from fastw2v.doctor.recording import Recorder, records
 from fastw2v.doctor.report import Place, Step
 
 # Tensors remembered at most, of each sort.
@@ -29,11 +29,15 @@ _FLOATS = frozenset(
     dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 )
 EXACT_INTEGERS = {tf.float32: 2**24, tf.float16: 2**11, tf.bfloat16: 2**8}
-# Ops whose results are elements of their inputs, so that an id stays an id.
-_SAME_VALUES = frozenset(
-    {"Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack", "Reshape", "SelectV2"}
-    | {"Slice", "Split", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"}
-)
+# Ops whose results are elements of their inputs, so that an id stays an id, and the place of an
+# input that they hand on.
+HANDS_ON = {
+    **dict.fromkeys(("Cast", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "Pack"), 0),
+    **dict.fromkeys(("Reshape", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"), 0),
+    "SelectV2": 2,  # Keras counts negative ids from the end: where(x < 0, x + rows, x)
+    "Split": 1,
+    "Unpack": 0,
+}
 _FUNCTIONS = ("__inference_", "__forward_", "PartitionedCall", "StatefulPartitionedCall")
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
 # The input that holds ids, of ops that take some.
@@ -111,6 +115,8 @@ class ValueLog:
     Attributes:
         not_finite: The origin of every tensor with NaN or Inf, by the tensor's number.
         dead: The origin of every gradient that is exactly zero, by the tensor's number.
+        zeros_from: For gradients that are zero since those above were: the numbers of these, where
+            their origin is not known here.
         wrong_ids: Ids changed or out of range.
         functions: Whether a compiled function was called, into which the log does not see.
     """
@@ -119,6 +125,7 @@ class ValueLog:
         self.recorder = recorder
         self.not_finite: dict[int, NotFinite] = {}
         self.dead: dict[int, Dead] = {}
+        self.zeros_from: dict[int, tuple[int, ...]] = {}
         self.wrong_ids: list[WrongIds] = []
         self.functions = False
         self._changed: dict[int, str] = {}
@@ -194,16 +201,17 @@ class ValueLog:
         graph: tf.Graph | None = None,
     ) -> None:
         """Is called by TensorFlow after every op."""
-        if graph is not None or self._looking or not outputs or is_paused():
+        if graph is not None or self._looking or not outputs or not records(self.recorder):
             return
         self._looking = True
         try:
-            op = tf.compat.as_str(op_type)
+            op = op_type.decode() if isinstance(op_type, bytes) else op_type
             inputs, outputs = _eager(inputs), _eager(outputs)
             self.functions |= op.startswith(_FUNCTIONS)
             self._follow_ids(op, inputs, outputs)
             self._find_not_finite(op, inputs, outputs)
-            if self.dead and not self._differentiating:
+            # What a function gives depends on more than one of the gradients that it takes.
+            if self.dead and not self._differentiating and not op.startswith(_FUNCTIONS):
                 self._follow_zeros(inputs, outputs)
         finally:
             self._looking = False
@@ -217,7 +225,7 @@ class ValueLog:
             same = [origin for origin in origins if origin.nan or not nan]
             origin = same[0] if same else self._made_here(op, inputs, output, nan, origins)
             self.not_finite[output._id] = origin
-        _forget_old(self.not_finite)
+            _forget_old(self.not_finite)
 
     def _origin(self, tensor: Any) -> NotFinite | None:
         """Where the NaN or Inf in an input comes from; None for finite values."""
@@ -246,7 +254,7 @@ class ValueLog:
     def _follow_ids(self, op: str, inputs: list[Any], outputs: list[Any]) -> None:
         if op == "Cast" and inputs:
             self._see_cast(inputs[0], outputs[0])
-        if self._changed and op in _SAME_VALUES:
+        if self._changed and op in HANDS_ON:
             changed = next((t._id for t in inputs if t._id in self._changed), None)
             if changed is not None:
                 for output in outputs:
@@ -318,7 +326,7 @@ class ValueLog:
         finally:
             self._differentiating.pop()
         above = _eager(values_of(gradient) for gradient in gradients_above or ())
-        if above and not self._looking:
+        if above and not self._looking and records(self.recorder):
             below = result if isinstance(result, (list, tuple)) else [result]
             self._find_dead(op_type, inputs, outputs, above, [values_of(g) for g in below])
         return result
@@ -336,6 +344,10 @@ class ValueLog:
         if not alive:
             cause = next((self.dead[g._id] for g in above if g._id in self.dead), None)
             if cause is None:
+                numbers = tuple([gradient._id for gradient in above])
+                new = [g._id for g in below if is_concrete(g) and g._id not in numbers]
+                self.zeros_from.update(dict.fromkeys(new, numbers))
+                _forget_old(self.zeros_from)
                 return
         for position, gradient in enumerate(below):
             if not is_concrete(gradient) or not is_zero(gradient):
@@ -344,7 +356,7 @@ class ValueLog:
             if dead is None:
                 event = self._forward(op_type, inputs, outputs)
                 reason, factor = _why_zero(op_type, inputs, outputs, position)
-                resources = frozenset() if factor is None else self._behind(factor._id)
+                resources = frozenset() if factor is None else self.behind(factor._id)
                 dead = Dead(op_type, event, reason, resources)
             self.dead[gradient._id] = dead
         _forget_old(self.dead)
@@ -362,7 +374,7 @@ class ValueLog:
                     return event
         return None
 
-    def _behind(self, number: int) -> frozenset[int]:
+    def behind(self, number: int) -> frozenset[int]:
         """Everything that a tensor was computed from and no op made, variables among it."""
         found, seen, waiting = set(), {number}, [number]
         while waiting:
@@ -434,9 +446,8 @@ def _all_finite(tensor: Any) -> bool:
     if tensor._datatype_enum() not in _FLOATS:
         return True
     values = _array(tensor)
-    with np.errstate(all="ignore"):
-        # The sum is quick and shows what is not finite; only where it overflows look closer.
-        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
+    # The sum of squares is quick and shows what is not finite; where it overflows look closer.
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -7,6 +7,8 @@ variable to the loss meets nothing but ops, and links between values.
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +17,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fastw2v.doctor import places
-from fastw2v.doctor.recording import OVERWRITE, WRITERS, Event, Recorder
+from fastw2v.doctor.events import OVERWRITE, WRITERS, Event
+from fastw2v.doctor.recording import Recorder
 from fastw2v.doctor.report import Step
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
-_LOOPS = ("While", "StatelessWhile")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+LOOPS = ("While", "StatelessWhile")
 # Beyond this many bodies, calls are left closed.
 _MAX_BODIES = 2000
 
@@ -51,7 +54,6 @@ class Value:
     number: int
     site: int
     dtype: tf.DType
-    shape: tf.TensorShape
     tensor: Any = None
     producers: list[Node] = field(default_factory=list)
     consumers: list[tuple[Node, int]] = field(default_factory=list)
@@ -170,21 +172,21 @@ class Needed:
         value = self.values.get((site, tensor._id))
         if value is None:
             symbolic = tensor if tf.is_symbolic_tensor(tensor) else None
-            value = Value(tensor._id, site, tensor.dtype.base_dtype, tensor.shape, symbolic)
+            value = Value(tensor._id, site, tensor.dtype.base_dtype, symbolic)
             self.values[site, tensor._id] = value
             self._unwalked.append(value)
         return value
 
-    def _recorded(self, number: int, dtype: int, shape: Any) -> Value:
+    def _recorded(self, number: int, dtype: int) -> Value:
         value = self.values.get((0, number))
         if value is None:
-            value = Value(number, 0, tf.as_dtype(dtype).base_dtype, tf.TensorShape(shape))
+            value = Value(number, 0, tf.as_dtype(dtype).base_dtype)
             self.values[0, number] = value
             self._unwalked.append(value)
         return value
 
     def _input(self, event: Event, index: int) -> Value:
-        return self._recorded(event.inputs[index], event.in_dtypes[index], event.in_shapes[index])
+        return self._recorded(event.inputs[index], event.in_dtypes[index])
 
     def _inputs(self, event: Event) -> list[Value]:
         return [self._input(event, index) for index in range(len(event.inputs))]
@@ -241,9 +243,7 @@ class Needed:
         body = event.body() if event.body is not None else None
         index = event.outputs.index(value.number)
         if body is not None and index < len(body.outputs) and self._may_open():
-            given = [partial(self._input, event, i) for i in range(len(event.inputs))]
-            site = self._lay_out(body, (id(event),), event.order)
-            self._lead_in(site, body, given, event, where)
+            site = self._open_call(event, body)
             self._link(value, self._tensor(body.outputs[index], site), event, where)
             return
         op = event.op if event.gradient is None else "CustomGradient"
@@ -251,6 +251,13 @@ class Needed:
         if event.body is not None:
             self.closed.append(node)
         self._link_writers(value, node)
+
+    def _open_call(self, event: Event, body: Any) -> int:
+        """Lays out the body of a function that was called eagerly; the site."""
+        site = self._lay_out(body, (id(event),), event.order)
+        given = [partial(self._input, event, i) for i in range(len(event.inputs))]
+        self._lead_in(site, body, given, event, Where(None, event.order))
+        return site
 
     def _walk_graph(self, value: Value, op: Any) -> None:
         where = INSIDE if value.site else Where(op.graph, op._id)
@@ -274,14 +281,14 @@ class Needed:
         """Links an output of control flow or of a call to what is inside."""
         index = value.tensor.value_index
         sites = self._open(op, value.site, bodies)
-        if op.type in _LOOPS:
+        if op.type in LOOPS:
             (body, condition), (body_site, condition_site) = bodies, sites
             self._link(value, self._tensor(body.outputs[index], body_site), op, where)
             self._link(value, self._tensor(op.inputs[index], value.site), op, where)
             decides = self._tensor(condition.outputs[0], condition_site)
             self._link(value, decides, op, where, "comparison")
             return
-        if op.type in _BRANCHES:
+        if op.type in BRANCHES:
             decides = self._tensor(op.inputs[0], value.site)
             self._link(value, decides, op, where, "comparison")
         for body, site in zip(bodies, sites, strict=True):
@@ -297,7 +304,7 @@ class Needed:
         given = [partial(self._tensor, t, site) for t in _handed_in(op)]
         for body, its_site in zip(bodies, sites, strict=True):
             self._lead_in(its_site, body, given, op, where)
-            if op.type in _LOOPS:
+            if op.type in LOOPS:
                 again = [partial(self._tensor, t, sites[0]) for t in bodies[0].outputs]
                 self._lead_in(its_site, body, again, op, INSIDE)
         return sites
@@ -362,15 +369,54 @@ class Needed:
             call = entries[0].what
             last = call._id if isinstance(call, tf.Operation) else float("inf")
             outer = entries[0].value()
-        events = self.recorder.writers.get(outer.number, ())
+        events = [*self.recorder.writers.get(outer.number, ()), *self._calls.get(outer.number, ())]
+        events.sort(key=lambda event: event.order)
         earlier = [e for e in events if e.order < before and not (e.origin and e.origin.optimizer)]
-        for event in _since_overwritten(earlier):
+        for event in _since_overwritten(earlier, outer.number):
+            if event.body is not None:
+                yield from self._written_in_call(event, outer.number)
+                continue
             kind, index = WRITERS[event.op]
             if kind == "assignment" and self._creates(event):
                 kind = "new_variable"
             for i in range(len(event.inputs)):
                 if i != index:
                     yield self._input(event, i), event, kind
+
+    @functools.cached_property
+    def _calls(self) -> dict[int, list[Event]]:
+        """Calls of functions that write into a resource, by its id; of each function the last two.
+
+        The last may be the one that reads.
+        """
+        calls: dict[int, list[Event]] = {}
+        written: dict[Any, list[int]] = {}
+        met: Counter[Any] = Counter()
+        for event in reversed(self.recorder.events):
+            body = event.body() if event.body is not None else None
+            if body is None or met[body] == 2:
+                continue
+            met[body] += 1
+            if body not in written:
+                written[body] = [
+                    position
+                    for position, given in enumerate(body.inputs)
+                    if given.dtype == tf.resource
+                    and any(_writes_to(op, given._id) or bodies_of(op) for op in given.consumers())
+                ]
+            for position in written[body]:
+                calls.setdefault(event.inputs[position], []).append(event)
+        return calls
+
+    def _written_in_call(self, event: Event, number: int) -> Iterator[tuple[Value, Any, str]]:
+        """What a function that was called eagerly writes into a resource that it was given."""
+        body = event.body() if event.body is not None else None
+        if body is None or not self._may_open():
+            return
+        site = self._open_call(event, body)
+        for placeholder, handed in zip(body.inputs, event.inputs, strict=False):
+            if handed == number:
+                yield from self._written_in_graph(placeholder, site, float("inf"))
 
     def _written_in_graph(
         self, resource: Any, site: int, last: float
@@ -381,7 +427,8 @@ class Needed:
             followers = [op for op in resource.consumers() if op.type in WRITERS or bodies_of(op)]
             self._followers[resource._id] = followers
         earlier = [op for op in followers if op._id < last]
-        for op in _since_overwritten([op for op in earlier if _writes_to(op, resource._id)]):
+        writers = [op for op in earlier if _writes_to(op, resource._id)]
+        for op in _since_overwritten(writers, resource._id):
             kind, index = WRITERS[op.type]
             for i, tensor in enumerate(op.inputs):
                 if i != index:
@@ -390,7 +437,7 @@ class Needed:
             bodies = bodies_of(op)
             if not bodies or None in bodies or not self._may_open():
                 continue
-            first = op.type in _BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
+            first = op.type in BRANCHES and op.inputs[0].op.type == "VarIsInitializedOp"
             for body, its_site in zip(bodies, self._open(op, site, bodies), strict=True):
                 for placeholder, tensor in zip(body.inputs, _handed_in(op), strict=False):
                     if tensor._id == resource._id:
@@ -410,13 +457,13 @@ class Needed:
 
 def bodies_of(op: Any) -> list[Any]:
     """Graphs of the functions that an op calls, None where one is gone; of a loop, body first."""
-    if op.type in _CALLS:
+    if op.type in CALLS:
         names = [op.get_attr("f").name]
-    elif op.type in _LOOPS:
+    elif op.type in LOOPS:
         names = [op.get_attr("body").name, op.get_attr("cond").name]
     elif op.type in ("If", "StatelessIf"):
         names = [op.get_attr("then_branch").name, op.get_attr("else_branch").name]
-    elif op.type in _BRANCHES:
+    elif op.type in BRANCHES:
         names = [branch.name for branch in op.get_attr("branches")]
     else:
         return []
@@ -426,7 +473,7 @@ def bodies_of(op: Any) -> list[Any]:
 
 def _handed_in(op: Any) -> list[Any]:
     """What an op hands to the bodies inside."""
-    return list(op.inputs)[1:] if op.type in _BRANCHES else list(op.inputs)
+    return list(op.inputs)[1:] if op.type in BRANCHES else list(op.inputs)
 
 
 def _writes_to(op: Any, number: int) -> bool:
@@ -436,11 +483,26 @@ def _writes_to(op: Any, number: int) -> bool:
     return origin is None or not origin.optimizer
 
 
-def _since_overwritten(writers: list[Any]) -> list[Any]:
-    """The last of the writers that overwrites, and those after it."""
+def _since_overwritten(writers: list[Any], number: int) -> list[Any]:
+    """The last of the writers that overwrites the resource, and those after it."""
     kept: list[Any] = []
     for writer in reversed(writers):
         kept.append(writer)
-        if (writer.op if isinstance(writer, Event) else writer.type) in OVERWRITE:
+        if _overwrites(writer, number):
             break
     return kept
+
+
+def _overwrites(writer: Any, number: int) -> bool:
+    """Whether nothing is left of what was in a resource; writers in branches are not counted."""
+    if not isinstance(writer, Event):
+        return writer.type in OVERWRITE
+    body = writer.body() if writer.body is not None else None
+    if body is None:
+        return writer.op in OVERWRITE
+    return any(
+        op.type in OVERWRITE
+        for placeholder, handed in zip(body.inputs, writer.inputs, strict=False)
+        if handed == number
+        for op in placeholder.consumers()
+    )

@@ -19,7 +19,9 @@ def watch(file: TextIO | None = None) -> Watch:
 
     Told too: NaN or Inf in a loss or a gradient, a gradient that is exactly zero in three steps in
     a row, ids changed or out of range, a missing batch axis, and repeated rows that an optimizer
-    does not sum. In a compiled tf.function, values are not seen.
+    does not sum. In a compiled tf.function values are not seen: NaN is told without its op, a
+    gradient of zero not at all; `explain` looks there. What other threads compute eagerly is not
+    recorded: a gradient that is None there is told as undecided.
 
     Args:
         file: Where to print; standard error if None.

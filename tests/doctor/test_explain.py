@@ -204,6 +204,44 @@ def test_stored_values():
         assert (finding.kind, finding.place.line) == (kind, lines[offset])
 
 
+def test_values_that_functions_store():
+    w, v = tf.Variable([1.0, 2.0]), tf.Variable([0.0, 0.0])
+    read = tf.function(lambda: total(v**2))
+
+    @tf.function(autograph=False)
+    def store():
+        v.assign(w * 2.0)
+
+    @tf.function(autograph=False)
+    def store_inside():
+        tf.cond(v[0] < 1.0, store, lambda: None)
+
+    @tf.function(autograph=False)
+    def overwrite():
+        v.assign(tf.zeros([2]))
+
+    def one_after_the_other(*functions):
+        """A loss that calls functions, one of which computes it."""
+
+        def loss():
+            results = [function() for function in functions]
+            return next(result for result in results if result is not None)
+
+        return loss
+
+    for loss in (
+        one_after_the_other(store, read),
+        one_after_the_other(store, lambda: total(v**2)),
+        one_after_the_other(store_inside, read),
+        tf.function(one_after_the_other(store, read), autograph=False),
+    ):
+        [finding] = explain(loss, [w]).findings
+        line = lines_of(store.python_function)[2]
+        assert (finding.kind, finding.place.line) == ("assignment", line)
+    for loss in (one_after_the_other(read, store), one_after_the_other(store, overwrite, read)):
+        assert [f.kind for f in explain(loss, [w]).findings] == ["unused"]
+
+
 def test_an_assignment_after_the_read_is_no_cause():
     w, v = tf.Variable(1.0), tf.Variable(2.0)
 

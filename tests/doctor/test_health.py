@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fastw2v.doctor import health
+from fastw2v.doctor import explain, health
 from fastw2v.doctor.health import Health
 from fastw2v.doctor.recording import Recorder
 from fastw2v.doctor.value_log import ValueLog
@@ -113,6 +113,99 @@ def test_a_compiled_function_is_not_looked_into(kernel):
     only(findings, "not_finite", "Sqrt", "tf.sqrt", ["kernel"])
 
 
+def test_nan_inside_functions(kernel):
+    """`explain` finds the op, in branches, loops, and functions of functions."""
+    x = tf.Variable([1.0, -2.0], name="x")
+
+    @tf.function
+    def logarithm(values):
+        return tf.math.log(values)
+
+    @tf.function
+    def forward():
+        value = 2.0 * x
+        for _ in tf.range(2):
+            if tf.reduce_sum(value) < 0.0:
+                value = logarithm(value)
+        return tf.reduce_sum(value)
+
+    @tf.function
+    def backward():
+        return tf.reduce_sum(tf.sqrt(kernel * 0.0))
+
+    (finding,) = explain(forward, [x]).findings
+    assert (finding.variable, finding.kind, finding.op) == ("loss", "not_finite", "Log")
+    assert finding.place.text == "return tf.math.log(values)"
+    assert finding.detail == (
+        "The loss has NaN. The first NaN was made by Log; its input is -4 to 2."
+    )
+    findings = explain(lambda: 3.0 * backward(), [kernel]).findings
+    detail = only(findings, "not_finite", "Sqrt", "tf.sqrt", ["kernel"])
+    assert "by the gradient of Sqrt" in detail
+    assert [step.op for step in findings[0].path] == ["Mul", "Sqrt"]
+
+
+def test_a_nan_that_a_function_was_given(kernel):
+    inputs = tf.constant([[np.nan] * 5])
+    loss = tf.function(lambda x: tf.reduce_sum(x @ kernel))
+    (finding,) = explain(loss, [kernel], inputs).findings
+    assert finding.detail == "Its gradient has NaN. The NaN came with the data."
+    kernel.assign(kernel / 0.0 * 0.0)
+    (finding,) = explain(loss, [kernel], tf.ones([1, 5])).findings
+    assert finding.detail == "The loss has NaN. The NaN was in a variable before the step."
+
+
+COUNTER = tf.Variable(1.0)
+
+
+def count(x):
+    product = x * COUNTER
+    COUNTER.assign_add(1.0)
+    return product
+
+
+UNREPEATABLE = {
+    "draws": lambda x: tf.nn.dropout(x, 0.5),
+    "writes what it reads": count,
+    "calls Python": lambda x: tf.py_function(lambda y: y, [x], tf.float32),
+    "has a gradient of its own": tf.custom_gradient(lambda x: (x, lambda dy: dy)),
+}
+
+
+@pytest.mark.parametrize("name", UNREPEATABLE)
+def test_functions_that_are_not_run_again(name, kernel):
+    """Nothing is done twice, and nothing is guessed."""
+
+    def bad():
+        return tf.reduce_sum(tf.sqrt(UNREPEATABLE[name](kernel) * 0.0))
+
+    def dead():
+        return tf.reduce_sum(tf.sign(UNREPEATABLE[name](kernel)))
+
+    before = COUNTER.numpy()
+    (finding,) = explain(tf.function(bad), [kernel]).findings
+    assert (finding.kind, finding.detail.split(";")[0]) == (
+        "not_finite",
+        "Its gradient has NaN. It was made inside a tf.function that draws numbers, writes, or "
+        "cannot be run op by op for another reason",
+    )
+    assert COUNTER.numpy() == before + (name == "writes what it reads")
+    assert explain(tf.function(dead), [kernel]).findings == ()
+
+
+def test_a_function_of_what_has_changed_is_not_run_again(kernel):
+    scale = tf.Variable(0.0)
+    function = tf.function(lambda: tf.reduce_sum(tf.sqrt(kernel * scale)))
+
+    def loss():
+        value = function()
+        scale.assign(1.0)
+        return value
+
+    (finding,) = explain(loss, [kernel]).findings
+    assert finding.kind == "not_finite" and "run_functions_eagerly" in finding.detail
+
+
 def test_infinite_masks_are_healthy(kernel):
     def loss():
         mask = tf.constant([0.0] * 4 + [-np.inf])
@@ -150,7 +243,64 @@ def test_dead_gradients(name, table, kernel):
         assert finding.place.file == __file__
 
 
-def test_zero_at_the_start_is_healthy(table):
+@pytest.mark.parametrize("name", DEAD)
+def test_dead_gradients_inside_functions(name, table, kernel):
+    op, function, reason = DEAD[name]
+    inner = tf.function(function)
+    lookup = tf.function(lambda: tf.gather(table, IDS) @ kernel)
+
+    @tf.function
+    def whole():
+        return tf.reduce_sum(inner(tf.gather(table, IDS) @ kernel))
+
+    def in_pieces():
+        hidden = lookup()
+        return tf.reduce_sum(inner(hidden)) + tf.reduce_sum(inner(2.0 * hidden))
+
+    for loss in (whole, in_pieces):
+        findings = explain(loss, [table, kernel]).findings
+        assert [finding.variable for finding in findings] == ["table", "kernel"]
+        for finding in findings:
+            assert (finding.kind, finding.op) == ("zero_gradient", op)
+            assert finding.detail.endswith(reason)
+            assert finding.place.file == __file__
+    assert explain(lambda: tf.reduce_sum(lookup()), [table, kernel]).ok
+
+
+def test_a_zero_that_came_to_a_function(table, kernel):
+    """What is dead eagerly is known without a look inside of the function before."""
+    lookup = tf.function(lambda: tf.gather(table, IDS) @ kernel)
+    findings = examine(lambda: tf.reduce_sum(tf.sign(2.0 * lookup())), [table, kernel])
+    assert [(f.variable, f.kind, f.op) for f in findings] == [
+        ("table", "zero_gradient", "Sign"),
+        ("kernel", "zero_gradient", "Sign"),
+    ]
+
+
+def test_a_zero_is_put_down_to_its_own_results(kernel):
+    """What keeps another result of the function from training is not the reason."""
+    other, which = tf.Variable([1.0], name="other"), tf.Variable(1.0)
+
+    @tf.function
+    def two():
+        used = tf.reduce_sum(kernel) if which < 0.0 else 0.0
+        return used, 2.0 * other
+
+    def loss():
+        first, second = two()
+        return first + tf.reduce_sum(tf.sign(second))
+
+    def only_second():
+        return tf.reduce_sum(tf.sign(two()[1]))
+
+    assert explain(loss, [kernel]).findings == ()
+    assert explain(only_second, [kernel]).findings == ()
+    (finding,) = explain(only_second, [other]).findings
+    assert (finding.kind, finding.op) == ("zero_gradient", "Sign")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_zero_at_the_start_is_healthy(table, compiled):
     """Weights of zero, as in word2vec, and a ReZero branch leave zero with their first step."""
     weights = tf.Variable(tf.zeros([5, 10]), name="weights")
     alpha = tf.Variable(0.0, name="alpha")
@@ -160,7 +310,15 @@ def test_zero_at_the_start_is_healthy(table):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(IDS, logits)
         return tf.reduce_sum(losses) + alpha * tf.reduce_sum(tf.tanh(table))
 
-    assert examine(loss, [table, weights, alpha]) == []
+    loss = tf.function(loss) if compiled else loss
+    assert explain(loss, [table, weights, alpha]).findings == ()
+
+    def in_pieces():
+        double = tf.function(lambda: 2.0 * weights)
+        product = tf.function(lambda factor: tf.gather(table, IDS) @ factor)
+        return product(double() if compiled else 2.0 * weights)
+
+    assert explain(in_pieces, [table, weights]).findings == ()
 
 
 def test_a_gradient_at_its_minimum_is_healthy(table):

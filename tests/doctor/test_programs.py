@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import re
 import runpy
+import sys
 import warnings
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import tensorflow as tf
@@ -21,7 +23,7 @@ from fastw2v.doctor.kinds import KINDS
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = sorted((HERE / "programs").glob("*.py"))
-HEALTHY = sorted((HERE / "healthy").glob("*.py"))
+HEALTHY = sorted([*(HERE / "healthy").glob("*.py"), *(HERE.parents[1] / "examples").glob("*.py")])
 README = HERE.parents[1] / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
 MARK = re.compile(r"# <- (\w+(?:, \w+)*)$")
@@ -46,7 +48,11 @@ def run(path, watching=None):
     tf.keras.utils.set_random_seed(1)
     printed = io.StringIO()
     failure = None
-    with redirect_stdout(printed), warnings.catch_warnings(record=True) as told:
+    with (
+        redirect_stdout(printed),
+        patch.object(sys, "argv", [str(path)]),
+        warnings.catch_warnings(record=True) as told,
+    ):
         warnings.simplefilter("always")
         try:
             with watching or nullcontext():
@@ -84,7 +90,8 @@ def test_cause_and_line(path, capsys):
 
 
 @pytest.mark.parametrize("path", HEALTHY, ids=[path.stem for path in HEALTHY])
-def test_no_false_alarm(path, capsys):
+def test_no_false_alarm(path, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # examples may write files
     alone = run(path)
     watching = doctor.watch()
     watched = run(path, watching)

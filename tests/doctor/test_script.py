@@ -253,6 +253,27 @@ def test_whatever_is_imported_first(imports, tmp_path):
     assert "program.py:4" in watched[2] and KINDS["undecided"].title in watched[2]
 
 
+def test_an_exception_in_a_thread(tmp_path):
+    """It is shown without frames of ours, and explained."""
+    (tmp_path / "program.py").write_text(
+        "import threading\n"
+        "import tensorflow as tf\n"
+        "def work():\n"
+        "    x = tf.Variable([1.5])\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        y = tf.unique(x)[0]\n"
+        "    tape.gradient(y, x)\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    alone = run([sys.executable, "program.py"], tmp_path)
+    watched = run([*DOCTOR, "program.py"], tmp_path)
+    assert alone[:2] == watched[:2] == (0, "")
+    assert alone[2].startswith("Exception in thread") and watched[2].endswith(alone[2])
+    assert KINDS["no_gradient_registered"].title in watched[2]
+
+
 def test_without_eager_execution(tmp_path):
     """A program of TensorFlow 1, and one that turns to graphs after TensorFlow was imported."""
     (tmp_path / "program.py").write_text(
