@@ -11,6 +11,9 @@
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
+// A block ends early where its contexts lie more than 2 block (window + 1) words apart, as runs of
+// sentences without pairs can make them.
+//
 // The expected loss is that of word2vec. The tables of a block are updated at once, by gradients
 // taken at its beginning, times a learning rate that falls linearly from the first token to the
 // last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
