@@ -36,7 +36,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fastw2v import ops, samplers
+from fastw2v import _tables, ops, samplers
 from fastw2v._arguments import check_one_of, to_ids, to_integer, to_number
 
 _PACKAGE = "fastw2v"
@@ -45,8 +45,18 @@ for _sampler in (samplers.Uniform, samplers.LogUniform, samplers.Unigram):
     keras.saving.register_keras_serializable(_PACKAGE)(_sampler)
 
 
+class _TableLayer(keras.layers.Layer):
+    """A layer whose weights are saved with all rows up to date, whatever an optimizer owes them."""
+
+    def save_own_variables(self, store: dict) -> None:
+        """As Keras' own. The optimizer's state is saved after that of the layers, and agrees."""
+        for variable in self.weights:
+            _tables.prepare_rows(variable, None)
+        super().save_own_variables(store)
+
+
 @keras.saving.register_keras_serializable(_PACKAGE)
-class Embedding(keras.layers.Layer):
+class Embedding(_TableLayer):
     """Rows of a table picked by ids, as ``keras.layers.Embedding``, or means or sums of bags.
 
     The rows are read where they lie, so that a step costs what the batch costs, whatever the size
@@ -152,7 +162,7 @@ class Embedding(keras.layers.Layer):
         }
 
 
-class _Head(keras.layers.Layer):
+class _Head(_TableLayer):
     """A row of weights for each class, and a loss of activations against them.
 
     Subclasses say in `_loss_options` what loss it is.

@@ -14,7 +14,10 @@ table; Keras' own optimizers touch every row, and do not sum repeated ones.
   that a row has missed are made up, all at once, before it is next read. So rows have to be read
   in a way that tells the optimizer: by the losses of this library, `fastw2v.train_step`, the layers
   of `fastw2v.keras`, or after `catch_up`. An update of a row that was read in another way is
-  refused. `finalize` brings whole variables up to date; so does the end of Keras' ``fit``.
+  refused. `finalize` brings whole variables up to date; so do the end of Keras' ``fit`` and, for
+  the layers of `fastw2v.keras`, saving. Checkpoints and saved models hold what is owed, so that
+  training resumes with the same bits; for other uses of the weights of other layers call `finalize`
+  before they are saved.
 
 What else an optimizer of Keras can do works row by row too: gradient clipping, weight decay,
 learning-rate schedules, moving averages (``use_ema``) and loss scaling. Gradient accumulation adds
