@@ -140,16 +140,23 @@ class Trainer {
         ++result->words;
       }
       if (block->centres.empty()) return;
-      const int64_t draw = block->centres[0].position * t_.p_.shared;
-      for (int64_t n = 0; n < t_.p_.shared; ++n) {
-        block->noise[n] = t_.p_.noise.Draw(t_.noise_[draw + n]);
-      }
+      t_.DrawNoise(block->centres[0].position, block->noise.data());
     }
 
    private:
     const Trainer& t_;
     int64_t k_, end_, sentence_, sentence_end_ = 0;
   };
+
+  // Two draws share a block of random bits: each word is drawn with its probability within 2^-31.
+  void DrawNoise(int64_t position, int64_t* noise) const {
+    const int64_t first = position * ((p_.shared + 1) / 2);
+    for (int64_t n = 0; n < p_.shared; n += 2) {
+      const PhiloxBlock bits = noise_[first + n / 2];
+      noise[n] = p_.noise.Draw({{0, bits.word[0], 0, bits.word[1]}});
+      if (n + 1 < p_.shared) noise[n + 1] = p_.noise.Draw({{0, bits.word[2], 0, bits.word[3]}});
+    }
+  }
 
   void Prefetch(const Block& block) const {
     for (int64_t i = block.first; i < block.last; ++i) {
