@@ -148,6 +148,13 @@ struct UpdateKernels {
   void (*drift_scaled)(const DriftNumbers<A>& numbers, A* w, A* m, const A* v, int64_t n);
 };
 
+struct Word2VecKernels {
+  // z becomes rate * (target - weight * sigmoid(z)), what a step adds for a gradient by z; returns
+  // the sum of weight * softplus(z) - target * z. n is a multiple of kRowMultiple.
+  float (*logistic_gradient)(float* z, const float* weight, const float* target, float rate,
+                             int64_t n);
+};
+
 struct Conversions {
   void (*half_to_float)(const Half* x, float* y, int64_t n);
   void (*float_to_half)(const float* x, Half* y, int64_t n);
@@ -163,6 +170,7 @@ struct KernelTable {
   const BFloat16Kernels* bfloat16;  // null where the instruction set has none
   const UpdateKernels<float>* updates_f32;
   const UpdateKernels<double>* updates_f64;
+  const Word2VecKernels* word2vec;
 };
 
 // The table in use: the best that the processor has, or the one that the environment variable

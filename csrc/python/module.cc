@@ -9,6 +9,7 @@ namespace fastw2v {
 void BindLosses(pybind11::module_& module);
 void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
+void BindWord2Vec(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
 void BindTopK(pybind11::module_& module);
 }  // namespace fastw2v
@@ -29,6 +30,7 @@ PYBIND11_MODULE(_kernels, module) {
   BindLosses(module);
   BindOptimizers(module);
   BindSamplers(module);
+  BindWord2Vec(module);
   BindSkipGrams(module);
   BindTopK(module);
 }

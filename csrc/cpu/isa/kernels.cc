@@ -8,69 +8,27 @@
 
 #include <utility>
 
-#ifndef FASTW2V_ISA
-#error "compile with -DFASTW2V_ISA=<baseline|avx2|avx512|avx512_bf16|amx>"
-#endif
+#include "csrc/cpu/isa/vectors.h"
+
 #define FASTW2V_STRING_(x) #x
 #define FASTW2V_STRING(x) FASTW2V_STRING_(x)
 
 namespace fastw2v::cpu::FASTW2V_ISA {
 namespace {
 
+// Rows of a tile of the matrix product: as many sums as registers hold, beside the operands.
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 12;
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
 #else
-constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 4;
 #endif
-
-template <typename A>
-struct Lanes;
-template <>
-struct Lanes<float> {
-  typedef float Vector __attribute__((vector_size(kVectorBytes)));
-  typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
-};
-template <>
-struct Lanes<double> {
-  typedef double Vector __attribute__((vector_size(kVectorBytes)));
-  typedef uint64_t Bits __attribute__((vector_size(kVectorBytes)));
-};
-
-template <typename A>
-using Vector = typename Lanes<A>::Vector;
-template <typename A>
-constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(A));
-template <typename A>
-constexpr int kPanel = 2 * kLanes<A>;
 
 template <int rows>
 struct Rows {
   static constexpr int kValue = rows;
 };
-
-template <typename A>
-inline Vector<A> Load(const A* p) {
-  Vector<A> v;
-  __builtin_memcpy(&v, p, sizeof(v));
-  return v;
-}
-
-template <typename A>
-inline void Store(A* p, Vector<A> v) {
-  __builtin_memcpy(p, &v, sizeof(v));
-}
-
-template <typename A>
-inline A Sum(Vector<A> v) {
-  A sum = 0;
-  for (int i = 0; i < kLanes<A>; ++i) sum += v[i];
-  return sum;
-}
 
 // ---- Matrix product ---------------------------------------------------------------------------
 
@@ -284,42 +242,6 @@ void RoundBFloat16(A* x, int64_t n) {
 inline float ScalarTanh(float x) { return __builtin_tanhf(x); }
 inline double ScalarTanh(double x) { return __builtin_tanh(x); }
 
-// exp(x) by Cody and Waite's reduction x = n log 2 + r and the polynomial of degree 6 that is
-// nearest to exp on |r| <= log(2)/2, relative to it and given 1 + r + r^2/2 (3.7e-9 away; Taylor's
-// would be 1.6e-7); within 2 ULP on [-87.3, 88.3], 0 below, so that exp(-inf) is 0, exp(88.3)
-// above; NaN stays NaN.
-inline Vector<float> Exp(Vector<float> x) {
-  using V = Vector<float>;
-  using Bits = Lanes<float>::Bits;
-  const V high = V{} + 88.3f;
-  const V clamped = high < x ? high : x;
-  const V magic = V{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const V shifted = clamped * 1.44269504088896341f + magic;
-  const V n = shifted - magic;
-  V r = clamped - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  V p = V{} + 1.38637132e-3f;
-  p = p * r + 8.36755801e-3f;
-  p = p * r + 4.16672416e-2f;
-  p = p * r + 1.66665331e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  Bits exponent;
-  __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
-  exponent = (exponent << 23) + (127u << 23);
-  V scale;
-  __builtin_memcpy(&scale, &exponent, sizeof(scale));
-  // Below, whatever n came to is dropped.
-  return x < V{} - 87.3f ? V{} : p * scale;
-}
-
-inline Vector<double> Exp(Vector<double> x) {
-  Vector<double> y = {};
-  for (int i = 0; i < kLanes<double>; ++i) y[i] = __builtin_exp(x[i]);
-  return y;
-}
-
 template <typename A>
 void Softcap(A cap, A* z, A* slope, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
@@ -330,26 +252,6 @@ void Softcap(A cap, A* z, A* slope, int64_t n) {
 }
 
 // ---- Tiles of logits [class][row] -------------------------------------------------------------
-
-// log(1 + t) for t in [0, 1]: 2 atanh(s) with s = t / (2 + t) <= 1/3, by the polynomial in s^2 that
-// is nearest to it there (1.1e-10 away, relative to the logarithm); within 2 ULP.
-inline Vector<float> Log1p(Vector<float> t) {
-  using V = Vector<float>;
-  const V s = t / (t + 2.0f);
-  const V q = s * s;
-  V p = V{} + 0.242895573f;
-  p = p * q + 0.214307413f;
-  p = p * q + 0.286165953f;
-  p = p * q + 0.39998889f;
-  p = p * q + 0.666666746f;
-  return s * (p * q + 2.0f);
-}
-
-inline Vector<double> Log1p(Vector<double> t) {
-  Vector<double> y = {};
-  for (int i = 0; i < kLanes<double>; ++i) y[i] = __builtin_log1p(t[i]);
-  return y;
-}
 
 template <typename A>
 void TileMax(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset, A* max) {
@@ -571,6 +473,7 @@ constexpr const BFloat16Kernels* kBFloat16 = nullptr;
 
 extern const UpdateKernels<float> kUpdatesF32;  // optimizer.cc
 extern const UpdateKernels<double> kUpdatesF64;
+extern const Word2VecKernels kWord2VecKernels;  // word2vec.cc
 
 extern const KernelTable kTable;
 const KernelTable kTable = {FASTW2V_STRING(FASTW2V_ISA),
@@ -579,6 +482,7 @@ const KernelTable kTable = {FASTW2V_STRING(FASTW2V_ISA),
                             {HalfToFloat, FloatToHalf, BFloat16ToFloat, FloatToBFloat16},
                             kBFloat16,
                             &kUpdatesF32,
-                            &kUpdatesF64};
+                            &kUpdatesF64,
+                            &kWord2VecKernels};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

@@ -1,0 +1,68 @@
+// Training of word vectors on running text, in place: skip-gram and CBOW with negative sampling.
+//
+// word2vec trains pair by pair: each context of a centre with that centre and `negative` words
+// drawn for the pair. Here `block` centres are taken at a time, with all their contexts and with
+// `shared` words drawn for the block, so that what meets is computed by matrix products:
+//
+//   skip-gram  h[i] = embeddings[word i] for every word i within reach of a centre;
+//              each pair of a centre c and a context i: softplus(-h[i] w[c]); each i and each
+//              shared word n: m[i,n] * negative / shared * softplus(h[i] w[n]), where m[i,n] counts
+//              the pairs of i whose centre is not n
+//   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
+//              and for each n that is not c: negative / shared * softplus(h[c] w[n])
+//
+// A block ends early where its contexts lie more than 2 block (window + 1) words apart, as runs of
+// sentences without pairs can make them.
+//
+// The expected loss is that of word2vec. The tables of a block are updated at once, by gradients
+// taken at its beginning, times a learning rate that falls linearly from the first token to the
+// last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
+//
+// Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and Phrases and
+// their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and Dubey,
+// "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3.
+#ifndef FASTW2V_CORE_WORD2VEC_H_
+#define FASTW2V_CORE_WORD2VEC_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "csrc/core/parallel.h"
+#include "csrc/core/sampler.h"
+#include "csrc/core/skipgram.h"
+#include "csrc/core/status.h"
+
+namespace fastw2v {
+
+struct Word2VecProblem {
+  float* embeddings = nullptr;  // [classes, dim]
+  float* weights = nullptr;     // [classes, dim]
+  int64_t classes = 0;
+  int64_t dim = 0;
+
+  SkipGramProblem text;  // subsampling, windows, seeds; `shuffle` is not looked at
+  ClassDistribution noise;
+  bool cbow = false;
+  bool mean = true;  // CBOW: mean, else sum
+  int64_t negative = 5;
+  int64_t block = 16;
+  int64_t shared = 16;
+  double first_rate = 0.025, last_rate = 0.025;
+};
+
+struct Word2VecResult {
+  double loss = 0;       // the sum over pairs or bags, in nats
+  int64_t examples = 0;  // pairs or bags
+  int64_t words = 0;     // that subsampling has left
+};
+
+std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel);
+
+// Trains on the whole text once. Tasks run at the same time and update the same tables without
+// locks ("hogwild"): with more than one thread results differ from run to run.
+Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* scratch,
+                     Word2VecResult* result);
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_CORE_WORD2VEC_H_
