@@ -327,6 +327,7 @@ class _Head(_Rows):
         self.add_loss(mean)
         return losses
 
+    @tf.autograph.experimental.do_not_convert
     def top_k(self, inputs: Any, k: int = 10) -> tuple[tf.Tensor, tf.Tensor]:
         """The ``k`` classes of largest logit, as `fastw2v.top_k`.
 
