@@ -22,7 +22,8 @@ What the layers have in common:
   leaves out has the weight 0.
 * **Gradients** of tables that are met in some rows only are ``tf.IndexedSlices`` with unique,
   ascending rows. A regularizer makes them dense.
-* **Saved models** load after ``import fastw2v``.
+* **Saved models** load after ``import fastw2v``. Where the optimizer has ``lazy=False``, rows are
+  saved up to date, and SavedModels are exported within ``with optimizer.finalized():``.
 * **XLA**: with ``jit_compile="auto"`` the layers are not compiled by it, so that the fused ops run;
   with ``jit_compile=True`` they are composed from TensorFlow's, as the losses are.
 """

@@ -59,23 +59,22 @@ def functional(optimizer):
 
 @keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):
-    """Keras saves what belongs to a model in the order of its names. The optimizer is between the
-    two layers, and the table of the model itself comes first."""
+    """A model with a table of its own, which no layer of this library brings up to date."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.a_head = LinearCrossEntropy(CLASSES)
-        self.z_embedding = Embedding(CLASSES, DIM)
+        self.head = LinearCrossEntropy(CLASSES)
+        self.embedding = Embedding(CLASSES, DIM)
 
     def build(self, input_shape=None):
-        self.z_embedding.build()
-        self.a_head.build([None, DIM])
+        self.embedding.build()
+        self.head.build([None, DIM])
         self.biases_of_ids = self.add_weight(shape=[CLASSES, DIM], name="biases_of_ids")
 
     def call(self, data):
         ids, labels = data
-        hidden = self.z_embedding(ids) + fastw2v_rows(self.biases_of_ids, ids)
-        return self.a_head(hidden, labels)
+        hidden = self.embedding(ids) + fastw2v_rows(self.biases_of_ids, ids)
+        return self.head(hidden, labels)
 
 
 def fastw2v_rows(table, ids):
@@ -141,14 +140,14 @@ for path in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_training_goes_on_in_another_process(kind, tmp_path):
+def test_training_goes_on_in_another_process(tmp_path):
+    cases = [("functional", name) for name in OPTIMIZERS] + [("subclassed", "adam_made_up")]
     expected, paths = [], []
-    for name, make in OPTIMIZERS.items():
+    for kind, name in cases:
         keras.utils.set_random_seed(1)
-        model = MODELS[kind](make())
+        model = MODELS[kind](OPTIMIZERS[name]())
         train(model, FIRST)
-        paths.append(str(tmp_path / f"{name}.keras"))
+        paths.append(str(tmp_path / f"{kind}_{name}.keras"))
         model.save(paths[-1])
         train(model, SECOND)
         expected.append(" ".join(bits(model)))
@@ -160,7 +159,7 @@ def test_training_goes_on_in_another_process(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("name", ["adam", *OWING])
+@pytest.mark.parametrize("name", OWING)
 def test_saved_in_the_middle_of_fit(name, kind, tmp_path):
     path = str(tmp_path / "half.weights.h5")
     save = Stop(5, lambda model: model.save_weights(path), stop=False)
@@ -195,6 +194,32 @@ def test_weights_saved_in_the_middle_of_fit_are_those_of_the_dense_optimizer(nam
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer_first", [True, False])
+@pytest.mark.parametrize("name", OWING)
+def test_the_order_in_which_layers_and_optimizer_are_saved(name, optimizer_first):
+    def parts(model):
+        layers = [layer for layer in model.layers if layer.weights]
+        return [model.optimizer, *layers] if optimizer_first else [*layers, model.optimizer]
+
+    stores = []
+
+    def save(model):
+        for part in parts(model):
+            stores.append({})
+            part.save_own_variables(stores[-1])
+            for key, value in stores[-1].items():
+                stores[-1][key] = keras.ops.convert_to_numpy(value).copy()
+
+    model = functional(OPTIMIZERS[name]())
+    train(model, slice(None), [Stop(5, save, stop=False)])
+    other = functional(OPTIMIZERS[name]())
+    other.optimizer.build(other.trainable_variables)
+    for part, store in zip(parts(other), stores, strict=True):
+        part.load_own_variables(store)
+    train(other, SECOND)
+    assert bits(other) == bits(model)
+
+
 @pytest.mark.parametrize("weights_only", [True, False])
 def test_model_checkpoint(weights_only, tmp_path):
     file = tmp_path / f"epoch1{'.weights.h5' if weights_only else '.keras'}"
@@ -221,6 +246,7 @@ def test_backup_and_restore(name, tmp_path):
 
     model = functional(OPTIMIZERS[name]())
     train(model, FIRST, [backup("a")], epochs=3)
+    keras.utils.set_random_seed(1)
     interrupted = functional(OPTIMIZERS[name]())
 
     class Fails(keras.callbacks.Callback):
@@ -281,15 +307,11 @@ def test_a_checkpoint_of_a_loop_of_train_steps(name, tmp_path):
 LOAD = """
 import sys
 import tensorflow as tf
-{imports}
+import fastw2v
 
-try:
-    predictor = tf.saved_model.load(sys.argv[1])
-except RuntimeError as error:
-    print(error)
-else:
-    logits, classes = predictor.signatures["top_k"](tf.constant([3, 4], tf.int64)).values()
-    print(classes.numpy().tolist())
+predictor = tf.saved_model.load(sys.argv[1])
+best = predictor.signatures["top_k"](tf.constant([3, 4], tf.int64))
+print(best["classes"].numpy().tolist())
 """
 
 
@@ -308,23 +330,22 @@ def test_export_with_a_signature_for_the_best_classes(tmp_path):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
         def top_k(self, ids):
             logits, classes = head.top_k(embedding(ids), 3)
-            return {"0_logits": logits, "1_classes": classes}
+            return {"logits": logits, "classes": classes}
 
     predictor = Predictor()
+    with pytest.raises(AssertionError, match="untracked"):
+        tf.saved_model.save(Predictor(), str(tmp_path / "other"))
     with model.optimizer.finalized():
         tf.saved_model.save(predictor, str(tmp_path), signatures={"top_k": predictor.top_k})
     train(model, SECOND)  # goes on, in functions traced before and after
     model.evaluate(pairs(), batch_size=BATCH, verbose=0)
-    again = functional(OPTIMIZERS["adam_made_up"]())
 
     keras.utils.set_random_seed(1)
     again = functional(OPTIMIZERS["adam_made_up"]())
     train(again, FIRST)
     _, classes = again.layers[-1].top_k(again.layers[1](tf.constant([3, 4])), 3)
-    printed = run_python(LOAD.format(imports="import fastw2v"), str(tmp_path))
+    printed = run_python(LOAD, str(tmp_path))
     assert printed.splitlines()[-1] == str(classes.numpy().tolist())
-    printed = run_python(LOAD.format(imports=""), str(tmp_path))
-    assert "Op type not registered 'Fastw2v>" in printed
 
 
 # ---- Mixed precision -----------------------------------------------------------------------------
@@ -332,8 +353,7 @@ def test_export_with_a_signature_for_the_best_classes(tmp_path):
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_loss_scaling_under_mixed_float16(wrapped):
-    """`compile` wraps an optimizer in the loss scaling of Keras, which makes gradients of tables
-    dense; wrapped in ours they stay sparse. The weights are the same where that changes nothing."""
+    """`compile` wraps an optimizer in the loss scaling of Keras, if it is not in ours already."""
     keras.config.set_dtype_policy("mixed_float16")
     seen = []
 
@@ -349,7 +369,7 @@ def test_loss_scaling_under_mixed_float16(wrapped):
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert isinstance(model.optimizer, optimizers.LossScaleOptimizer) == wrapped
     train(model, slice(None))
-    assert set(seen) == {wrapped}
+    assert seen and all(seen)  # slices stay slices
 
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
