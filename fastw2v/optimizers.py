@@ -140,6 +140,17 @@ class RowOptimizer:
         """Whether the updates keep the moving averages; with accumulated gradients Keras does."""
         return bool(self.use_ema and not self.gradient_accumulation_steps)
 
+    @property
+    def _model_variables_moving_average(self) -> list[Any]:
+        """The averages as Keras and its callbacks read them: of all rows up to date."""
+        if tf.executing_eagerly() and self.built and self._averages():
+            self.finalize()
+        return self._kept_averages
+
+    @_model_variables_moving_average.setter
+    def _model_variables_moving_average(self, averages: list[Any]) -> None:
+        self._kept_averages = averages
+
     def _owes(self) -> bool:
         """Whether rows that a step does not meet are owed something."""
         return not self.lazy and self._has_memory()
@@ -249,7 +260,7 @@ class RowOptimizer:
         index = self._get_variable_index(variable)
         state = list(self._slots(index))
         if self._averages():
-            state.append(self._model_variables_moving_average[index])
+            state.append(self._kept_averages[index])
         if self._has_clock():
             state.extend(self._clocks[index])
         return [each.value.handle for each in state]

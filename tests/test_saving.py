@@ -262,6 +262,29 @@ def test_backup_and_restore(name, tmp_path):
     assert bits(resumed) == bits(model)
 
 
+@pytest.mark.parametrize("name", ["averages", "averages_made_up"])
+def test_the_callback_that_swaps_in_the_averages(name):
+    def swapped(optimizer):
+        """The weights at the end of each epoch: averages, also of rows that few steps met."""
+        keras.utils.set_random_seed(1)
+        model = functional(optimizer)
+        weights = []
+        see = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: weights.append(model.get_weights())
+        )
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        train(model, FIRST, [swap, see], epochs=2)
+        return weights
+
+    ours = OPTIMIZERS[name]()
+    dense = {"Adagrad": keras.optimizers.Adagrad, "AdamW": keras.optimizers.AdamW}
+    config = {key: value for key, value in ours.get_config().items() if key != "lazy"}
+    expected = swapped(dense[type(ours).__name__].from_config(config))
+    for theirs, epoch in zip(expected, swapped(ours), strict=True):
+        for one, other in zip(theirs, epoch, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 # ---- Plain variables -----------------------------------------------------------------------------
 
 
