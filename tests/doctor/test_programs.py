@@ -46,11 +46,12 @@ def run(path, watching=None):
     """What a program prints and how it fails, from the same random numbers each time."""
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(1)
+    quick = ["--quick"] if path.parent.name == "examples" else []
     printed = io.StringIO()
     failure = None
     with (
         redirect_stdout(printed),
-        patch.object(sys, "argv", [str(path)]),
+        patch.object(sys, "argv", [str(path), *quick]),
         warnings.catch_warnings(record=True) as told,
     ):
         warnings.simplefilter("always")
