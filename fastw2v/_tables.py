@@ -6,7 +6,8 @@ from __future__ import annotations
 import inspect
 import reprlib
 import warnings
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +87,22 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
     )
 
 
-_OWNER = "_fastw2v_catch_up"
+_OWNER = "_fastw2v_owner"
 
 
-def set_owner(variable: Any, catch_up: Callable[[], Callable | None]) -> None:
-    """Has rows of ``variable`` brought up to date before they are read, by a function (variable,
-    ids) to which ``catch_up`` is a weak reference."""
-    setattr(unwrap(variable), _OWNER, catch_up)
+def set_owner(variable: Any, optimizer: Any) -> None:
+    """Has rows of ``variable`` brought up to date by ``optimizer.catch_up(variable, ids)`` before
+    they are read. What an earlier owner owes is made up first."""
+    previous = owner(variable)
+    if previous is not None and previous is not optimizer:
+        previous.catch_up(variable)
+    setattr(unwrap(variable), _OWNER, weakref.ref(optimizer))
+
+
+def owner(variable: Any) -> Any:
+    """The optimizer that keeps account of what rows of ``variable`` are owed, or None."""
+    reference = getattr(unwrap(variable), _OWNER, None)
+    return reference() if reference is not None else None
 
 
 _SAVED = "_fastw2v_saved_up_to_date"
@@ -112,12 +122,11 @@ def is_saved_up_to_date(variable: Any) -> bool:
 def prepare_rows(variable: Any, ids: Sequence[tf.Tensor] | None) -> None:
     """Called before rows ``ids`` (None: all rows) of a variable are read: an optimizer that owes
     these rows updates makes them up here."""
-    reference = getattr(unwrap(variable), _OWNER, None)
-    catch_up = reference() if reference is not None else None
-    if catch_up is None:
+    optimizer = owner(variable)
+    if optimizer is None:
         return
     for part in [None] if ids is None else ids:
-        catch_up(variable, part)
+        optimizer.catch_up(variable, part)
 
 
 def to_tensor(name: str, value: Any) -> tf.Tensor:

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -125,7 +124,7 @@ class RowOptimizer:
         for variable in variables if self._has_clock() else []:
             self._clocks.append(self._new_clock(variable))
             if self._owes():
-                _tables.set_owner(variable, weakref.WeakMethod(self.catch_up))
+                _tables.set_owner(variable, self)
 
     def _new_clock(self, variable: Any) -> list[keras.Variable]:
         rows = variable.shape[0] if len(variable.shape) else 1
@@ -226,6 +225,7 @@ class RowOptimizer:
                 gradient = tf.reshape(gradient, [1])
             rows = tf.range(tf.shape(gradient, tf.int64)[0])
             gradient = tf.IndexedSlices(gradient, rows)
+        self._check_owner(variable)
         _ops.fastw2v_sparse_update(
             **self._update_inputs(variable, learning_rate),
             rows=tf.cast(tf.reshape(gradient.indices, [-1]), tf.int64),
@@ -297,6 +297,15 @@ class RowOptimizer:
         if not self._decays(variable):
             inputs["hyperparameters"] *= [0.0] + [1.0] * (len(_NUMBERS) - 1)
         return {"table": variable.handle, "state": self.state(variable), **inputs}
+
+    def _check_owner(self, variable: tf.Variable) -> None:
+        other = _tables.owner(variable)
+        if self._owes() and other is not self and other is not None:
+            raise ValueError(
+                f"the variable '{variable.name}' was handed over from the optimizer '{self.name}' "
+                f"to '{other.name}': with lazy = False one optimizer alone can keep account of "
+                "what rows are owed"
+            )
 
     def _decays(self, variable: Any) -> bool:
         return not self.weight_decay or self._use_weight_decay(variable)

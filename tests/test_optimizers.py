@@ -319,7 +319,42 @@ def test_bad_arguments():
         optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, 2]), [4], [4, 2]), table)])
     with pytest.raises(tf.errors.InvalidArgumentError, match="values has 3 numbers in a row"):
         optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, 3]), [1], [4, 3]), table)])
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"values\[0,1\] = -?nan is not finite"
+    ):
+        optimizer.apply_gradients([(tf.IndexedSlices([[1.0, np.nan]], [1], [4, 2]), table)])
     np.testing.assert_array_equal(table, np.ones((4, 2)))
+
+
+def test_slots_of_another_shape_are_refused():
+    optimizer, table = optimizers.Adagrad(0.1), tf.Variable(tf.ones([4, 2]))
+    optimizer.build([table])
+    optimizer._accumulators[0] = keras.Variable(tf.ones([3, 2]))
+    slices = tf.IndexedSlices(tf.ones([1, 2]), [1], [4, 2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="6 elements, expected float and 8"):
+        optimizer.apply_gradients([(slices, table)])
+    np.testing.assert_array_equal(table, np.ones((4, 2)))
+
+
+def test_a_variable_that_two_optimizers_share():
+    table = tf.Variable(start("Adam"))
+    first, second = (optimizers.Adam(0.1, lazy=False) for _ in range(2))
+    first.build([table])
+    slices = list(steps(6, count=3))
+    for each in slices[:2]:
+        first.catch_up(table, each.indices)
+        first.apply_gradients([(each, table)])
+    twin = keras.optimizers.Adam(0.1)
+    other = tf.Variable(start("Adam"))
+    for each in slices[:2]:
+        twin.apply_gradients([(tf.convert_to_tensor(each), other)])
+    second.build([table])  # what the first owes is made up
+    np.testing.assert_allclose(table, other, rtol=1e-5, atol=1e-5)
+    before = table.numpy()
+    with pytest.raises(ValueError, match="was handed over from the optimizer 'adam"):
+        first.apply_gradients([(slices[2], table)])
+    np.testing.assert_array_equal(table, before)
+    second.apply_gradients([(slices[2], table)])
 
 
 # ---- XLA -----------------------------------------------------------------------------------------

@@ -298,6 +298,21 @@ def test_bad_arguments_change_nothing():
     assert_close(tables.all, Tables().all, 0)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_not_finite_is_refused_and_changes_nothing(loss):
+    tables, optimizer = Tables(), optimizers.Adagrad(0.1)
+    broken = np.array(tables.weights)
+    broken[3, 1] = np.nan
+    tables.weights.assign(broken)
+    ids, labels, seed, activations = batch(0)
+    call, arguments, options = loss(tables, ids, np.full_like(labels, 3), seed, activations)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"loss\[0,0\] = -?nan is not finite"):
+        fastw2v.train_step(optimizer, call, *arguments, **options)
+    np.testing.assert_array_equal(tables.weights, broken)
+    np.testing.assert_array_equal(tables.embeddings, Tables().embeddings)
+    assert int(optimizer.iterations) == 0
+
+
 def test_the_same_step_gives_the_same_bits():
     first = train(OPTIMIZERS["adam"], sampled)
     again = train(OPTIMIZERS["adam"], sampled)

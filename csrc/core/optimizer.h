@@ -109,14 +109,19 @@ struct RowSlices {
 template <typename T>
 Status CheckOptimizedTable(const OptimizedTable<T>& table);
 
+// Refuses NaN and infinite numbers: `name` is what they are, [count, dim].
+template <typename T>
+Status CheckFinite(const char* name, const T* values, int64_t count, int64_t dim);
+
 // One step with the sum of the gradients of each row. Refuses, before anything is written, a row
-// that is out of range and, unless the table is lazy, one that was not brought up to date.
+// that is out of range, a value that is not finite and, unless the table is lazy, a row that was
+// not brought up to date.
 template <typename T>
 Status UpdateSlices(const OptimizedTable<T>& table, const RowSlices<T>& slices,
                     const Parallel& parallel);
 
-// The same with a gradient that a loss has made. `biases`: of the terms their biases are taken;
-// the table has a width of 1.
+// The same with a gradient that a loss has made, of finite numbers. `biases`: of the terms their
+// biases are taken; the table has a width of 1.
 template <typename T>
 Status UpdateRows(const OptimizedTable<T>& table, const RowGradient<Accumulator<T>>& gradient,
                   bool biases, const Parallel& parallel);

@@ -516,11 +516,37 @@ Status CheckOptimizedTable(const OptimizedTable<T>& table) {
 }
 
 template <typename T>
+Status CheckFinite(const char* name, const T* values, int64_t count, int64_t dim) {
+  using A = Accumulator<T>;
+  std::vector<A> buffer(std::is_same_v<T, A> ? 0 : dim);
+  for (int64_t i = 0; i < count; ++i) {
+    const A* row;
+    if constexpr (std::is_same_v<T, A>) {
+      row = values + i * dim;
+    } else {
+      cpu::ConvertRow(values + i * dim, buffer.data(), dim);
+      row = buffer.data();
+    }
+    // 0 times a number is 0, or NaN where that number is NaN or infinite.
+    A zero = 0;
+    for (int64_t j = 0; j < dim; ++j) zero += 0 * row[j];
+    if (zero == 0) continue;
+    for (int64_t j = 0; j < dim; ++j) {
+      if (std::isfinite(row[j])) continue;
+      return InvalidArgument(name, "[", i, ",", j, "] = ", row[j],
+                             " is not finite: nothing was updated");
+    }
+  }
+  return Status();
+}
+
+template <typename T>
 Status UpdateSlices(const OptimizedTable<T>& table, const RowSlices<T>& slices,
                     const Parallel& parallel) {
   using A = Accumulator<T>;
   FASTW2V_RETURN_IF_ERROR(CheckOptimizedTable(table));
   FASTW2V_RETURN_IF_ERROR(CheckIds("rows", slices.rows, slices.count, table.rows));
+  FASTW2V_RETURN_IF_ERROR(CheckFinite("values", slices.values, slices.count, table.dim));
   if (Ascends(slices.rows, slices.count)) {
     const auto row = [&](int64_t u) { return slices.rows[u]; };
     return UpdateList(table, slices.count, row, Values(table, slices.values), parallel);
@@ -596,6 +622,7 @@ RowGradient<Accumulator<T>> SumSlices(const RowSlices<T>& slices, int64_t dim,
 
 #define FASTW2V_INSTANTIATE(T)                                                                     \
   template Status CheckOptimizedTable<T>(const OptimizedTable<T>&);                                \
+  template Status CheckFinite<T>(const char*, const T*, int64_t, int64_t);                         \
   template Status UpdateSlices<T>(const OptimizedTable<T>&, const RowSlices<T>&, const Parallel&); \
   template Status UpdateRows<T>(const OptimizedTable<T>&, const RowGradient<Accumulator<T>>&,      \
                                 bool, const Parallel&);                                            \

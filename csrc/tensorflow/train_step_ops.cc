@@ -70,9 +70,17 @@ class TrainStepOp : public OpKernel {
     TF_RETURN_IF_ERROR(scratch.Allocate(context, LossWithGradientsScratchBytes(problem, parallel)));
     A* losses = loss->flat<A>().data();
     const Normalizer<A> normalizer = {max.data(), log_sum.data()};
+    // Gradients are finite where these are.
+    const auto check = [&] {
+      FASTW2V_RETURN_IF_ERROR(CheckFinite("loss", losses, problem.batch, 1));
+      FASTW2V_RETURN_IF_ERROR(CheckFinite("weight of loss", d_loss.data(), problem.batch, 1));
+      if (d_hidden == nullptr) return Status();
+      return CheckFinite("gradient of inputs", d_hidden, problem.batch, problem.dim());
+    };
     if constexpr (kSampled) {
       const RowGradient<A> rows = SampledLossWithGradients(
           problem, d_loss.data(), parallel, scratch.data(), losses, normalizer, d_hidden);
+      TF_RETURN_IF_ERROR(ToTensorFlow(check()));
       if (trains_weights_) {
         TF_RETURN_IF_ERROR(ToTensorFlow(UpdateRows(weights.table, rows, false, parallel)));
       }
@@ -88,6 +96,7 @@ class TrainStepOp : public OpKernel {
           Allocate(context, trains_biases_, biases.table, &biases_memory, &d_biases));
       ExactLossWithGradients(problem, d_loss.data(), parallel, scratch.data(), losses, normalizer,
                              d_hidden, d_weights, d_biases);
+      TF_RETURN_IF_ERROR(ToTensorFlow(check()));
       if (trains_weights_) {
         TF_RETURN_IF_ERROR(ToTensorFlow(UpdateAll(weights.table, d_weights.Row(0), parallel)));
       }

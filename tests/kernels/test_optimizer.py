@@ -304,10 +304,15 @@ def test_no_rows(kernels):
     assert np.all(table.weights == 1)
 
 
-def test_not_a_number_stays_in_its_row(kernels):
-    table = Table(kernels, "adam", np.ones((ROWS, 4)))
-    values = np.ones((2, 4))
-    values[0, 1] = np.nan
-    table.update([3, 7], values, {**NUMBERS["adam"], "learning_rate": 0.1})
-    assert np.isnan(table.weights[3, 1])
-    assert np.isfinite(np.delete(table.weights, 3, axis=0)).all()
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value, printed", [(np.nan, "nan"), (-np.inf, "-inf")])
+def test_numbers_that_are_not_finite_are_refused(kernels, value, printed, dtype):
+    table = Table(kernels, "adam", np.ones((ROWS, 4)), dtype)
+    before = table.copies()
+    values = np.ones((3, 4))
+    values[1, 2] = value
+    for rows in ([3, 7, 9], [7, 3, 7]):
+        with pytest.raises(ValueError, match=rf"values\[1,2\] = -?{printed} is not finite"):
+            table.update(rows, values, {**NUMBERS["adam"], "learning_rate": 0.1})
+    for array, old in zip(table.arrays(), before, strict=True):
+        assert np.array_equal(array, old)
