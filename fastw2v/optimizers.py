@@ -129,7 +129,10 @@ class RowOptimizer:
     def _new_clock(self, variable: Any) -> list[keras.Variable]:
         rows = variable.shape[0] if len(variable.shape) else 1
         length = min(max(rows, 64), _LONGEST_CLOCK)
-        shapes = {"row_updates": ("int64", [rows]), "history": ("float64", [length + 1, 4])}
+        shapes = {
+            "row_updates": ("int64", [rows]),
+            "history": ("float64", [length + 1, _CLOCK_COLUMNS]),
+        }
         return [
             self.add_variable(shape=shape, dtype=dtype, initializer="zeros", name=name)
             for name, (dtype, shape) in shapes.items()
