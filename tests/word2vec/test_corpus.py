@@ -49,7 +49,7 @@ def test_read_text_without_its_byte_order_mark(tmp_path):
         ("Größe".encode("latin-1"), "is not UTF-8 text: byte 0xf6 is an invalid"),
         (b"ends within a character \xc3", "is not UTF-8 text: byte 0xc3 is an unexpected end"),
         (b"zero \0 byte", "is not text: it holds a zero byte"),
-        (gzip.compress(b"some text " * 99)[:-9], "is damaged"),
+        (gzip.compress(b"some text " * 99, mtime=0)[:-9], "is damaged"),
         (bz2.compress(b"some text " * 99)[:-9], "is damaged"),
         (lzma.compress(b"some text " * 99)[:-9], "is damaged"),
         (b"\x1f\x8b\x08 and no more of gzip", "is damaged"),
