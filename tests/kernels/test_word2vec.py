@@ -237,7 +237,7 @@ def test_deterministic_for_any_number_of_threads(kernels, cbow, hs):
         assert result[2] == results[0][2]
         for table, first in zip(result[:2], results[0][:2], strict=True):
             np.testing.assert_array_equal(table, first)
-    # And nearly what one block after the other gives.
+    # And nearly what one block after the other gives, where 30 words are in every block.
     embeddings, weights = tables()
     got = kernels.train_word2vec(
         *(embeddings, weights, ids, kernels.keep_probabilities(counts, 1e-2)),
@@ -246,7 +246,7 @@ def test_deterministic_for_any_number_of_threads(kernels, cbow, hs):
         tree=kernels.huffman_tree(counts) if hs else None,
     )
     assert results[0][2][1:] == got[1:]
-    assert results[0][2][0] == pytest.approx(got[0], rel=0.01)
+    assert results[0][2][0] == pytest.approx(got[0], rel=0.02)
 
 
 def test_meets_the_pairs_of_skip_grams(kernels):
