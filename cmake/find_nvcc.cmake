@@ -11,7 +11,7 @@ for folder in [sysconfig.get_paths()['purelib'], *site.getsitepackages()]:
   find_program(FASTW2V_NVCC nvcc
     HINTS /usr/local/cuda/bin ${package_paths} DOC "nvcc")
   if(FASTW2V_NVCC)
-    set(CMAKE_CUDA_COMPILER ${FASTW2V_NVCC})
+    set(ENV{CUDACXX} ${FASTW2V_NVCC})
   endif()
 endif()
 set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
