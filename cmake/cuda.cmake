@@ -16,9 +16,6 @@ elseif(FASTW2V_CUDA STREQUAL "OFF")
 endif()
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu)
-if(NOT cuda_sources AND NOT FASTW2V_CUDA STREQUAL "EMULATED")
-  return()
-endif()
 # Bindings of csrc/cuda/<name>.cu are csrc/python/cuda_<name>.cc.
 set(cuda_bindings "")
 foreach(source IN LISTS cuda_sources)
@@ -52,7 +49,10 @@ find_package(CUDAToolkit REQUIRED)
 
 # Kernels of the portable path use what sm_80 has: they are compiled once, assembled for each chip,
 # and kept as PTX for later ones. Those of Hopper are for its own instructions alone.
-set(portable -gencode=arch=compute_80,code=[sm_80,sm_86,sm_89,sm_90,compute_80])
+set(FASTW2V_CUDA_CHIPS 80 86 89 90 CACHE STRING "chips that the portable kernels are assembled for")
+list(TRANSFORM FASTW2V_CUDA_CHIPS PREPEND sm_ OUTPUT_VARIABLE chips)
+list(JOIN chips "," chips)
+set(portable -gencode=arch=compute_80,code=[${chips},compute_80])
 set(hopper -gencode=arch=compute_90a,code=sm_90a)
 set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
@@ -67,7 +67,9 @@ endforeach()
 add_library(fastw2v_cuda STATIC ${cuda_sources})
 target_include_directories(fastw2v_cuda PRIVATE ${PROJECT_SOURCE_DIR})
 target_compile_options(fastw2v_cuda PRIVATE
-  --expt-relaxed-constexpr -Xcompiler=-fvisibility=hidden,-Wall)
+  --expt-relaxed-constexpr -Xcompiler=-fvisibility=hidden,-Wall -Xptxas=-v)
+set_target_properties(fastw2v_cuda PROPERTIES CUDA_COMPILER_LAUNCHER
+  "${Python_EXECUTABLE};${PROJECT_SOURCE_DIR}/cmake/ptxas_report.py")
 # The runtime is linked in, so that the libraries load where there is no CUDA, and its symbols are
 # hidden, so that TensorFlow's own runtime, maybe of another release, stays apart.
 target_link_libraries(fastw2v_cuda PUBLIC fastw2v_core CUDA::cudart_static)

@@ -16,6 +16,7 @@
 #include "csrc/tensorflow/loss_call.h"
 #include "csrc/tensorflow/loss_gradients.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/tensor_float_32_utils.h"
 
 namespace fastw2v {
 namespace {
@@ -38,7 +39,7 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
     TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
     problem.classes = weights.rows();
     problem.dim = weights.dim();
-    problem.allow_tf32 = tsl::tensor_float_32_execution_enabled();
+    problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     TF_RETURN_IF_ERROR(OneShard<T>(weights, "weights", &problem.weights));
     if (!biases.empty()) TF_RETURN_IF_ERROR(OneShard<T>(biases, "biases", &problem.biases));
     TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CheckLossProblem(problem)));
