@@ -18,6 +18,15 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    WidenKernel(const T* from, int64_t count, Accumulator<T>* to) {
+  const int64_t step = int64_t{gridDim.x} * kThreads;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
+    to[i] = ToFloat(from[i]);
+  }
+}
+
 template <typename A>
 __global__ void __launch_bounds__(kThreads) FillKernel(const A* number, int64_t count, A* to) {
   const int64_t step = int64_t{gridDim.x} * kThreads;
@@ -104,6 +113,11 @@ Status RoundArray(const Accumulator<T>* from, int64_t count, const Stream& strea
   return Launch(RoundKernel<T>, Blocks(count, stream), kThreads, 0, stream, from, count, to);
 }
 
+template <typename T>
+Status WidenArray(const T* from, int64_t count, const Stream& stream, Accumulator<T>* to) {
+  return Launch(WidenKernel<T>, Blocks(count, stream), kThreads, 0, stream, from, count, to);
+}
+
 template <typename A>
 Status FillArray(const A* number, int64_t count, const Stream& stream, A* to) {
   return Launch(FillKernel<A>, Blocks(count, stream), kThreads, 0, stream, number, count, to);
@@ -125,6 +139,7 @@ Status ScaleArray(const Accumulator<T>* factor, const T* from, int64_t count, co
 
 #define FASTW2V_INSTANTIATE(T)                                                      \
   template Status RoundArray<T>(const Accumulator<T>*, int64_t, const Stream&, T*); \
+  template Status WidenArray<T>(const T*, int64_t, const Stream&, Accumulator<T>*); \
   template Status ScaleArray<T>(const Accumulator<T>*, const T*, int64_t, const Stream&, T*);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)

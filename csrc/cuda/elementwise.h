@@ -13,6 +13,10 @@ namespace fastw2v::cuda {
 template <typename T>
 Status RoundArray(const Accumulator<T>* from, int64_t count, const Stream& stream, T* to);
 
+// to[i] = from[i].
+template <typename T>
+Status WidenArray(const T* from, int64_t count, const Stream& stream, Accumulator<T>* to);
+
 // to[i] = *number, a number of the device.
 template <typename A>
 Status FillArray(const A* number, int64_t count, const Stream& stream, A* to);

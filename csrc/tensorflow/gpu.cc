@@ -24,6 +24,13 @@ absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* strea
   return ToTensorFlow(cuda::CurrentDevice(&stream->device));
 }
 
+CopyMemory CopyOnDevice(const cuda::Stream& stream) {
+  return [stream](void* to, const void* from, std::size_t bytes) {
+    return ToTensorFlow(
+        cuda::ToStatus(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream.stream)));
+  };
+}
+
 absl::Status CheckIdsIfAsked(const cuda::Stream& stream, const char* name, const int64_t* ids,
                              int64_t count, int64_t rows, bool padded, const int64_t* ignored) {
   static const bool asked = [] {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/strings/str_cat.h"
 #include "csrc/cuda/runtime.h"
 #include "csrc/tensorflow/adapter.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -22,6 +23,9 @@ namespace fastw2v {
 
 // The stream on which TensorFlow runs the op.
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream);
+
+// For MakeWritable: copies within the device, on the stream.
+CopyMemory CopyOnDevice(const cuda::Stream& stream);
 
 // Memory of the device that lives until the work that the op has enqueued is done.
 class DeviceMemory {

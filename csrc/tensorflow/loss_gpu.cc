@@ -3,20 +3,15 @@
 // rows are padded (csrc/cuda/loss.h), and gradients are made together with the losses only where
 // the caller vouches that d_loss will be a multiple of the coefficients (`only_reduced`); their
 // factor is found and applied on the device.
-#include <optional>
-#include <type_traits>
-#include <utility>
-#include <vector>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "csrc/cuda/elementwise.h"
-#include "csrc/cuda/gather.h"
 #include "csrc/cuda/loss.h"
 #include "csrc/tensorflow/gpu.h"
-#include "csrc/tensorflow/loss_call.h"
+#include "csrc/tensorflow/loss_call_gpu.h"
 #include "csrc/tensorflow/loss_gradients.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/platform/tensor_float_32_utils.h"
 
 namespace fastw2v {
 namespace {
@@ -24,210 +19,6 @@ namespace {
 using tensorflow::OpKernel;
 
 constexpr int kNumForwardOutputs = 3;  // loss, max and log_sum, before `saved`
-
-template <typename T, bool kSampled>
-class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename CoreType<T>::type>> {
-  using Base = LossArguments<T, kSampled, cuda::LossProblem<typename CoreType<T>::type>>;
-
- public:
-  using Base::bags, Base::biases, Base::embeddings, Base::problem, Base::weights;
-  using typename Base::A, typename Base::Core;
-
-  absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
-    TF_RETURN_IF_ERROR(GetStream(context, &stream));
-    TF_RETURN_IF_ERROR(this->LockTables(context));
-    TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
-    problem.classes = weights.rows();
-    problem.dim = weights.dim();
-    problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
-    TF_RETURN_IF_ERROR(OneShard<T>(weights, "weights", &problem.weights));
-    if (!biases.empty()) TF_RETURN_IF_ERROR(OneShard<T>(biases, "biases", &problem.biases));
-    TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CheckLossProblem(problem)));
-    TF_RETURN_IF_ERROR(CheckIds());
-    return ReadHidden(context);
-  }
-
-  // Bytes of scratch of any of the functions on the problem.
-  std::size_t ScratchBytes() const {
-    if constexpr (kSampled) return cuda::SampledLossScratchBytes(problem, stream.device);
-    return cuda::ExactLossScratchBytes(problem, stream.device);
-  }
-
-  cuda::Stream stream;
-  cuda::BagProblem<Core> bag_problem;  // where there are embeddings
-
- private:
-  absl::Status CheckIds() const {
-    const LossOptions& options = problem.options;
-    TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "labels", problem.labels,
-                                       problem.batch * problem.num_true, problem.classes, false,
-                                       options.has_ignore_label ? &options.ignore_label : nullptr));
-    if (kSampled) {
-      const bool per_example = problem.candidates == Candidates::kPerExample;
-      TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "sampled_candidates", problem.sampled,
-                                         problem.num_sampled * (per_example ? problem.batch : 1),
-                                         problem.classes));
-    }
-    if (!this->gathers()) return absl::OkStatus();
-    return CheckIdsIfAsked(stream, "inputs", bags.ids, bags.num_ids, embeddings.rows(),
-                           bags.padded);
-  }
-
-  // Single ids are followed by the kernels themselves, bags are gathered before.
-  absl::Status ReadHidden(OpKernelContext* context) {
-    if (!this->gathers()) {
-      problem.hidden = this->activations();
-      problem.hidden_rows = problem.batch;
-      return absl::OkStatus();
-    }
-    TF_RETURN_IF_ERROR(OneShard<T>(embeddings, "embeddings", &bag_problem.embeddings));
-    bag_problem.rows = embeddings.rows();
-    bag_problem.dim = embeddings.dim();
-    bag_problem.bags = bags;
-    if (!bags.padded && bags.row_splits == nullptr) {
-      problem.hidden = bag_problem.embeddings;
-      problem.ids = bags.ids;
-      problem.hidden_rows = bag_problem.rows;
-      return absl::OkStatus();
-    }
-    const std::size_t bytes = sizeof(Core) * problem.batch * problem.dim;
-    TF_RETURN_IF_ERROR(hidden_memory_.Allocate(context, bytes));
-    Core* hidden = hidden_memory_.data<Core>();
-    problem.hidden = hidden;
-    problem.hidden_rows = problem.batch;
-    return ToTensorFlow(cuda::GatherBags<Core, Core>(bag_problem, stream, hidden));
-  }
-
-  DeviceMemory hidden_memory_;
-};
-
-// The gradients of all float inputs, in the order of the gradient op's outputs.
-template <typename T, bool kSampled>
-class GpuGradients {
- public:
-  using Core = typename CoreType<T>::type;
-  using A = Accumulator<Core>;
-
-  GpuGradients(const GpuCall<T, kSampled>& call, const std::function<bool(int)>& wanted)
-      : call_(call) {
-    int next = 0;
-    const auto take = [&next](bool there) { return there ? next++ : -1; };
-    const bool gathers = call.gathers(), has_biases = !call.biases.empty();
-    embeddings_rows_ = take(gathers);
-    d_embeddings_ = take(gathers);
-    d_inputs_ = take(!gathers);
-    weights_rows_ = take(kSampled);
-    d_weights_ = take(true);
-    biases_rows_ = take(kSampled && has_biases);
-    d_biases_ = take(has_biases);
-    tensors_.resize(next);
-    for (int i = 0; i < next; ++i) wanted_.push_back(wanted(i));
-  }
-
-  int size() const { return static_cast<int>(tensors_.size()); }
-  bool wanted(int i) const { return i >= 0 && wanted_[i]; }
-  const Tensor& tensor(int i) const { return tensors_[i]; }
-
-  // Calls make(d_hidden, d_weights, d_biases), or make(d_hidden, row gradient), with memory for
-  // what is wanted, and from d_hidden makes the gradient of what the hidden rows were made from.
-  template <typename Make>
-  absl::Status MakeAll(OpKernelContext* context, Make make) {
-    const auto& problem = call_.problem;
-    A* d_hidden = nullptr;
-    DeviceMemory hidden_memory;
-    const bool wants_embeddings = wanted(embeddings_rows_) || wanted(d_embeddings_);
-    if (wants_embeddings || wanted(d_inputs_)) {
-      if (!wants_embeddings && std::is_same_v<Core, A>) {
-        d_hidden = reinterpret_cast<A*>(
-            Allocate(context, d_inputs_, TensorShape({problem.batch, problem.dim})));
-      } else if (Noted(hidden_memory.Allocate(context, sizeof(A) * problem.batch * problem.dim))) {
-        d_hidden = hidden_memory.data<A>();
-      }
-    }
-    if constexpr (kSampled) {
-      const int64_t capacity = cuda::SampledRowCapacity(problem);
-      cuda::RowGradient<Core> gradient;
-      gradient.rows = AllocateRows(context, weights_rows_, capacity);
-      gradient.values = Allocate(context, d_weights_, TensorShape({capacity, problem.dim}));
-      if (d_biases_ >= 0) gradient.biases = Allocate(context, d_biases_, TensorShape({capacity}));
-      TF_RETURN_IF_ERROR(status_);
-      TF_RETURN_IF_ERROR(ToTensorFlow(make(d_hidden, gradient)));
-      if (biases_rows_ >= 0) tensors_[biases_rows_] = tensors_[weights_rows_];
-    } else {
-      Core *d_weights = nullptr, *d_biases = nullptr;
-      if (wanted(d_weights_)) {
-        d_weights = Allocate(context, d_weights_, TensorShape({problem.classes, problem.dim}));
-      }
-      if (wanted(d_biases_)) {
-        d_biases = Allocate(context, d_biases_, TensorShape({problem.classes}));
-      }
-      TF_RETURN_IF_ERROR(status_);
-      TF_RETURN_IF_ERROR(ToTensorFlow(make(d_hidden, d_weights, d_biases)));
-    }
-    if (wants_embeddings) return MakeEmbeddings(context, d_hidden);
-    if (wanted(d_inputs_) && !std::is_same_v<Core, A>) {
-      Core* d_inputs = Allocate(context, d_inputs_, TensorShape({problem.batch, problem.dim}));
-      TF_RETURN_IF_ERROR(status_);
-      return ToTensorFlow(
-          cuda::RoundArray<Core>(d_hidden, problem.batch * problem.dim, call_.stream, d_inputs));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  // Keeps the first failure.
-  bool Noted(const absl::Status& status) {
-    status_.Update(status);
-    return status.ok();
-  }
-
-  Core* Allocate(OpKernelContext* context, int i, const TensorShape& shape) {
-    if (!Noted(context->allocate_temp(DataTypeToEnum<T>::value, shape, &tensors_[i]))) {
-      return nullptr;
-    }
-    return CoreData<Core>(tensors_[i].flat<T>().data());
-  }
-
-  int64_t* AllocateRows(OpKernelContext* context, int i, int64_t capacity) {
-    if (!Noted(
-            context->allocate_temp(tensorflow::DT_INT64, TensorShape({capacity}), &tensors_[i]))) {
-      return nullptr;
-    }
-    return tensors_[i].flat<int64_t>().data();
-  }
-
-  absl::Status MakeEmbeddings(OpKernelContext* context, const A* d_hidden) {
-    const cuda::BagProblem<Core>& bags = call_.bag_problem;
-    cuda::RowGradient<Core> gradient;
-    const int64_t capacity = bags.bags.num_ids;
-    gradient.rows = AllocateRows(context, embeddings_rows_, capacity);
-    gradient.values = Allocate(context, d_embeddings_, TensorShape({capacity, bags.dim}));
-    DeviceMemory scratch;
-    Noted(scratch.Allocate(context, cuda::BagGradientScratchBytes(bags)));
-    TF_RETURN_IF_ERROR(status_);
-    return ToTensorFlow(cuda::BagGradient(bags, d_hidden, call_.stream, scratch.data(), gradient));
-  }
-
-  const GpuCall<T, kSampled>& call_;
-  int embeddings_rows_, d_embeddings_, d_inputs_, weights_rows_, d_weights_, biases_rows_,
-      d_biases_;
-  std::vector<Tensor> tensors_;
-  std::vector<bool> wanted_;
-  absl::Status status_;
-};
-
-template <typename A>
-absl::Status CheckPerExample(const char* name, const Tensor& tensor, int64_t batch, bool scalar) {
-  if (tensor.dtype() != DataTypeToEnum<A>::value) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " has dtype ", tensorflow::DataTypeString(tensor.dtype()), ", expected ",
-                     tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
-  }
-  if (tensor.shape() == TensorShape({batch}) || (scalar && tensor.dims() == 0)) {
-    return absl::OkStatus();
-  }
-  return WrongShape(name, tensor, absl::StrCat(scalar ? "[] or " : "", "[batch] = [", batch, "]"));
-}
 
 template <typename T, bool kSampled>
 class GpuLossOp : public OpKernel {
@@ -279,25 +70,12 @@ class GpuLossOp : public OpKernel {
             cuda::ExactLossForward(problem, call.stream, scratch.data(), outputs[0], normalizer));
       }
     }
-    TF_RETURN_IF_ERROR(CheckPerExample<A>("coefficients", coefficients[0], problem.batch, true));
-    const A* d_loss = coefficients[0].flat<A>().data();
     DeviceMemory filled;
-    if (coefficients[0].dims() == 0) {
-      TF_RETURN_IF_ERROR(filled.Allocate(context, sizeof(A) * problem.batch));
-      A* data = filled.data<A>();
-      TF_RETURN_IF_ERROR(
-          ToTensorFlow(cuda::FillArray<A>(d_loss, problem.batch, call.stream, data)));
-      d_loss = data;
-    }
-    TF_RETURN_IF_ERROR(gradients.MakeAll(context, [&](A* d_hidden, auto... d_tables) {
-      if constexpr (kSampled) {
-        return cuda::SampledLossWithGradients(problem, d_loss, call.stream, scratch.data(),
-                                              outputs[0], normalizer, d_hidden, d_tables...);
-      } else {
-        return cuda::ExactLossWithGradients(problem, d_loss, call.stream, scratch.data(),
-                                            outputs[0], normalizer, d_hidden, d_tables...);
-      }
-    }));
+    const A* d_loss;
+    TF_RETURN_IF_ERROR(
+        ReadCoefficients(context, coefficients[0], problem.batch, call.stream, &filled, &d_loss));
+    TF_RETURN_IF_ERROR((MakeLossAndGradients<T, kSampled>(context, call, d_loss, scratch.data(),
+                                                          outputs[0], normalizer, &gradients)));
     for (int i = 0; i < gradients.size(); ++i) {
       Tensor bytes;
       TF_RETURN_IF_ERROR(Reinterpret(gradients.tensor(i), tensorflow::DT_UINT8, &bytes));
