@@ -1,8 +1,7 @@
-#include "csrc/cuda/gather.h"
-
 #include <type_traits>
 
 #include "csrc/core/scratch.h"
+#include "csrc/cuda/gather.h"
 #include "csrc/cuda/row_sums.h"
 #include "csrc/cuda/rows.h"
 #include "csrc/cuda/vectors.h"
@@ -187,9 +186,9 @@ Status BagGradient(const BagProblem<T>& p, const Accumulator<T>* d_hidden, const
   return SumRows(order, p.dim, terms, InVectors(p.dim, d_hidden), d_embeddings, stream);
 }
 
-#define FASTW2V_INSTANTIATE(T)                                                              \
-  template Status GatherBags<T, T>(const BagProblem<T>&, const Stream&, T*);                \
-  template std::size_t BagGradientScratchBytes<T>(const BagProblem<T>&);                    \
+#define FASTW2V_INSTANTIATE(T)                                                               \
+  template Status GatherBags<T, T>(const BagProblem<T>&, const Stream&, T*);                 \
+  template std::size_t BagGradientScratchBytes<T>(const BagProblem<T>&);                     \
   template Status BagGradient<T>(const BagProblem<T>&, const Accumulator<T>*, const Stream&, \
                                  void*, const RowGradient<T>&);
 FASTW2V_INSTANTIATE(float)

@@ -12,8 +12,8 @@
 
 namespace fastw2v::cuda {
 
-// Operands in shared memory: rows of `stride` elements, with 16 bytes of padding so that the rows of
-// a fragment lie in different banks. Widths are multiples of kDepth.
+// Operands in shared memory: rows of `stride` elements, with 16 bytes of padding so that the rows
+// of a fragment lie in different banks. Widths are multiples of kDepth.
 constexpr int kDepth = 16;
 template <typename E>
 __host__ __device__ constexpr int PaddedStride(int width) {
@@ -59,8 +59,8 @@ __device__ __forceinline__ void WarpProduct(const E* a, int stride_a, const E* b
     // Which row of which of the four matrices this lane names.
     const int row = lane % 8, low = lane / 8 % 2 * 8, high = lane / 16 * 8;
     const E* a_row = a + (row + low) * stride_a + high;
-    const E* b_row = kColumnsOutside ? b + (row + high) * stride_b + low
-                                     : b + (row + low) * stride_b + high;
+    const E* b_row =
+        kColumnsOutside ? b + (row + high) * stride_b + low : b + (row + low) * stride_b + high;
     const int b_pair = kColumnsOutside ? kPairColumns * stride_b : kPairColumns;
     const int b_step = kColumnsOutside ? kDepth : kDepth * stride_b;
     for (int k = 0; k < depth; k += kDepth) {
@@ -91,8 +91,7 @@ __device__ __forceinline__ void WarpProduct(const E* a, int stride_a, const E* b
       for (int m = 0; m < kM; ++m) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          a_part[m][i] =
-              SplitTf32(a[(16 * m + g + i % 2 * 8) * stride_a + k + t + i / 2 * 4]);
+          a_part[m][i] = SplitTf32(a[(16 * m + g + i % 2 * 8) * stride_a + k + t + i / 2 * 4]);
         }
       }
 #pragma unroll
@@ -129,10 +128,10 @@ __device__ __forceinline__ void WarpProduct(const E* a, int stride_a, const E* b
 }
 
 // Copies rows [0, count) of `width` elements from a matrix whose rows are `from_stride` apart into
-// shared memory, in the background; rows from `valid` on become zeros. Rows of the matrix are aligned
-// to 16 bytes, width is a multiple of kDepth.
+// shared memory, in the background; rows from `valid` on become zeros. Rows of the matrix are
+// aligned to 16 bytes, width is a multiple of kDepth.
 template <typename E>
-__device__ __forceinline__ void CopyRows(const E* from, int64_t from_stride, int count, int64_t valid,
+__device__ __forceinline__ void CopyRows(const E* from, int64_t from_stride, int count, int valid,
                                          int width, E* to, int stride) {
   constexpr int kPiece = 16 / static_cast<int>(sizeof(E));
   const int lane = threadIdx.x % kWarp, num_warps = static_cast<int>(blockDim.x) / kWarp;

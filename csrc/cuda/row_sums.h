@@ -116,8 +116,7 @@ __global__ void __launch_bounds__(kRowWarps* kWarp, 2)
         for (int i = 0; i < N; ++i) partial[warp][(s * kWarp + lane) * N + i] = sum[s][i];
       }
       __syncthreads();
-      for (int i = threadIdx.x; i < kSpanColumns<N> && column + i < dim;
-           i += kRowWarps * kWarp) {
+      for (int i = threadIdx.x; i < kSpanColumns<N> && column + i < dim; i += kRowWarps * kWarp) {
         A total = 0;
         for (int part_of = 0; part_of < kRowWarps; ++part_of) total += partial[part_of][i];
         gradient.values[(first + w) * dim + column + i] = Round<T>(total);

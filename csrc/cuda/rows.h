@@ -38,8 +38,7 @@ class RowSorter {
         sorted_places_(scratch->Take<int32_t>(num_terms)),
         begins_(scratch->Take<int32_t>(num_terms)),
         num_distinct_(scratch->Take<int32_t>(1)),
-        memory_(scratch->Take<unsigned char>(
-            static_cast<int64_t>(SortScratchBytes(num_terms)))) {}
+        memory_(scratch->Take<unsigned char>(static_cast<int64_t>(SortScratchBytes(num_terms)))) {}
 
   int64_t* rows() const { return rows_; }
   int32_t* places() const { return places_; }
@@ -48,8 +47,8 @@ class RowSorter {
   Status Sort(const Stream& stream, RowOrder* order) const {
     FASTW2V_RETURN_IF_ERROR(SortRows(rows_, places_, num_terms_, num_rows_, stream, memory_,
                                      sorted_rows_, sorted_places_));
-    FASTW2V_RETURN_IF_ERROR(FindDistinct(sorted_rows_, num_terms_, stream, memory_, rows_, begins_,
-                                         num_distinct_));
+    FASTW2V_RETURN_IF_ERROR(
+        FindDistinct(sorted_rows_, num_terms_, stream, memory_, rows_, begins_, num_distinct_));
     *order = {num_terms_, num_rows_, sorted_places_, rows_, begins_, num_distinct_};
     return Status();
   }

@@ -159,13 +159,6 @@ __device__ __forceinline__ Accumulator<T> Dot(const LossProblem<T>& p, const T* 
   return WarpSum(sum);
 }
 
-// What the loss of an example is made of, beside the sums over all its candidates.
-template <typename A>
-struct LabelSums {
-  A below_max;  // sum over labels of max - z
-  A logistic;   // sum over labels of their own losses
-};
-
 template <typename T>
 __device__ __forceinline__ Accumulator<T> SoftmaxLoss(const LossProblem<T>& p, int num_labels,
                                                       Accumulator<T> max, Accumulator<T> log_sum,
@@ -278,8 +271,8 @@ __device__ __forceinline__ void WriteTerm(const LossProblem<T>& p, const OwnCand
 // ---- a list for each example
 
 // A warp for each example. Without `wants_loss` the loss is left alone, with `wants_gradient` the
-// terms and d_hidden are written. The gradient of a softmax needs the normaliser of an earlier call.
-// kOneSpan: registers hold the row, which is read once for the logit and the gradient.
+// terms and d_hidden are written. The gradient of a softmax needs the normaliser of an earlier
+// call. kOneSpan: registers hold the row, which is read once for the logit and the gradient.
 template <typename T, int N, bool kOneSpan>
 __global__ void __launch_bounds__(kThreads, 2)
     OwnListKernel(LossProblem<T> p, bool wants_loss, bool wants_gradient,
@@ -295,9 +288,9 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t num_own = OwnCandidates(p);
 
   const bool reads = wants_gradient && active;
-  const Coefficients<T> coefficients(
-      p, example, reads, reads ? d_loss[b] : A{0},
-      reads && softmax ? normalizer.max[b] : A{0}, reads && softmax ? normalizer.log_sum[b] : A{0});
+  const Coefficients<T> coefficients(p, example, reads, reads ? d_loss[b] : A{0},
+                                     reads && softmax ? normalizer.max[b] : A{0},
+                                     reads && softmax ? normalizer.log_sum[b] : A{0});
 
   A hidden[kSpan][N], d_hidden[kSpan][N];
   ClearSpan(d_hidden);
@@ -342,7 +335,8 @@ __global__ void __launch_bounds__(kThreads, 2)
         const A reference = larger == -INFINITY ? A{0} : larger;
         sum = sum * std::exp(max - reference) + std::exp(logit.z - reference);
         max = larger;
-        // Of labels, the sum of z, kept as differences below: labels come first.
+        // Labels' logits wait for the maximum in the place of their gradients.
+        if (k < p.num_true && lane == 0) own.d_logits[b * num_own + k] = logit.z;
       } else if (wants_loss) {
         if (k < p.num_true) {
           label_loss += LabelLoss(p, logit.z);
@@ -350,7 +344,6 @@ __global__ void __launch_bounds__(kThreads, 2)
           sum += Softplus(logit.z);
         }
       }
-      if (wants_loss && softmax && k < p.num_true && lane == 0) own.d_logits[b * num_own + k] = logit.z;
       if (wants_gradient) {
         d_logit = coefficients.LogitGradientOf(logit, k < p.num_true);
         if constexpr (kOneSpan) {
@@ -492,14 +485,19 @@ struct BackwardInputs {
   Normalizer<const A> normalizer;
 };
 
+// Rows of 16-bit tables are packed as they are, and their products are scaled; others are scaled
+// first, as on the CPU.
+template <typename T, typename E>
+__host__ __device__ bool ScalesProducts(const LossProblem<T>& p) {
+  return std::is_same_v<T, E> && sizeof(T) == 2 && !p.options.round_bfloat16;
+}
+
 template <typename T, typename E>
 __device__ __forceinline__ void PackRow(const LossProblem<T>& p, const T* row, bool is_hidden,
                                         int64_t width, E* packed) {
   using A = Accumulator<T>;
-  // Rows of 16-bit tables stay as they are; their products are scaled.
-  const A scale = is_hidden && !(std::is_same_v<T, E> && sizeof(T) == 2)
-                      ? static_cast<A>(p.options.logit_scale)
-                      : A{1};
+  const A scale =
+      is_hidden && !ScalesProducts<T, E>(p) ? static_cast<A>(p.options.logit_scale) : A{1};
   for (int64_t i = threadIdx.x % kWarp; i < width; i += kWarp) {
     A x = row != nullptr && i < p.dim ? scale * ToFloat(row[i]) : A{0};
     if (p.options.round_bfloat16) x = ToFloat(Round<BFloat16>(static_cast<float>(x)));
@@ -559,19 +557,21 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (inputs.d_loss == nullptr) return;
   __syncwarp();
   const bool active = example.valid && example.num_labels > 0 && *list.bad == 0;
-  const Coefficients<T> coefficients(p, example, active, inputs.d_loss[b],
-                                     inputs.normalizer.max[b], inputs.normalizer.log_sum[b]);
+  const Coefficients<T> coefficients(p, example, active, inputs.d_loss[b], inputs.normalizer.max[b],
+                                     inputs.normalizer.log_sum[b]);
   if (lane == 0) operands.gradient[b] = coefficients.gradient;
   LabelGradients<T, N>(p, b, example, coefficients, logits, own);
 }
 
-// A warp for each example: losses from sums over its parts; with d_loss also the gradients of labels.
+// A warp for each example: losses from sums over its parts; with d_loss also the gradients of
+// labels.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads, 2)
-    FinishKernel(LossProblem<T> p, SharedList list, int64_t parts, const RowSums<Accumulator<T>>* sums,
-                 LabelLogits<Accumulator<T>> logits, const Accumulator<T>* d_loss,
-                 Accumulator<T>* loss, Normalizer<Accumulator<T>> normalizer,
-                 LogitGradient<Accumulator<T>>* gradient, OwnGradients<Accumulator<T>> own) {
+    FinishKernel(LossProblem<T> p, SharedList list, int64_t parts,
+                 const RowSums<Accumulator<T>>* sums, LabelLogits<Accumulator<T>> logits,
+                 const Accumulator<T>* d_loss, Accumulator<T>* loss,
+                 Normalizer<Accumulator<T>> normalizer, LogitGradient<Accumulator<T>>* gradient,
+                 OwnGradients<Accumulator<T>> own) {
   using A = Accumulator<T>;
   const int64_t b = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
   if (b >= p.batch) return;
@@ -711,11 +711,10 @@ class OwnListCall {
   Status Launch(bool wants_loss, bool wants_gradient, const Results<T>& results,
                 const Stream& stream) const {
     // A backward pass reads the normaliser, which its constant pointers name.
-    const Normalizer<A> normalizer =
-        results.output.max != nullptr
-            ? results.output
-            : Normalizer<A>{const_cast<A*>(results.input.max),
-                            const_cast<A*>(results.input.log_sum)};
+    const Normalizer<A> normalizer = results.output.max != nullptr
+                                         ? results.output
+                                         : Normalizer<A>{const_cast<A*>(results.input.max),
+                                                         const_cast<A*>(results.input.log_sum)};
     const OwnGradients<A> own = {d_logits_, sorter_.rows(), sorter_.places(), results.d_hidden};
     const auto launch = [&](auto kernel) {
       return cuda::Launch(kernel, NumBlocks(p_.batch, kWarps), kThreads, 0, stream, p_, wants_loss,
@@ -756,8 +755,7 @@ class SharedListCall {
       operands_.hits = scratch->Take<int32_t>(2 * labels);
       unsorted_rows_ = scratch->Take<int64_t>(sampled);
       unsorted_places_ = scratch->Take<int32_t>(sampled);
-      sort_memory_ =
-          scratch->Take<unsigned char>(static_cast<int64_t>(SortScratchBytes(sampled)));
+      sort_memory_ = scratch->Take<unsigned char>(static_cast<int64_t>(SortScratchBytes(sampled)));
     }
     if (passes != Passes::kBackward) {
       sums_ = scratch->Take<RowSums<A>>(plan_.forward_parts * p.batch);
@@ -802,16 +800,11 @@ class SharedListCall {
     gradients_.d_hidden = results.d_hidden;
     gradients_.hidden_factor = static_cast<A>(p_.options.logit_scale);
     gradients_.weights_factor = shared.scale;
-    FASTW2V_RETURN_IF_ERROR(
-        SharedBackward(shared, plan_, operands_.gradient, stream, gradients_));
+    FASTW2V_RETURN_IF_ERROR(SharedBackward(shared, plan_, operands_.gradient, stream, gradients_));
     RowOrder order;
     FASTW2V_RETURN_IF_ERROR(sorter_.Sort(stream, &order));
-    const WeightTerms<T> terms = {p_,
-                                  p_.num_true,
-                                  d_logits_,
-                                  gradients_.d_weights,
-                                  gradients_.d_biases,
-                                  plan_.weights_parts};
+    const WeightTerms<T> terms = {
+        p_, p_.num_true, d_logits_, gradients_.d_weights, gradients_.d_biases, plan_.weights_parts};
     const bool in_vectors = InVectors(p_.dim, p_.hidden) && InVectors(p_.dim, gradients_.d_weights);
     return SumRows(order, p_.dim, terms, in_vectors, results.d_weights, stream);
   }
@@ -838,10 +831,7 @@ class SharedListCall {
     shared.weights = operands_.weights;
     shared.biases = operands_.biases;
     shared.log_q = operands_.log_q;
-    // See PackRow.
-    if (std::is_same_v<T, E> && sizeof(T) == 2) {
-      shared.scale = static_cast<A>(p_.options.logit_scale);
-    }
+    if (ScalesProducts<T, E>(p_)) shared.scale = static_cast<A>(p_.options.logit_scale);
     shared.softcap = static_cast<A>(p_.options.logit_softcap);
     shared.link = p_.options.link;
     shared.hits = operands_.hits;
@@ -932,15 +922,15 @@ Status SampledLossWithGradients(const LossProblem<T>& problem, const Accumulator
   return Run(problem, Passes::kBoth, results, stream, scratch);
 }
 
-#define FASTW2V_INSTANTIATE(T)                                                                  \
-  template std::size_t SampledLossScratchBytes<T>(const LossProblem<T>&, const Device&);        \
-  template Status SampledLossForward<T>(const LossProblem<T>&, const Stream&, void*,            \
-                                        Accumulator<T>*, const Normalizer<Accumulator<T>>&);    \
-  template Status SampledLossBackward<T>(const LossProblem<T>&, const Accumulator<T>*,          \
+#define FASTW2V_INSTANTIATE(T)                                                                   \
+  template std::size_t SampledLossScratchBytes<T>(const LossProblem<T>&, const Device&);         \
+  template Status SampledLossForward<T>(const LossProblem<T>&, const Stream&, void*,             \
+                                        Accumulator<T>*, const Normalizer<Accumulator<T>>&);     \
+  template Status SampledLossBackward<T>(const LossProblem<T>&, const Accumulator<T>*,           \
                                          const Normalizer<const Accumulator<T>>&, const Stream&, \
-                                         void*, Accumulator<T>*, const RowGradient<T>&);        \
-  template Status SampledLossWithGradients<T>(                                                  \
-      const LossProblem<T>&, const Accumulator<T>*, const Stream&, void*, Accumulator<T>*,      \
+                                         void*, Accumulator<T>*, const RowGradient<T>&);         \
+  template Status SampledLossWithGradients<T>(                                                   \
+      const LossProblem<T>&, const Accumulator<T>*, const Stream&, void*, Accumulator<T>*,       \
       const Normalizer<Accumulator<T>>&, Accumulator<T>*, const RowGradient<T>&);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)

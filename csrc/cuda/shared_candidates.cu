@@ -1,7 +1,7 @@
-#include "csrc/cuda/shared_candidates.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "csrc/cuda/shared_candidates.h"
 
 namespace fastw2v::cuda {
 
@@ -11,8 +11,8 @@ constexpr int kTile = 64;  // examples, and classes
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
 
-// Warps share a tile of logits as 4 x 2 pieces of 16 x 32, and one of gradients as 2 rows of pieces,
-// 32 x (16 pairs).
+// Warps share a tile of logits as 4 x 2 pieces of 16 x 32, and one of gradients as 2 rows of
+// pieces, 32 x (16 pairs).
 constexpr int kLogitPairs = 2;
 constexpr int kGradientColumns = 4;  // pieces in a row
 
@@ -117,24 +117,25 @@ struct TileMemory {
   }
 };
 
-// A matrix whose tiles meet those of another one.
+// A matrix whose tiles meet those of another one. Numbers of rows fit into an int (SharedForward
+// and SharedBackward see to it), which spares registers.
 template <typename E>
 struct Side {
   const E* rows;
-  int64_t count;
+  int count;
 };
 
-// Products of the rows of two tiles, 16 x 32 of them for each warp. Chunk `last` of the columns comes
-// last and stays in memory. Loads what is not there: of the own tile nothing, where `own_is_there`
-// and one chunk holds all columns.
+// Products of the rows of two tiles, 16 x 32 of them for each warp. Chunk `last` of the columns
+// comes last and stays in memory. Loads what is not there: of the own tile nothing, where
+// `own_is_there` and one chunk holds all columns.
 template <typename E>
-__device__ __forceinline__ void TileProducts(const Side<E>& own, int64_t own_first,
-                                             const Side<E>& other, int64_t other_first,
-                                             int64_t width, int chunk, int last, bool own_is_there,
-                                             bool one_pass, const TileMemory<E>& memory,
+__device__ __forceinline__ void TileProducts(const Side<E>& own, int own_first,
+                                             const Side<E>& other, int other_first, int width,
+                                             int chunk, int last, bool own_is_there, bool one_pass,
+                                             const TileMemory<E>& memory,
                                              Accumulator<E> (&products)[1][2 * kLogitPairs][4]) {
   const int warp = threadIdx.x / kWarp;
-  const int num_chunks = static_cast<int>((width + chunk - 1) / chunk);
+  const int num_chunks = (width + chunk - 1) / chunk;
 #pragma unroll
   for (int n = 0; n < 2 * kLogitPairs; ++n) {
 #pragma unroll
@@ -142,15 +143,14 @@ __device__ __forceinline__ void TileProducts(const Side<E>& own, int64_t own_fir
   }
   for (int step = 1; step <= num_chunks; ++step) {
     const int at = (last + step) % num_chunks;
-    const int64_t column = int64_t{at} * chunk;
-    const int columns = static_cast<int>(Smaller<int64_t>(chunk, width - column));
+    const int column = at * chunk, columns = Smaller(chunk, width - column);
     __syncthreads();  // nobody reads what was there before
     if (!own_is_there || num_chunks > 1) {
-      CopyRows(own.rows + own_first * width + column, width, kTile, own.count - own_first, columns,
-               memory.own, memory.stride);
+      CopyRows(own.rows + int64_t{own_first} * width + column, width, kTile, own.count - own_first,
+               columns, memory.own, memory.stride);
     }
-    CopyRows(other.rows + other_first * width + column, width, kTile, other.count - other_first,
-             columns, memory.other, memory.stride);
+    CopyRows(other.rows + int64_t{other_first} * width + column, width, kTile,
+             other.count - other_first, columns, memory.other, memory.stride);
     CommitCopies();
     WaitForCopies<0>();
     __syncthreads();
@@ -172,7 +172,7 @@ __device__ __forceinline__ RowSums<A> Combine(const RowSums<A>& x, const RowSums
 // Block (x, y): tile x of the examples against part y of the classes.
 template <typename E>
 __global__ void __launch_bounds__(kThreads, 2)
-    ForwardKernel(SharedProblem<E> p, int chunk, int64_t tiles_per_part,
+    ForwardKernel(SharedProblem<E> p, int chunk, int tiles_per_part,
                   RowSums<Accumulator<E>>* sums) {
   using A = Accumulator<E>;
   __shared__ TileNumbers<A> numbers;
@@ -180,19 +180,21 @@ __global__ void __launch_bounds__(kThreads, 2)
   const TileMemory<E> memory(chunk);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int g = lane / 4, t = lane % 4;
-  const int64_t first_example = int64_t{blockIdx.x} * kTile;
-  const int64_t begin = blockIdx.y * tiles_per_part * kTile;
-  const int64_t end = Smaller(p.classes, begin + tiles_per_part * kTile);
+  const int batch = static_cast<int>(p.batch), classes = static_cast<int>(p.classes);
+  const int first_example = static_cast<int>(blockIdx.x) * kTile;
+  const int begin = static_cast<int>(blockIdx.y) * tiles_per_part * kTile;
+  const int end = Smaller(classes, begin + tiles_per_part * kTile);
   const A none = -INFINITY;
   RowSums<A> mine[2] = {{none, 0}, {none, 0}};  // of examples g and g + 8 of the warp's piece
 
-  for (int64_t first_class = begin; first_class < end; first_class += kTile) {
+  for (int first_class = begin; first_class < end; first_class += kTile) {
     A products[1][2 * kLogitPairs][4];
     __syncthreads();
     LoadClasses(p, first_class, &numbers);
     FindAbsent(p, first_example, first_class, static_cast<LogitGradient<A>*>(nullptr), &numbers);
-    TileProducts({p.hidden, p.batch}, first_example, {p.weights, p.classes}, first_class, p.width,
-                 chunk, 0, first_class != begin, p.one_pass, memory, products);
+    TileProducts({p.hidden, batch}, first_example, {p.weights, classes}, first_class,
+                 static_cast<int>(p.width), chunk, 0, first_class != begin, p.one_pass, memory,
+                 products);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint64_t absent = numbers.absent[warp / 2 * 16 + g + 8 * half];
@@ -253,7 +255,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 // Where the blocks of a backward launch work: first those that own examples, then those that own
 // classes; blockIdx.y is the chunk of columns whose gradient they compute.
 struct BackwardGrid {
-  int64_t example_tiles, example_parts, class_tiles, class_parts;
+  int example_tiles, example_parts, class_tiles, class_parts;
 };
 
 template <typename E, int kPairs>
@@ -267,20 +269,21 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
   const TileMemory<E> memory(chunk);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int g = lane / 4, t = lane % 4;
-  const int64_t example_blocks = grid.example_tiles * grid.example_parts;
-  const bool by_class = blockIdx.x >= example_blocks;
-  const int64_t block = by_class ? blockIdx.x - example_blocks : blockIdx.x;
-  const int64_t tiles = by_class ? grid.class_tiles : grid.example_tiles;
-  const int64_t other_tiles = by_class ? grid.example_tiles : grid.class_tiles;
-  const int64_t parts = by_class ? grid.class_parts : grid.example_parts;
-  const int64_t own_first = block % tiles * kTile, part = block / tiles;
-  const int64_t per_part = (other_tiles + parts - 1) / parts;
-  const Side<E> examples = {p.hidden, p.batch}, classes = {p.weights, p.classes};
+  const int example_blocks = grid.example_tiles * grid.example_parts;
+  const bool by_class = static_cast<int>(blockIdx.x) >= example_blocks;
+  const int block = static_cast<int>(blockIdx.x) - (by_class ? example_blocks : 0);
+  const int tiles = by_class ? grid.class_tiles : grid.example_tiles;
+  const int other_tiles = by_class ? grid.example_tiles : grid.class_tiles;
+  const int parts = by_class ? grid.class_parts : grid.example_parts;
+  const int own_first = block % tiles * kTile, part = block / tiles;
+  const int per_part = (other_tiles + parts - 1) / parts;
+  const Side<E> examples = {p.hidden, static_cast<int>(p.batch)};
+  const Side<E> classes = {p.weights, static_cast<int>(p.classes)};
   const Side<E> own = by_class ? classes : examples, other = by_class ? examples : classes;
-  const int64_t begin = part * per_part * kTile;
-  const int64_t end = Smaller(other.count, begin + per_part * kTile);
-  const int64_t column = int64_t{blockIdx.y} * chunk;
-  const int columns = static_cast<int>(Smaller<int64_t>(chunk, p.width - column));
+  const int begin = part * per_part * kTile;
+  const int end = Smaller(other.count, begin + per_part * kTile);
+  const int width = static_cast<int>(p.width), column = static_cast<int>(blockIdx.y) * chunk;
+  const int columns = Smaller(chunk, width - column);
   // This warp's piece of the gradient of the own tile.
   const int piece = warp % kGradientColumns * kPairs * kPairColumns;
   const int piece_row = warp / kGradientColumns * 32;
@@ -302,7 +305,7 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
   } else {
     LoadExamples(p, own_first, gradient, &numbers);
   }
-  for (int64_t other_first = begin; other_first < end; other_first += kTile) {
+  for (int other_first = begin; other_first < end; other_first += kTile) {
     A d_logits[1][2 * kLogitPairs][4];
     __syncthreads();
     if (by_class) {
@@ -312,8 +315,8 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
       LoadClasses(p, other_first, &numbers);
       FindAbsent(p, own_first, other_first, gradient, &numbers);
     }
-    TileProducts(own, own_first, other, other_first, p.width, chunk,
-                 static_cast<int>(blockIdx.y), other_first != begin, p.one_pass, memory, d_logits);
+    TileProducts(own, own_first, other, other_first, width, chunk, static_cast<int>(blockIdx.y),
+                 other_first != begin, p.one_pass, memory, d_logits);
 #pragma unroll
     for (int n = 0; n < 2 * kLogitPairs; ++n) {
 #pragma unroll
@@ -354,17 +357,17 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
   A* to = by_class ? gradients.d_weights : gradients.d_hidden;
   const bool adds = !by_class && parts == 1;
   if (!adds && !by_class) to = gradients.d_hidden_parts;
-  to += part * own.count * p.dim;
+  to += int64_t{part} * own.count * p.dim;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
     for (int n = 0; n < 2 * kPairs; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int64_t row = own_first + piece_row + 16 * m + g + i / 2 * 8;
+        const int row = own_first + piece_row + 16 * m + g + i / 2 * 8;
         const int in_chunk = piece + 8 * n + 2 * t + i % 2;
         if (row >= own.count || in_chunk >= columns || column + in_chunk >= p.dim) continue;
-        A* x = to + row * p.dim + column + in_chunk;
+        A* x = to + int64_t{row} * p.dim + column + in_chunk;
         *x = factor * sums[m][n][i] + (adds ? *x : A{0});
       }
     }
@@ -381,7 +384,7 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
   for (int half = 0; half < 2; ++half) {
     const int row = warp / 2 * 16 + g + 8 * half;
     if (own_first + row >= p.classes) continue;
-    gradients.d_biases[part * p.classes + own_first + row] = d_bias[half] + halves[row];
+    gradients.d_biases[int64_t{part} * p.classes + own_first + row] = d_bias[half] + halves[row];
   }
 }
 
@@ -398,9 +401,19 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 int64_t Tiles(int64_t count) { return (count + kTile - 1) / kTile; }
 
+template <typename E>
+Status CheckSizes(const SharedProblem<E>& p) {
+  constexpr int64_t kMost = (int64_t{1} << 31) - kTile;
+  if (p.batch <= kMost && p.classes <= kMost && p.width <= kMost) return Status();
+  return InvalidArgument("a batch of ", p.batch, " with ", p.classes, " sampled classes of width ",
+                         p.dim, " is not in [0, ", kMost, "] each, as a GPU takes it");
+}
+
 // The widest chunk whose gradients fit into registers.
 template <typename E>
-constexpr int64_t kMaxChunk = sizeof(E) == 2 ? 512 : sizeof(E) == 4 ? 320 : 128;
+constexpr int64_t kMaxChunk = sizeof(E) == 2   ? 512
+                              : sizeof(E) == 4 ? 320
+                                               : 128;
 
 }  // namespace
 
@@ -416,7 +429,8 @@ SharedPlan MakeSharedPlan(int64_t batch, int64_t classes, int64_t dim, const Dev
   while (TileMemory<E>::Bytes(chunk_of(chunks), true) > most && chunk_of(chunks) > kDepth) ++chunks;
   SharedPlan plan;
   plan.chunk = chunk_of(chunks);
-  const int64_t rows = std::max<int64_t>(Tiles(batch), 1), columns = std::max<int64_t>(Tiles(classes), 1);
+  const int64_t rows = std::max<int64_t>(Tiles(batch), 1),
+                columns = std::max<int64_t>(Tiles(classes), 1);
   const auto parts = [](int64_t blocks, int64_t tiles, int64_t other_tiles, int64_t most_parts) {
     return std::clamp<int64_t>(blocks / tiles, 1, std::min(other_tiles, most_parts));
   };
@@ -429,11 +443,12 @@ SharedPlan MakeSharedPlan(int64_t batch, int64_t classes, int64_t dim, const Dev
 template <typename E>
 Status SharedForward(const SharedProblem<E>& p, const SharedPlan& plan, const Stream& stream,
                      RowSums<Accumulator<E>>* sums) {
+  FASTW2V_RETURN_IF_ERROR(CheckSizes(p));
   const int64_t tiles = Tiles(p.classes);
   const dim3 grid(static_cast<unsigned>(Tiles(p.batch)), static_cast<unsigned>(plan.forward_parts));
   return Launch(ForwardKernel<E>, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, false), stream,
                 p, static_cast<int>(plan.chunk),
-                (tiles + plan.forward_parts - 1) / plan.forward_parts, sums);
+                static_cast<int>((tiles + plan.forward_parts - 1) / plan.forward_parts), sums);
 }
 
 template <typename E>
@@ -441,10 +456,12 @@ Status SharedBackward(const SharedProblem<E>& p, const SharedPlan& plan,
                       const LogitGradient<Accumulator<E>>* gradient, const Stream& stream,
                       const SharedGradients<Accumulator<E>>& gradients) {
   using A = Accumulator<E>;
-  const BackwardGrid tiles = {gradients.d_hidden == nullptr ? 0 : Tiles(p.batch), plan.hidden_parts,
-                              Tiles(p.classes), plan.weights_parts};
-  const int64_t blocks =
-      tiles.example_tiles * tiles.example_parts + tiles.class_tiles * tiles.class_parts;
+  FASTW2V_RETURN_IF_ERROR(CheckSizes(p));
+  const int64_t example_tiles = gradients.d_hidden == nullptr ? 0 : Tiles(p.batch);
+  const BackwardGrid tiles = {static_cast<int>(example_tiles), static_cast<int>(plan.hidden_parts),
+                              static_cast<int>(Tiles(p.classes)),
+                              static_cast<int>(plan.weights_parts)};
+  const int64_t blocks = example_tiles * plan.hidden_parts + Tiles(p.classes) * plan.weights_parts;
   const dim3 grid(static_cast<unsigned>(blocks), NumBlocks(p.width, plan.chunk));
   const auto launch = [&](auto kernel) {
     return Launch(kernel, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, true), stream, p,
@@ -466,12 +483,12 @@ Status SharedBackward(const SharedProblem<E>& p, const SharedPlan& plan,
                 plan.hidden_parts, gradients.d_hidden_parts, gradients.d_hidden);
 }
 
-#define FASTW2V_INSTANTIATE(E)                                                             \
-  template SharedPlan MakeSharedPlan<E>(int64_t, int64_t, int64_t, const Device&);         \
+#define FASTW2V_INSTANTIATE(E)                                                                \
+  template SharedPlan MakeSharedPlan<E>(int64_t, int64_t, int64_t, const Device&);            \
   template Status SharedForward<E>(const SharedProblem<E>&, const SharedPlan&, const Stream&, \
-                                   RowSums<Accumulator<E>>*);                              \
-  template Status SharedBackward<E>(const SharedProblem<E>&, const SharedPlan&,            \
-                                    const LogitGradient<Accumulator<E>>*, const Stream&,   \
+                                   RowSums<Accumulator<E>>*);                                 \
+  template Status SharedBackward<E>(const SharedProblem<E>&, const SharedPlan&,               \
+                                    const LogitGradient<Accumulator<E>>*, const Stream&,      \
                                     const SharedGradients<Accumulator<E>>&);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)

@@ -39,12 +39,12 @@ struct SharedProblem {
   int64_t batch = 0;
   int64_t classes = 0;
   int64_t dim = 0;
-  int64_t width = 0;            // dim, rounded up to kDepth
-  const E* hidden = nullptr;    // [batch, width], zeros from dim on
-  const E* weights = nullptr;   // [classes, width]
-  const A* biases = nullptr;    // [classes]
-  const A* log_q = nullptr;     // [classes], subtracted after the soft cap
-  A scale = 1;                  // of the products
+  int64_t width = 0;           // dim, rounded up to kDepth
+  const E* hidden = nullptr;   // [batch, width], zeros from dim on
+  const E* weights = nullptr;  // [classes, width]
+  const A* biases = nullptr;   // [classes]
+  const A* log_q = nullptr;    // [classes], subtracted after the soft cap
+  A scale = 1;                 // of the products
   A softcap = 0;
   Link link = Link::kSoftmax;
   // Classes [hits[2i], hits[2i + 1]) do not compete for label i of [batch, num_true]; or null.
@@ -58,13 +58,13 @@ int64_t PaddedWidth(int64_t dim) {
   return (dim + kDepth - 1) / kDepth * kDepth;
 }
 
-// How the work is cut. It depends on the problem, and on nothing of the device but the shared memory
-// that a block can have.
+// How the work is cut. It depends on the problem, and on nothing of the device but the shared
+// memory that a block can have.
 struct SharedPlan {
-  int64_t chunk = 0;           // columns of the operands that a block holds at a time
-  int64_t forward_parts = 1;   // of the classes
-  int64_t hidden_parts = 1;    // of the classes, for the gradient of hidden rows
-  int64_t weights_parts = 1;   // of the examples, for the gradient of weights
+  int64_t chunk = 0;          // columns of the operands that a block holds at a time
+  int64_t forward_parts = 1;  // of the classes
+  int64_t hidden_parts = 1;   // of the classes, for the gradient of hidden rows
+  int64_t weights_parts = 1;  // of the examples, for the gradient of weights
 };
 template <typename E>
 SharedPlan MakeSharedPlan(int64_t batch, int64_t classes, int64_t dim, const Device& device);
@@ -76,8 +76,8 @@ Status SharedForward(const SharedProblem<E>& problem, const SharedPlan& plan, co
 
 // What becomes of the gradients, each times its factor. d_hidden [batch, dim] is added to where
 // hidden_parts is 1; else d_hidden_parts [hidden_parts, batch, dim] are overwritten. d_weights
-// [weights_parts, classes, dim] and d_biases [weights_parts, classes] are overwritten. Null d_hidden:
-// not wanted.
+// [weights_parts, classes, dim] and d_biases [weights_parts, classes] are overwritten. Null
+// d_hidden: not wanted.
 template <typename A>
 struct SharedGradients {
   A* d_hidden = nullptr;

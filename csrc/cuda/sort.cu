@@ -1,6 +1,6 @@
-#include "csrc/cuda/sort.h"
-
 #include <algorithm>
+
+#include "csrc/cuda/sort.h"
 
 #if defined(FASTW2V_CUDA_EMULATED)
 #include <numeric>
@@ -9,6 +9,7 @@
 #include <thrust/iterator/counting_iterator.h>
 
 #include <cub/device/device_radix_sort.cuh>
+#include <cub/device/device_scan.cuh>
 #include <cub/device/device_select.cuh>
 #endif
 
@@ -42,6 +43,11 @@ cudaError_t Select(void* scratch, std::size_t* bytes, const int64_t* rows, int64
   return cub::DeviceSelect::UniqueByKey(scratch, *bytes, rows,
                                         thrust::counting_iterator<int32_t>(0), distinct, begins,
                                         num_distinct, static_cast<int32_t>(count), stream);
+}
+
+cudaError_t Sum(void* scratch, std::size_t* bytes, const int64_t* values, int64_t count,
+                cudaStream_t stream, int64_t* sums) {
+  return cub::DeviceScan::ExclusiveSum(scratch, *bytes, values, sums, count, stream);
 }
 #endif
 
@@ -81,6 +87,18 @@ Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream&, vo
   return Status();
 }
 
+std::size_t SumScratchBytes(int64_t) { return 0; }
+
+Status SumBefore(const int64_t* values, int64_t count, const Stream&, void*, int64_t* sums) {
+  int64_t before = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t value = values[i];
+    sums[i] = before;
+    before += value;
+  }
+  return Status();
+}
+
 #else
 
 std::size_t SortScratchBytes(int64_t count) {
@@ -109,8 +127,20 @@ Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream& str
                     int64_t* distinct, int32_t* begins, int32_t* num_distinct) {
   if (count == 0) return Zero(num_distinct, sizeof *num_distinct, stream);
   std::size_t bytes = SortScratchBytes(count);
-  return ToStatus(Select(scratch, &bytes, sorted_rows, count, stream.stream, distinct, begins,
-                         num_distinct));
+  return ToStatus(
+      Select(scratch, &bytes, sorted_rows, count, stream.stream, distinct, begins, num_distinct));
+}
+
+std::size_t SumScratchBytes(int64_t count) {
+  std::size_t bytes = 0;
+  return Sum(nullptr, &bytes, nullptr, count, nullptr, nullptr) == cudaSuccess ? bytes : 0;
+}
+
+Status SumBefore(const int64_t* values, int64_t count, const Stream& stream, void* scratch,
+                 int64_t* sums) {
+  if (count == 0) return Status();
+  std::size_t bytes = SumScratchBytes(count);
+  return ToStatus(Sum(scratch, &bytes, values, count, stream.stream, sums));
 }
 
 #endif

@@ -1,5 +1,5 @@
-// Rows of tables in pieces of 4 elements, or of 1 where the width or an address does not allow more:
-// a row of 300 bfloat16 is aligned to 8 bytes, one of 301 to 2.
+// Rows of tables in pieces of 4 elements, or of 1 where the width or an address does not allow
+// more: a row of 300 bfloat16 is aligned to 8 bytes, one of 301 to 2.
 #ifndef FASTW2V_CUDA_VECTORS_H_
 #define FASTW2V_CUDA_VECTORS_H_
 
@@ -49,7 +49,7 @@ __device__ __forceinline__ T Smaller(T x, T y) {
 // Columns that a warp works on at a time: kSpan pieces for each lane.
 constexpr int kSpan = 4;
 template <int N>
-constexpr int kSpanColumns = kSpan* N* kWarp;
+constexpr int kSpanColumns = kSpan * N * kWarp;
 
 }  // namespace fastw2v::cuda
 

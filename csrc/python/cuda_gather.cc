@@ -64,9 +64,9 @@ class CudaGather {
     const cuda::RowGradient<T> gradient = {rows.Shaped("rows", {RowCapacity()}).data(),
                                            values.Shaped("values", {RowCapacity(), dim}).data(),
                                            nullptr};
-    ThrowIfError(cuda::BagGradient(
-        problem_, d_hidden.Shaped("d_hidden", {problem_.bags.batch, dim}).data(), StreamAt(stream),
-        ScratchData(scratch, ScratchBytes()), gradient));
+    ThrowIfError(
+        cuda::BagGradient(problem_, d_hidden.Shaped("d_hidden", {problem_.bags.batch, dim}).data(),
+                          StreamAt(stream), ScratchData(scratch, ScratchBytes()), gradient));
   }
 
  private:
