@@ -32,7 +32,8 @@ if(FASTW2V_CUDA STREQUAL "EMULATED")
   # Before the toolkit's directories: the headers there stand in for the toolkit's.
   target_include_directories(fastw2v_cuda BEFORE PUBLIC csrc/cuda/emulated)
   target_compile_definitions(fastw2v_cuda PUBLIC FASTW2V_CUDA_EMULATED)
-  target_compile_options(fastw2v_cuda PRIVATE -Wno-unknown-pragmas)
+  # Kernels are large templates: optimising them takes longer than it saves in tests.
+  target_compile_options(fastw2v_cuda PRIVATE -O1 -Wno-unknown-pragmas)
   target_link_libraries(fastw2v_cuda PRIVATE fastw2v_own_code PUBLIC fastw2v_core)
   return()
 endif()
