@@ -201,9 +201,7 @@ def test_what_is_out_of_range_gives_nan_and_no_gradient(cuda, device, what, form
         problem.sampled[2] = value
         bad[:] = True
     for one_call in (False, True):
-        computed = compute(
-            cuda, device, problem, d_loss, "float32", ids=ids, one_call=one_call
-        )
+        computed = compute(cuda, device, problem, d_loss, "float32", ids=ids, one_call=one_call)
         np.testing.assert_array_equal(np.isnan(computed.loss), bad)
         # The others are as they would be without it.
         without = replace(

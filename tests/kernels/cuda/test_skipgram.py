@@ -17,7 +17,9 @@ class Call:
         def put(array):
             return None if array is None else device.to_device(np.asarray(array))
 
-        arrays = {name: put(arguments.pop(name, None)) for name in ("row_splits", "keep_probability")}
+        arrays = {
+            name: put(arguments.pop(name, None)) for name in ("row_splits", "keep_probability")
+        }
         self.device, self.window = device, window
         self.examples = cuda.SkipGrams(
             device.to_device(np.asarray(ids, np.int64)), window, **arrays, **arguments
