@@ -5,10 +5,12 @@
 #   ON, OFF   it has to be built; it is not built
 #   EMULATED  the C++ compiler builds it and kernels run on the processor (csrc/cuda/emulated), for
 #             tests without a GPU
-# Sets FASTW2V_CUDA_BUILT, which is TRUE or FALSE, and cuda_bindings, the files that bind the kernels.
+# Sets FASTW2V_CUDA_BUILT, which is TRUE or FALSE, FASTW2V_CUDA_RELEASE, that of nvcc, and
+# cuda_bindings, the files that bind the kernels.
 set(FASTW2V_CUDA AUTO CACHE STRING "AUTO, ON, OFF or EMULATED")
 set_property(CACHE FASTW2V_CUDA PROPERTY STRINGS AUTO ON OFF EMULATED)
 set(FASTW2V_CUDA_BUILT FALSE)
+set(FASTW2V_CUDA_RELEASE "")
 if(NOT FASTW2V_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
   fastw2v_fail("FASTW2V_CUDA = ${FASTW2V_CUDA} is not AUTO, ON, OFF or EMULATED")
 elseif(FASTW2V_CUDA STREQUAL "OFF")
@@ -27,6 +29,7 @@ endforeach()
 
 if(FASTW2V_CUDA STREQUAL "EMULATED")
   set(FASTW2V_CUDA_BUILT TRUE)
+  set(FASTW2V_CUDA_RELEASE emulated)
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX)
   add_library(fastw2v_cuda STATIC ${cuda_sources} csrc/cuda/emulated/emulated.cc)
   # Before the toolkit's directories: the headers there stand in for the toolkit's.
@@ -46,6 +49,7 @@ set(FASTW2V_CUDA_BUILT TRUE)
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 enable_language(CUDA)
+set(FASTW2V_CUDA_RELEASE ${CMAKE_CUDA_COMPILER_VERSION})
 find_package(CUDAToolkit REQUIRED)
 
 # Kernels of the portable path use what sm_80 has: they are compiled once, assembled for each chip,
