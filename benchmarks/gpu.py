@@ -9,7 +9,8 @@ the installed package. Liger, cut-cross-entropy and QuACK take part where they a
 All contestants of a case take turns in rounds of one run, on inputs that change from call to call
 and together are larger than the second-level cache, timed by events of the device. A floor is the
 larger of two times: of the matrix products at the rate of a large product in the same run (in the
-same type; float32 without TF32), and of one exponential per logit. A step counts as 6BVD
+same type; float32 without TF32), and of one exponential per logit; an update's is that of a copy of
+as many bytes. A step counts as 6BVD
 operations, its forward part as 2BVD and its backward part as 4BVD, whatever is computed twice.
 Before anything is timed, our results are compared with PyTorch's in float32.
 """
@@ -44,7 +45,10 @@ EXPONENTIALS_PER_CLOCK = 16
 
 @dataclass(frozen=True)
 class Case:
-    """A problem: B, V, D, and S classes that are sampled (0: all classes compete)."""
+    """A problem: B, V, D, and S classes that are sampled (0: all classes compete).
+
+    The work "adagrad" is an update of B of V rows, D wide, with a gradient as losses make it.
+    """
 
     work: str
     dtype: str
@@ -59,11 +63,18 @@ class Case:
 
     def operations(self, part: str) -> int:
         """Of the matrix products that a pass is counted as."""
+        if self.work == "adagrad":
+            return 0
         products = {"forward": 1, "backward": 2, "step": 3}[part]
         return 2 * products * self.batch * (self.sampled or self.classes) * self.dim
 
     def exponentials(self) -> int:
-        return self.batch * self.candidates
+        return 0 if self.work == "adagrad" else self.batch * self.candidates
+
+    def bytes_moved(self) -> int:
+        """Of an update: gradients are read, weights and accumulators read and written."""
+        width = {"bfloat16": 2, "float32": 4}[self.dtype]
+        return 5 * width * self.batch * self.dim if self.work == "adagrad" else 0
 
 
 # In the order of what is to be known first.
@@ -74,6 +85,7 @@ CASES = (
     Case("exact", "bfloat16", 8192, 100_000, 512),
     Case("sampled", "bfloat16", 8192, 1_000_000, 300, 8192),
     Case("sampled", "float32", 8192, 1_000_000, 300, 8192),
+    Case("adagrad", "float32", 16_384, 1_000_000, 300),
     Case("exact", "bfloat16", 2048, 128_256, 4096),
     Case("exact", "float32", 8192, 100_000, 300),
     Case("exact", "bfloat16", 8192, 1_000_000, 128),
@@ -85,6 +97,7 @@ CASES = (
 QUICK = (
     Case("exact", "bfloat16", 256, 2_000, 64),
     Case("sampled", "float32", 256, 2_000, 64, 128),
+    Case("adagrad", "float32", 256, 2_000, 64),
 )
 
 
@@ -99,7 +112,9 @@ class Ceilings:
     def floor(self, case: Case, part: str) -> float:
         """Seconds that a pass takes at least."""
         products = case.operations(part) / self.matmul[case.dtype]
-        return max(products, case.exponentials() / self.exponentials)
+        return max(
+            products, case.exponentials() / self.exponentials, case.bytes_moved() / self.copy
+        )
 
 
 @dataclass(frozen=True)
@@ -297,12 +312,14 @@ def measure(
     """Times of a case by pass and contestant, and the memory of each beside its results."""
     import gpu_contestants
 
-    arena = gpu_contestants.Arena(torch, cuda, case)
+    make = gpu_contestants.Updates if case.work == "adagrad" else gpu_contestants.Arena
+    arena = make(torch, cuda, case)
     arena.compare()
     times = {}
     for part in PASSES:
         calls = arena.calls(part)
-        times[part] = take_turns(torch, calls, MAX_ROUNDS, seconds / len(PASSES))
+        if calls:
+            times[part] = take_turns(torch, calls, MAX_ROUNDS, seconds / len(PASSES))
     return times, arena.extra_bytes
 
 
@@ -341,6 +358,7 @@ def main() -> None:
         flush=True,
     )
     lines: list[Row] = []
+    failed = False
     cases = QUICK if arguments.quick else CASES
     for i, case in enumerate(cases):
         left = end - time.monotonic()
@@ -348,12 +366,19 @@ def main() -> None:
             print(f"not measured for lack of time: {', '.join(map(str, cases[i:]))}")
             break
         share = left / min(len(cases) - i, 6)
-        for row in rows(case, *measure(torch, cuda, case, share), ceilings, environment):
+        try:
+            times, extra_bytes = measure(torch, cuda, case, share)
+        except Exception as error:  # the other cases are worth having
+            print(f"FAILED: {case}: {error}", flush=True)
+            failed = True
+            continue
+        for row in rows(case, times, extra_bytes, ceilings, environment):
             lines.append(row)
             print(table_line(row), flush=True)
         torch.cuda.empty_cache()
         write(output, lines)
     print(f"written: {output}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

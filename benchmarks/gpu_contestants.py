@@ -212,6 +212,66 @@ class Arena:
         return self._found
 
 
+class Updates:
+    """The same for a step of Adagrad on some rows of a table."""
+
+    _NUMBERS = {"learning_rate": 0.01, "epsilon": 1e-7}
+
+    def __init__(self, torch: Any, cuda: ModuleType, case: Any) -> None:
+        self.torch, self.case = torch, case
+        self.extra_bytes = {"fastw2v": 0}
+        dtype = getattr(torch, case.dtype)
+        torch.manual_seed(0)
+        self._weights = torch.randn(case.classes, case.dim, device="cuda", dtype=dtype)
+        self._slot = torch.full_like(self._weights, 0.1)
+        self._steps = []
+        for _ in range(_MAX_INPUTS):
+            rows = torch.randperm(case.classes, device="cuda")[: case.batch].sort().values
+            self._steps.append(
+                (rows, torch.randn(case.batch, case.dim, device="cuda", dtype=dtype))
+            )
+        self._ours = getattr(cuda, f"Optimizer_{case.dtype}")(
+            "adagrad", self._weights, [self._slot]
+        )
+
+    def _our_step(self, i: int) -> None:
+        rows, values = self._steps[i % len(self._steps)]
+        stream = self.torch.cuda.current_stream().cuda_stream
+        self._ours.update_rows(rows, values, self._NUMBERS, stream=stream)
+
+    def compare(self) -> None:
+        rows, values = self._steps[0]
+        before, slot = self._weights[rows].float(), self._slot[rows].float() + values.float() ** 2
+        expected = before - self._NUMBERS["learning_rate"] * values.float() / (slot + 1e-7).sqrt()
+        self._our_step(0)
+        error = (self._weights[rows].float() - expected).abs().max()
+        if not error <= _TOLERANCE[self.case.dtype]:
+            print(f"WRONG: {self.case}: weights are off by {error:.2g}")
+
+    def calls(self, part: str) -> dict[str, Call]:
+        if part != "step":
+            return {}
+        torch, weights, steps = self.torch, self._weights, self._steps
+        optimizer = torch.optim.Adagrad([weights], lr=0.01)
+        gradients = [
+            torch.sparse_coo_tensor(rows[None], values, weights.shape, is_coalesced=True)
+            for rows, values in steps
+        ]
+
+        def peer(i: int) -> None:
+            weights.grad = gradients[i % len(gradients)]
+            optimizer.step()
+
+        self._our_step(0)
+        contestants = {"fastw2v": self._our_step}
+        try:
+            peer(0)
+            contestants["torch.optim"] = peer
+        except Exception as error:  # as above
+            print(f"not measured: torch.optim of {self.case}: {error}", flush=True)
+        return contestants
+
+
 def _exact_peers(torch: Any) -> dict[str, Callable[..., Any]]:
     functional = torch.nn.functional
 
