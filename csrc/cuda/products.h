@@ -63,6 +63,7 @@ __device__ __forceinline__ void WarpProduct(const E* a, int stride_a, const E* b
         kColumnsOutside ? b + (row + high) * stride_b + low : b + (row + low) * stride_b + high;
     const int b_pair = kColumnsOutside ? kPairColumns * stride_b : kPairColumns;
     const int b_step = kColumnsOutside ? kDepth : kDepth * stride_b;
+#pragma unroll 1  // registers full of sums have no room for the operands of several steps
     for (int k = 0; k < depth; k += kDepth) {
       uint32_t a_part[kM][4];
 #pragma unroll
@@ -135,9 +136,11 @@ __device__ __forceinline__ void CopyRows(const E* from, int64_t from_stride, int
                                          int width, E* to, int stride) {
   constexpr int kPiece = 16 / static_cast<int>(sizeof(E));
   const int lane = threadIdx.x % kWarp, num_warps = static_cast<int>(blockDim.x) / kWarp;
+#pragma unroll 1
   for (int row = threadIdx.x / kWarp; row < count; row += num_warps) {
     const bool is_row = row < valid;
     const E* source = from + (is_row ? row * from_stride : 0);
+#pragma unroll 1
     for (int i = lane * kPiece; i < width; i += kWarp * kPiece) {
       CopyAsync(to + row * stride + i, source + i, is_row);
     }

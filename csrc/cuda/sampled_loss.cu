@@ -274,7 +274,7 @@ __device__ __forceinline__ void WriteTerm(const LossProblem<T>& p, const OwnCand
 // terms and d_hidden are written. The gradient of a softmax needs the normaliser of an earlier
 // call. kOneSpan: registers hold the row, which is read once for the logit and the gradient.
 template <typename T, int N, bool kOneSpan>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     OwnListKernel(LossProblem<T> p, bool wants_loss, bool wants_gradient,
                   const Accumulator<T>* d_loss, Accumulator<T>* loss,
                   Normalizer<Accumulator<T>> normalizer, OwnGradients<Accumulator<T>> own) {

@@ -106,14 +106,14 @@ struct TileMemory {
   int stride;
   static constexpr int kLogitStride = PaddedStride<E>(kTile);
 
-  static std::size_t Bytes(int64_t chunk, bool backward) {
-    const std::size_t rows = 2 * kTile * PaddedStride<E>(static_cast<int>(chunk));
+  static std::size_t Bytes(int64_t chunk, bool backward, int buffers) {
+    const std::size_t rows = (1 + buffers) * kTile * PaddedStride<E>(static_cast<int>(chunk));
     return (rows + (backward ? kTile * kLogitStride : 0)) * sizeof(E);
   }
-  __device__ explicit TileMemory(int chunk)
+  __device__ TileMemory(int chunk, int buffers)
       : own(reinterpret_cast<E*>(SharedMemory())), stride(PaddedStride<E>(chunk)) {
     other = own + kTile * stride;
-    d_logits = other + kTile * stride;
+    d_logits = other + buffers * kTile * stride;
   }
 };
 
@@ -125,15 +125,20 @@ struct Side {
   int count;
 };
 
-// Products of the rows of two tiles, 16 x 32 of them for each warp. Chunk `last` of the columns
-// comes last and stays in memory. Loads what is not there: of the own tile nothing, where
-// `own_is_there` and one chunk holds all columns.
+// Which tiles of the other side a block meets, one after the other.
+struct TileRun {
+  int begin, end, at;
+};
+
+// Products of the rows of the own tile and of tile `run.at` of the other side, 16 x 32 of them for
+// each warp. Chunk `last` of the columns comes last and stays in memory: the rows of the other tile
+// that are returned. Where one chunk holds all columns, the own tile is loaded once, and with two
+// buffers the next of the other tiles comes while this one is met.
 template <typename E>
-__device__ __forceinline__ void TileProducts(const Side<E>& own, int own_first,
-                                             const Side<E>& other, int other_first, int width,
-                                             int chunk, int last, bool own_is_there, bool one_pass,
-                                             const TileMemory<E>& memory,
-                                             Accumulator<E> (&products)[1][2 * kLogitPairs][4]) {
+__device__ __forceinline__ const E* TileProducts(
+    const Side<E>& own, int own_first, const Side<E>& other, const TileRun& run, int width,
+    int chunk, int last, int buffers, bool one_pass, const TileMemory<E>& memory,
+    Accumulator<E> (&products)[1][2 * kLogitPairs][4]) {
   const int warp = threadIdx.x / kWarp;
   const int num_chunks = (width + chunk - 1) / chunk;
 #pragma unroll
@@ -141,23 +146,35 @@ __device__ __forceinline__ void TileProducts(const Side<E>& own, int own_first,
 #pragma unroll
     for (int i = 0; i < 4; ++i) products[0][n][i] = 0;
   }
+  E* tile = memory.other;
   for (int step = 1; step <= num_chunks; ++step) {
     const int at = (last + step) % num_chunks;
     const int column = at * chunk, columns = Smaller(chunk, width - column);
+    const auto load = [&](const Side<E>& side, int first, E* to) {
+      CopyRows(side.rows + int64_t{first} * width + column, width, kTile, side.count - first,
+               columns, to, memory.stride);
+    };
     __syncthreads();  // nobody reads what was there before
-    if (!own_is_there || num_chunks > 1) {
-      CopyRows(own.rows + int64_t{own_first} * width + column, width, kTile, own.count - own_first,
-               columns, memory.own, memory.stride);
+    if (num_chunks > 1 || run.at == run.begin) load(own, own_first, memory.own);
+    if (buffers == 1) {
+      load(other, run.at, tile);
+      CommitCopies();
+      WaitForCopies<0>();
+    } else {
+      const int turn = (run.at - run.begin) / kTile % 2, next = run.at + kTile;
+      tile = memory.other + turn * kTile * memory.stride;
+      if (run.at == run.begin) load(other, run.at, tile);
+      CommitCopies();
+      if (next < run.end) load(other, next, memory.other + (1 - turn) * kTile * memory.stride);
+      CommitCopies();
+      WaitForCopies<1>();
     }
-    CopyRows(other.rows + int64_t{other_first} * width + column, width, kTile,
-             other.count - other_first, columns, memory.other, memory.stride);
-    CommitCopies();
-    WaitForCopies<0>();
     __syncthreads();
     WarpProduct<E, 1, kLogitPairs, true>(memory.own + warp / 2 * 16 * memory.stride, memory.stride,
-                                         memory.other + warp % 2 * 32 * memory.stride,
-                                         memory.stride, columns, kLogitPairs, one_pass, products);
+                                         tile + warp % 2 * 32 * memory.stride, memory.stride,
+                                         columns, kLogitPairs, one_pass, products);
   }
+  return tile;
 }
 
 template <typename A>
@@ -177,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   using A = Accumulator<E>;
   __shared__ TileNumbers<A> numbers;
   __shared__ RowSums<A> halves[kTile];
-  const TileMemory<E> memory(chunk);
+  const TileMemory<E> memory(chunk, 1);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int g = lane / 4, t = lane % 4;
   const int batch = static_cast<int>(p.batch), classes = static_cast<int>(p.classes);
@@ -192,9 +209,9 @@ __global__ void __launch_bounds__(kThreads, 2)
     __syncthreads();
     LoadClasses(p, first_class, &numbers);
     FindAbsent(p, first_example, first_class, static_cast<LogitGradient<A>*>(nullptr), &numbers);
-    TileProducts({p.hidden, batch}, first_example, {p.weights, classes}, first_class,
-                 static_cast<int>(p.width), chunk, 0, first_class != begin, p.one_pass, memory,
-                 products);
+    TileProducts({p.hidden, batch}, first_example, {p.weights, classes},
+                 TileRun{begin, end, first_class}, static_cast<int>(p.width), chunk, 0, 1,
+                 p.one_pass, memory, products);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint64_t absent = numbers.absent[warp / 2 * 16 + g + 8 * half];
@@ -256,30 +273,30 @@ __global__ void __launch_bounds__(kThreads, 2)
 // classes; blockIdx.y is the chunk of columns whose gradient they compute.
 struct BackwardGrid {
   int example_tiles, example_parts, class_tiles, class_parts;
+  int buffers;  // of tiles of the other kind
 };
 
-template <typename E, int kPairs>
-__global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
-    BackwardKernel(SharedProblem<E> p, int chunk, BackwardGrid grid,
-                   const LogitGradient<Accumulator<E>>* gradient,
-                   SharedGradients<Accumulator<E>> gradients) {
+// Block `block` of those that own classes, or of those that own examples: what is known when the
+// kernel is compiled takes no registers.
+template <bool kByClass, typename E, int kPairs>
+__device__ __forceinline__ void BackwardBlock(const SharedProblem<E>& p, int chunk,
+                                              const BackwardGrid& grid, int block,
+                                              const LogitGradient<Accumulator<E>>* gradient,
+                                              const SharedGradients<Accumulator<E>>& gradients,
+                                              TileNumbers<Accumulator<E>>* numbers,
+                                              Accumulator<E> (&halves)[kTile]) {
   using A = Accumulator<E>;
-  __shared__ TileNumbers<A> numbers;
-  __shared__ A halves[kTile];
-  const TileMemory<E> memory(chunk);
+  const TileMemory<E> memory(chunk, grid.buffers);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int g = lane / 4, t = lane % 4;
-  const int example_blocks = grid.example_tiles * grid.example_parts;
-  const bool by_class = static_cast<int>(blockIdx.x) >= example_blocks;
-  const int block = static_cast<int>(blockIdx.x) - (by_class ? example_blocks : 0);
-  const int tiles = by_class ? grid.class_tiles : grid.example_tiles;
-  const int other_tiles = by_class ? grid.example_tiles : grid.class_tiles;
-  const int parts = by_class ? grid.class_parts : grid.example_parts;
+  const int tiles = kByClass ? grid.class_tiles : grid.example_tiles;
+  const int other_tiles = kByClass ? grid.example_tiles : grid.class_tiles;
+  const int parts = kByClass ? grid.class_parts : grid.example_parts;
   const int own_first = block % tiles * kTile, part = block / tiles;
   const int per_part = (other_tiles + parts - 1) / parts;
   const Side<E> examples = {p.hidden, static_cast<int>(p.batch)};
   const Side<E> classes = {p.weights, static_cast<int>(p.classes)};
-  const Side<E> own = by_class ? classes : examples, other = by_class ? examples : classes;
+  const Side<E> own = kByClass ? classes : examples, other = kByClass ? examples : classes;
   const int begin = part * per_part * kTile;
   const int end = Smaller(other.count, begin + per_part * kTile);
   const int width = static_cast<int>(p.width), column = static_cast<int>(blockIdx.y) * chunk;
@@ -300,63 +317,54 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
   }
   A d_bias[2] = {0, 0};  // of rows g and g + 8 of the warp's piece of logits
 
-  if (by_class) {
-    LoadClasses(p, own_first, &numbers);
+  if constexpr (kByClass) {
+    LoadClasses(p, own_first, numbers);
   } else {
-    LoadExamples(p, own_first, gradient, &numbers);
+    LoadExamples(p, own_first, gradient, numbers);
   }
   for (int other_first = begin; other_first < end; other_first += kTile) {
     A d_logits[1][2 * kLogitPairs][4];
     __syncthreads();
-    if (by_class) {
-      LoadExamples(p, other_first, gradient, &numbers);
-      FindAbsent(p, other_first, own_first, gradient, &numbers);
+    if constexpr (kByClass) {
+      LoadExamples(p, other_first, gradient, numbers);
+      FindAbsent(p, other_first, own_first, gradient, numbers);
     } else {
-      LoadClasses(p, other_first, &numbers);
-      FindAbsent(p, own_first, other_first, gradient, &numbers);
+      LoadClasses(p, other_first, numbers);
+      FindAbsent(p, own_first, other_first, gradient, numbers);
     }
-    TileProducts(own, own_first, other, other_first, width, chunk, static_cast<int>(blockIdx.y),
-                 other_first != begin, p.one_pass, memory, d_logits);
+    const E* other_rows =
+        TileProducts(own, own_first, other, TileRun{begin, end, other_first}, width, chunk,
+                     static_cast<int>(blockIdx.y), grid.buffers, p.one_pass, memory, d_logits);
 #pragma unroll
     for (int n = 0; n < 2 * kLogitPairs; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int m = warp / 2 * 16 + g + i / 2 * 8;
         const int at = warp % 2 * 32 + 8 * n + 2 * t + i % 2;
-        const int e = by_class ? at : m, c = by_class ? m : at;
+        const int e = kByClass ? at : m, c = kByClass ? m : at;
         A d_logit = 0;
-        if ((numbers.absent[e] >> c & 1) == 0) {
-          const LogitGradient<A> of = numbers.gradient[e];
+        if ((numbers->absent[e] >> c & 1) == 0) {
+          const LogitGradient<A> of = numbers->gradient[e];
           const Logit<A> logit =
-              FinishLogit(p, d_logits[0][n][i], numbers.biases[c], numbers.log_q[c]);
+              FinishLogit(p, d_logits[0][n][i], numbers->biases[c], numbers->log_q[c]);
           d_logit = of.scale * (p.link == Link::kLogistic ? Sigmoid(logit.z)
                                                           : Exp(logit.z - of.max - of.log_sum));
           d_logit *= logit.slope;
         }
         d_bias[i / 2] += d_logit;
-        d_logits[0][n][i] = d_logit;
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < 2 * kLogitPairs; ++n) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        E* to = memory.d_logits + (warp / 2 * 16 + g + 8 * half) * memory.kLogitStride +
-                warp % 2 * 32 + 8 * n + 2 * t;
-        to[0] = Round<E>(d_logits[0][n][2 * half]);
-        to[1] = Round<E>(d_logits[0][n][2 * half + 1]);
+        memory.d_logits[m * memory.kLogitStride + at] = Round<E>(d_logit);
       }
     }
     __syncthreads();
     WarpProduct<E, 2, kPairs, false>(memory.d_logits + piece_row * memory.kLogitStride,
-                                     memory.kLogitStride, memory.other + piece, memory.stride,
-                                     kTile, pairs, p.one_pass, sums);
+                                     memory.kLogitStride, other_rows + piece, memory.stride, kTile,
+                                     pairs, p.one_pass, sums);
   }
 
-  const A factor = by_class ? gradients.weights_factor : gradients.hidden_factor;
-  A* to = by_class ? gradients.d_weights : gradients.d_hidden;
-  const bool adds = !by_class && parts == 1;
-  if (!adds && !by_class) to = gradients.d_hidden_parts;
+  const A factor = kByClass ? gradients.weights_factor : gradients.hidden_factor;
+  A* to = kByClass ? gradients.d_weights : gradients.d_hidden;
+  const bool adds = !kByClass && parts == 1;
+  if (!adds && !kByClass) to = gradients.d_hidden_parts;
   to += int64_t{part} * own.count * p.dim;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
@@ -372,7 +380,8 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
       }
     }
   }
-  if (!by_class || blockIdx.y > 0) return;
+  if constexpr (!kByClass) return;
+  if (blockIdx.y > 0) return;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     d_bias[half] = WarpSum(d_bias[half], 4);
@@ -385,6 +394,24 @@ __global__ void __launch_bounds__(kThreads, kPairs > 5 || sizeof(E) > 2 ? 1 : 2)
     const int row = warp / 2 * 16 + g + 8 * half;
     if (own_first + row >= p.classes) continue;
     gradients.d_biases[int64_t{part} * p.classes + own_first + row] = d_bias[half] + halves[row];
+  }
+}
+
+template <typename E, int kPairs>
+__global__ void __launch_bounds__(kThreads, kPairs > 2 || sizeof(E) > 2 ? 1 : 2)
+    BackwardKernel(SharedProblem<E> p, int chunk, BackwardGrid grid,
+                   const LogitGradient<Accumulator<E>>* gradient,
+                   SharedGradients<Accumulator<E>> gradients) {
+  using A = Accumulator<E>;
+  __shared__ TileNumbers<A> numbers;
+  __shared__ A halves[kTile];
+  const int example_blocks = grid.example_tiles * grid.example_parts;
+  const int block = static_cast<int>(blockIdx.x) - example_blocks;
+  if (block >= 0) {
+    BackwardBlock<true, E, kPairs>(p, chunk, grid, block, gradient, gradients, &numbers, halves);
+  } else {
+    BackwardBlock<false, E, kPairs>(p, chunk, grid, static_cast<int>(blockIdx.x), gradient,
+                                    gradients, &numbers, halves);
   }
 }
 
@@ -419,16 +446,19 @@ constexpr int64_t kMaxChunk = sizeof(E) == 2   ? 512
 
 template <typename E>
 SharedPlan MakeSharedPlan(int64_t batch, int64_t classes, int64_t dim, const Device& device) {
-  const int64_t width = std::max<int64_t>(PaddedWidth<E>(dim), kDepth);
+  const int64_t width = PaddedWidth<E>(dim);
   const auto chunk_of = [&](int64_t chunks) {
     return PaddedWidth<E>((width + chunks - 1) / chunks);
   };
   constexpr std::size_t kStatic = 4096;  // TileNumbers and the like, generously
   const std::size_t most = static_cast<std::size_t>(device.shared_bytes) - kStatic;
   int64_t chunks = (width + kMaxChunk<E> - 1) / kMaxChunk<E>;
-  while (TileMemory<E>::Bytes(chunk_of(chunks), true) > most && chunk_of(chunks) > kDepth) ++chunks;
+  while (TileMemory<E>::Bytes(chunk_of(chunks), true, 1) > most && chunk_of(chunks) > kDepth) {
+    ++chunks;
+  }
   SharedPlan plan;
   plan.chunk = chunk_of(chunks);
+  plan.buffers = chunks == 1 && TileMemory<E>::Bytes(plan.chunk, true, 2) <= most ? 2 : 1;
   const int64_t rows = std::max<int64_t>(Tiles(batch), 1),
                 columns = std::max<int64_t>(Tiles(classes), 1);
   const auto parts = [](int64_t blocks, int64_t tiles, int64_t other_tiles, int64_t most_parts) {
@@ -446,8 +476,8 @@ Status SharedForward(const SharedProblem<E>& p, const SharedPlan& plan, const St
   FASTW2V_RETURN_IF_ERROR(CheckSizes(p));
   const int64_t tiles = Tiles(p.classes);
   const dim3 grid(static_cast<unsigned>(Tiles(p.batch)), static_cast<unsigned>(plan.forward_parts));
-  return Launch(ForwardKernel<E>, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, false), stream,
-                p, static_cast<int>(plan.chunk),
+  return Launch(ForwardKernel<E>, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, false, 1),
+                stream, p, static_cast<int>(plan.chunk),
                 static_cast<int>((tiles + plan.forward_parts - 1) / plan.forward_parts), sums);
 }
 
@@ -460,12 +490,12 @@ Status SharedBackward(const SharedProblem<E>& p, const SharedPlan& plan,
   const int64_t example_tiles = gradients.d_hidden == nullptr ? 0 : Tiles(p.batch);
   const BackwardGrid tiles = {static_cast<int>(example_tiles), static_cast<int>(plan.hidden_parts),
                               static_cast<int>(Tiles(p.classes)),
-                              static_cast<int>(plan.weights_parts)};
+                              static_cast<int>(plan.weights_parts), plan.buffers};
   const int64_t blocks = example_tiles * plan.hidden_parts + Tiles(p.classes) * plan.weights_parts;
   const dim3 grid(static_cast<unsigned>(blocks), NumBlocks(p.width, plan.chunk));
   const auto launch = [&](auto kernel) {
-    return Launch(kernel, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, true), stream, p,
-                  static_cast<int>(plan.chunk), tiles, gradient, gradients);
+    return Launch(kernel, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, true, plan.buffers),
+                  stream, p, static_cast<int>(plan.chunk), tiles, gradient, gradients);
   };
   constexpr int64_t kPieces = kGradientColumns * kPairColumns;
   const auto run = [&]() -> Status {

@@ -55,13 +55,14 @@ struct SharedProblem {
 
 template <typename E>
 int64_t PaddedWidth(int64_t dim) {
-  return (dim + kDepth - 1) / kDepth * kDepth;
+  return dim <= kDepth ? kDepth : (dim + kDepth - 1) / kDepth * kDepth;
 }
 
 // How the work is cut. It depends on the problem, and on nothing of the device but the shared
 // memory that a block can have.
 struct SharedPlan {
   int64_t chunk = 0;          // columns of the operands that a block holds at a time
+  int buffers = 1;            // of the tiles that a block meets, backward
   int64_t forward_parts = 1;  // of the classes
   int64_t hidden_parts = 1;   // of the classes, for the gradient of hidden rows
   int64_t weights_parts = 1;  // of the examples, for the gradient of weights

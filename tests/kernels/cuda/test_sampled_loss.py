@@ -90,7 +90,7 @@ def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
 @pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
 @pytest.mark.parametrize(("form", "options"), CASES)
 def test_every_option_equals_the_definition(cuda, device, form, options, one_call):
-    arguments = {"batch": 21, "dim": 20, "num_sampled": 30} | OPTIONS[options]
+    arguments = {"batch": 11, "dim": 20, "num_sampled": 30} | OPTIONS[options]
     problem, d_loss = sampled_problem(form, **arguments)
     check(cuda, device, problem, d_loss, "float32", one_call=one_call)
 
@@ -107,6 +107,7 @@ def test_every_type_equals_the_definition(cuda, device, form, dtype):
 # pieces of 16 of them.
 SIZES = {
     "one of all": (1, 1, 1),
+    "no width": (3, 2, 0),
     "a tile": (64, 64, 16),
     "above a tile, odd width": (65, 66, 17),
     "parts of the classes": (5, 260, 4),
