@@ -269,7 +269,7 @@ struct Queue {
 
 inline Queue* MyQueue() {
   static thread_local std::vector<Queue> queues(1024);
-  return &queues[emulated::Thread()];
+  return &queues[emulated::ThreadNumber()];
 }
 
 template <typename T>
@@ -370,7 +370,7 @@ __device__ __forceinline__ void WaitForProducts() {
 }
 // The compiler reads registers of products only after this.
 template <int kCount>
-__device__ __forceinline__ void TakeProducts(float (&d)[kCount]) {
+__device__ __forceinline__ void TakeProducts([[maybe_unused]] float (&d)[kCount]) {
 #if !defined(FASTW2V_CUDA_EMULATED)
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
@@ -378,12 +378,21 @@ __device__ __forceinline__ void TakeProducts(float (&d)[kCount]) {
 }
 
 #if !defined(FASTW2V_CUDA_EMULATED)
-#define FASTW2V_OUT8(d, i)                                                                    \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-      "+f"(d[i + 6]), "+f"(d[i + 7])
-#define FASTW2V_OUT32(d, i) \
-  FASTW2V_OUT8(d, i), FASTW2V_OUT8(d, i + 8), FASTW2V_OUT8(d, i + 16), FASTW2V_OUT8(d, i + 24)
-#define FASTW2V_OUT64(d, i) FASTW2V_OUT32(d, i), FASTW2V_OUT32(d, i + 32)
+#define FASTW2V_D8(C, d, i) \
+  C(d[i]), C(d[i + 1]), C(d[i + 2]), C(d[i + 3]), C(d[i + 4]), C(d[i + 5]), C(d[i + 6]), C(d[i + 7])
+#define FASTW2V_D32(C, d, i) \
+  FASTW2V_D8(C, d, i), FASTW2V_D8(C, d, i + 8), FASTW2V_D8(C, d, i + 16), FASTW2V_D8(C, d, i + 24)
+#define FASTW2V_D64(C, d, i) FASTW2V_D32(C, d, i), FASTW2V_D32(C, d, i + 32)
+#define FASTW2V_WGMMA_FIRST_64(TYPE)                                                \
+  asm volatile(                                                                     \
+      "{.reg .pred p; setp.ne.b32 p, 0, 0;"                                         \
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                   \
+      " "                                                                           \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
+      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                               \
+      "%32,%33,p,1,1,0,%34;}"                                                       \
+      : FASTW2V_D32("=f", d, 0)                                                     \
+      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorB)))
 #define FASTW2V_WGMMA_SHARED_64(TYPE)                                               \
   asm volatile(                                                                     \
       "{.reg .pred p; setp.ne.b32 p, %34, 0;"                                       \
@@ -392,19 +401,29 @@ __device__ __forceinline__ void TakeProducts(float (&d)[kCount]) {
       "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
       "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                               \
       "%32,%33,p,1,1,0,%35;}"                                                       \
-      : FASTW2V_OUT32(d, 0)                                                         \
+      : FASTW2V_D32("+f", d, 0)                                                     \
       : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorB)))
-#define FASTW2V_WGMMA_REGISTERS_64(TYPE)                                                       \
-  asm volatile(                                                                                \
-      "{.reg .pred p; setp.ne.b32 p, %37, 0;"                                                  \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
-      " "                                                                                      \
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"            \
-      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                                          \
-      "{%32,%33,%34,%35},%36,p,1,1,%38;}"                                                      \
-      : FASTW2V_OUT32(d, 0)                                                                    \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)), \
-        "n"(static_cast<int>(kMajorB)))
+#define FASTW2V_WGMMA_REGISTERS_64(TYPE)                                                     \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                   \
+               " "                                                                           \
+               "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
+               "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                               \
+               "{%32,%33,%34,%35},%36,1,1,1,%37;"                                            \
+               : FASTW2V_D32("+f", d, 0)                                                     \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                         \
+                 "n"(static_cast<int>(kMajorB)))
+#define FASTW2V_WGMMA_FIRST_128(TYPE)                                                \
+  asm volatile(                                                                      \
+      "{.reg .pred p; setp.ne.b32 p, 0, 0;"                                          \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                   \
+      " "                                                                            \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"  \
+      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
+      "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
+      "%59,%60,%61,%62,%63},"                                                        \
+      "%64,%65,p,1,1,0,%66;}"                                                        \
+      : FASTW2V_D64("=f", d, 0)                                                      \
+      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorB)))
 #define FASTW2V_WGMMA_SHARED_128(TYPE)                                               \
   asm volatile(                                                                      \
       "{.reg .pred p; setp.ne.b32 p, %66, 0;"                                        \
@@ -415,85 +434,85 @@ __device__ __forceinline__ void TakeProducts(float (&d)[kCount]) {
       "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
       "%59,%60,%61,%62,%63},"                                                        \
       "%64,%65,p,1,1,0,%67;}"                                                        \
-      : FASTW2V_OUT64(d, 0)                                                          \
+      : FASTW2V_D64("+f", d, 0)                                                      \
       : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorB)))
-#define FASTW2V_WGMMA_REGISTERS_128(TYPE)                                                      \
-  asm volatile(                                                                                \
-      "{.reg .pred p; setp.ne.b32 p, %69, 0;"                                                  \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
-      " "                                                                                      \
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"            \
-      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,"           \
-      "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,"           \
-      "%59,%60,%61,%62,%63},"                                                                  \
-      "{%64,%65,%66,%67},%68,p,1,1,%70;}"                                                      \
-      : FASTW2V_OUT64(d, 0)                                                                    \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)), \
-        "n"(static_cast<int>(kMajorB)))
+#define FASTW2V_WGMMA_REGISTERS_128(TYPE)                                                     \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                   \
+               " "                                                                            \
+               "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"  \
+               "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
+               "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
+               "%59,%60,%61,%62,%63},"                                                        \
+               "{%64,%65,%66,%67},%68,1,1,1,%69;"                                             \
+               : FASTW2V_D64("+f", d, 0)                                                      \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                          \
+                 "n"(static_cast<int>(kMajorB)))
+// KIND of product for T and kCount.
+#define FASTW2V_WGMMA(KIND)                    \
+  static_assert(kCount == 32 || kCount == 64); \
+  if constexpr (kCount == 32) {                \
+    if constexpr (std::is_same_v<T, Half>) {   \
+      FASTW2V_WGMMA_##KIND##_64("f16");        \
+    } else {                                   \
+      FASTW2V_WGMMA_##KIND##_64("bf16");       \
+    }                                          \
+  } else {                                     \
+    if constexpr (std::is_same_v<T, Half>) {   \
+      FASTW2V_WGMMA_##KIND##_128("f16");       \
+    } else {                                   \
+      FASTW2V_WGMMA_##KIND##_128("bf16");      \
+    }                                          \
+  }
 #endif
 
-// T: BFloat16 or Half. N: 64 or 128. Not `accumulate`: d is overwritten.
+// d = a b. T: BFloat16 or Half; kCount: 32 or 64, for 64 or 128 columns.
 template <typename T, Major kMajorB, int kCount>
-__device__ __forceinline__ void Multiply(float (&d)[kCount], uint64_t a, uint64_t b,
-                                         bool accumulate) {
-  constexpr int kN = 2 * kCount;
-  static_assert(kN == 64 || kN == 128);
+__device__ __forceinline__ void MultiplyFirst(float (&d)[kCount], uint64_t a, uint64_t b) {
 #if defined(FASTW2V_CUDA_EMULATED)
   emulation::MyQueue()->open.push_back(
-      {d, nullptr, a, b, kN, accumulate, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, false, kMajorB, &emulation::Number<T>});
 #else
-  if constexpr (kN == 64) {
-    if constexpr (std::is_same_v<T, Half>) {
-      FASTW2V_WGMMA_SHARED_64("f16");
-    } else {
-      FASTW2V_WGMMA_SHARED_64("bf16");
-    }
-  } else {
-    if constexpr (std::is_same_v<T, Half>) {
-      FASTW2V_WGMMA_SHARED_128("f16");
-    } else {
-      FASTW2V_WGMMA_SHARED_128("bf16");
-    }
-  }
+  FASTW2V_WGMMA(FIRST);
 #endif
 }
 
-// The same with `a` in registers.
+// The same, or d += a b.
 template <typename T, Major kMajorB, int kCount>
-__device__ __forceinline__ void Multiply(float (&d)[kCount], const uint32_t (&a)[4], uint64_t b,
+__device__ __forceinline__ void Multiply(float (&d)[kCount], uint64_t a, uint64_t b,
                                          bool accumulate) {
-  constexpr int kN = 2 * kCount;
-  static_assert(kN == 64 || kN == 128);
 #if defined(FASTW2V_CUDA_EMULATED)
   emulation::MyQueue()->open.push_back(
-      {d, a, 0, b, kN, accumulate, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, accumulate, kMajorB, &emulation::Number<T>});
 #else
-  if constexpr (kN == 64) {
-    if constexpr (std::is_same_v<T, Half>) {
-      FASTW2V_WGMMA_REGISTERS_64("f16");
-    } else {
-      FASTW2V_WGMMA_REGISTERS_64("bf16");
-    }
-  } else {
-    if constexpr (std::is_same_v<T, Half>) {
-      FASTW2V_WGMMA_REGISTERS_128("f16");
-    } else {
-      FASTW2V_WGMMA_REGISTERS_128("bf16");
-    }
-  }
+  FASTW2V_WGMMA(SHARED);
+#endif
+}
+
+// d += a b, with `a` in registers.
+template <typename T, Major kMajorB, int kCount>
+__device__ __forceinline__ void MultiplyAdd(float (&d)[kCount], const uint32_t (&a)[4],
+                                            uint64_t b) {
+#if defined(FASTW2V_CUDA_EMULATED)
+  emulation::MyQueue()->open.push_back(
+      {d, a, 0, b, 2 * kCount, true, kMajorB, &emulation::Number<T>});
+#else
+  FASTW2V_WGMMA(REGISTERS);
 #endif
 }
 
 }  // namespace fastw2v::cuda::hopper
 
 #if !defined(FASTW2V_CUDA_EMULATED)
-#undef FASTW2V_OUT8
-#undef FASTW2V_OUT32
-#undef FASTW2V_OUT64
+#undef FASTW2V_D8
+#undef FASTW2V_D32
+#undef FASTW2V_D64
+#undef FASTW2V_WGMMA_FIRST_64
+#undef FASTW2V_WGMMA_FIRST_128
 #undef FASTW2V_WGMMA_SHARED_64
 #undef FASTW2V_WGMMA_SHARED_128
 #undef FASTW2V_WGMMA_REGISTERS_64
 #undef FASTW2V_WGMMA_REGISTERS_128
+#undef FASTW2V_WGMMA
 #endif
 
 #endif  // FASTW2V_CUDA_HOPPER_H_

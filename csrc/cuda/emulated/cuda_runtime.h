@@ -67,7 +67,7 @@ std::string Run(dim3 grid, dim3 block, std::size_t shared_bytes,
 
 unsigned char* SharedMemory();
 int Lane();
-int Thread();  // its number in the block
+int ThreadNumber();  // its number in the block
 
 // Waits until `count` threads of the block are at barrier `id`: 0 is that of __syncthreads, where
 // count is the number of threads that have not returned.
@@ -193,6 +193,9 @@ inline double __longlong_as_double(long long bits) {
   std::memcpy(&x, &bits, sizeof x);
   return x;
 }
+
+// Rounded on its own, never part of a multiply-add.
+inline float __fmul_rn(float x, float y) { return x * y; }
 
 // One thread runs at a time, so that no instruction is needed to be atomic.
 template <typename T, typename U>

@@ -186,7 +186,7 @@ unsigned char* SharedMemory() { return block->shared; }
 
 int Lane() { return block->running->number % 32; }
 
-int Thread() { return block->running->number; }
+int ThreadNumber() { return block->running->number; }
 
 void Barrier(int id, int count) {
   Meet(&block->barriers[id], count, [] {});
