@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "csrc/core/scratch.h"
+#include "csrc/cuda/exact_loss_hopper.h"
 #include "csrc/cuda/loss.h"
 #include "csrc/cuda/tiles.h"
 
@@ -849,20 +850,42 @@ Status WithProducts(const LossProblem<T>& problem, const Stream& stream, void* m
   }
 }
 
+// Hopper has kernels of its own for many problems.
+template <typename T>
+bool HopperForward(const LossProblem<T>& problem, const Device& device) {
+  if constexpr (sizeof(T) == 2) return hopper::SupportsForward(problem, device);
+  return false;
+}
+template <typename T>
+bool HopperBackward(const LossProblem<T>& problem, const Device& device) {
+  if constexpr (sizeof(T) == 2) return hopper::SupportsBackward(problem, device);
+  return false;
+}
+
 }  // namespace
 
 template <typename T>
-std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device&) {
+std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device& device) {
   if (problem.batch == 0) return 0;
+  std::size_t of_hopper = 0;
+  if constexpr (sizeof(T) == 2) {
+    if (HopperForward(problem, device)) of_hopper = hopper::ExactLossScratchBytes(problem, device);
+    if (HopperBackward(problem, device)) return of_hopper;
+  }
   Scratch scratch;
   ExactScratch<T>(problem, Sizes<T>(problem), &scratch);
-  return scratch.used();
+  return std::max(scratch.used(), of_hopper);
 }
 
 template <typename T>
 Status ExactLossForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
                         Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer) {
   if (problem.batch == 0) return Status();
+  if constexpr (sizeof(T) == 2) {
+    if (HopperForward(problem, stream.device)) {
+      return hopper::ExactLossForward(problem, stream, scratch, loss, normalizer);
+    }
+  }
   return WithProducts(problem, stream, scratch,
                       [&](auto& call) { return call.Forward(loss, normalizer); });
 }
@@ -878,6 +901,12 @@ Status ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_
     }
     return d_biases == nullptr ? Status() : Zero(d_biases, bytes, stream);
   }
+  if constexpr (sizeof(T) == 2) {
+    if (HopperBackward(problem, stream.device)) {
+      return hopper::ExactLossBackward(problem, d_loss, normalizer, stream, scratch, d_hidden,
+                                       d_weights, d_biases);
+    }
+  }
   return WithProducts(problem, stream, scratch, [&](auto& call) {
     return call.Backward(d_loss, normalizer, d_hidden, d_weights, d_biases);
   });
@@ -891,6 +920,11 @@ Status ExactLossWithGradients(const LossProblem<T>& problem, const Accumulator<T
   if (problem.batch == 0) {
     return ExactLossBackward<T>(problem, d_loss, {}, stream, scratch, d_hidden, d_weights,
                                 d_biases);
+  }
+  if (HopperForward(problem, stream.device)) {
+    FASTW2V_RETURN_IF_ERROR(ExactLossForward<T>(problem, stream, scratch, loss, normalizer));
+    return ExactLossBackward<T>(problem, d_loss, {normalizer.max, normalizer.log_sum}, stream,
+                                scratch, d_hidden, d_weights, d_biases);
   }
   return WithProducts(problem, stream, scratch, [&](auto& call) -> Status {
     FASTW2V_RETURN_IF_ERROR(call.Forward(loss, normalizer));
