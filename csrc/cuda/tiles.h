@@ -62,6 +62,7 @@ __device__ __forceinline__ void CopyPanelsBy(T* panels, const Matrix<T>& matrix,
                                              int64_t column0) {
   constexpr int kUnit = kBytes / sizeof(T);
   constexpr int kUnitsInRow = kPanels * kPanelRowBytes / kBytes;
+#pragma unroll 1
   for (int i = threadIdx.x; i < kRows * kUnitsInRow; i += kThreads) {
     const int r = i / kUnitsInRow, c = i % kUnitsInRow * kUnit;
     const int64_t row = row0 + r, column = column0 + c;
@@ -166,9 +167,9 @@ struct Products16 {
   template <int kM, int kN, typename A, typename B>
   __device__ __forceinline__ void Multiply(float (&c)[kM][kN][4], const A& a, int m, const B& b,
                                            int n, int depth) const {
-#pragma unroll
-    for (int k = 0; k < kPanelWidth<T>; k += kStep) {
-      if (k >= depth) break;
+    // Rolled up: the addresses of several steps would not fit into registers beside the sums.
+#pragma unroll 1
+    for (int k = 0; k < depth; k += kStep) {
       uint32_t of_a[kM][4];
 #pragma unroll
       for (int i = 0; i < kM; ++i) LoadA(of_a[i], a, m + 16 * i, k);
@@ -233,9 +234,8 @@ struct ProductsTf32 {
       const uint32_t pair[2] = {b[0], b[1]};
       Mma1688Tf32(c, a, pair);
     };
-#pragma unroll
-    for (int k = 0; k < kPanelWidth<float>; k += kStep) {
-      if (k >= depth) break;
+#pragma unroll 1
+    for (int k = 0; k < depth; k += kStep) {
       Parts<4> of_a[kM];
 #pragma unroll
       for (int i = 0; i < kM; ++i) {
@@ -282,6 +282,7 @@ struct PlainProducts {
   __device__ __forceinline__ void Multiply(Sum (&c)[kM][kN][4], const A& a, int m, const B& b,
                                            int n, int depth) const {
     const int group = threadIdx.x % kWarp / 4, pair = threadIdx.x % 4 * 2;
+#pragma unroll 1
     for (int k = 0; k < depth; ++k) {
       Sum of_a[kM][2];
 #pragma unroll
