@@ -18,19 +18,11 @@
 #include "csrc/core/scratch.h"
 #include "csrc/cuda/exact_logits.h"
 #include "csrc/cuda/exact_loss_hopper.h"
-#include "csrc/cuda/hopper.h"
+#include "csrc/cuda/hopper_tiles.h"
 
 namespace fastw2v::cuda::hopper {
 
 namespace {
-
-constexpr int kThreads = 3 * kWarpgroup;
-constexpr int kConsumerWarps = 2 * kWarpgroup / kWarp;
-constexpr int kProducerRegisters = 56, kConsumerRegisters = 224;  // 128 * (56 + 2 * 224) = 64512
-constexpr int kMaxStages = 8;
-constexpr int kShared = 227 << 10;
-// Of an H100. The cut of the work, and so the bits, are the same on its relatives.
-constexpr int kMultiprocessors = 132;
 
 constexpr int kForwardClasses = 128;  // of a tile
 constexpr int kStageBytes = kForwardClasses * kChunkRowBytes;
@@ -66,82 +58,6 @@ __device__ __forceinline__ float Exp2(float x, int i) {
 // max in the exponent of 2, rounded: exponentials are 2^(z * kLog2E - base) with one rounding, and
 // what the base is away from max is set right once for a sum.
 __device__ __forceinline__ float Base(float max) { return __fmul_rn(max, kLog2E); }
-
-// ---- tables
-
-// A table from which tiles come: by the copy engine or, where its rows are not multiples of 16
-// bytes, by copies of the producers, 8 or 4 bytes each.
-template <typename T>
-struct Source {
-  TensorMap map;
-  const T* rows;
-  int count, columns;
-  bool mapped;
-  int copy_bytes;
-};
-
-template <typename T>
-Status MakeSource(const T* rows, int64_t count, int64_t columns, Source<T>* source) {
-  source->rows = rows;
-  source->count = static_cast<int>(count);
-  source->columns = static_cast<int>(columns);
-  source->mapped = CanMap(rows, columns);
-  source->copy_bytes = columns % 4 == 0 && reinterpret_cast<uintptr_t>(rows) % 8 == 0 ? 8 : 4;
-  if (!source->mapped) return Status();
-  return MakeTensorMap(rows, count, columns, &source->map);
-}
-
-// One chunk of `rows` rows, a multiple of kBoxRows, by the copy engine.
-template <typename T>
-__device__ __forceinline__ void LoadChunk(unsigned char* chunk, const Source<T>& source, int row,
-                                          int rows, int column, Barrier* barrier) {
-  for (int r = 0; r < rows; r += kBoxRows) {
-    LoadBox(chunk + r * kChunkRowBytes, &source.map, row + r, column, barrier);
-  }
-}
-
-template <int kBytes, typename T>
-__device__ __forceinline__ void CopyPieces(unsigned char* chunk, const Source<T>& source, int row,
-                                           int rows, int column) {
-  constexpr int kPieces = kChunkRowBytes / kBytes;
-  const int thread = threadIdx.x % kWarpgroup, piece = thread % kPieces;
-  const int c = column + piece * (kBytes / 2);
-  for (int r = thread / kPieces; r < rows; r += kWarpgroup / kPieces) {
-    const bool valid = row + r < source.count && c < source.columns;
-    const T* const from =
-        valid ? source.rows + static_cast<int64_t>(row + r) * source.columns + c : source.rows;
-    CopyAsync<kBytes>(chunk + SwizzledOffset(r, piece * kBytes / 16) + piece * kBytes % 16, from,
-                      valid);
-  }
-}
-
-// The same by all threads of a warpgroup, in the background (CommitCopies).
-template <typename T>
-__device__ __forceinline__ void CopyChunk(unsigned char* chunk, const Source<T>& source, int row,
-                                          int rows, int column) {
-  if (source.copy_bytes == 8) {
-    CopyPieces<8>(chunk, source, row, rows, column);
-  } else {
-    CopyPieces<4>(chunk, source, row, rows, column);
-  }
-}
-
-// A place in a ring of stages, and the parity of the turn.
-struct Turn {
-  int stage = 0, parity = 0;
-
-  __device__ __forceinline__ void Next(int stages) {
-    if (++stage < stages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
-// All lanes are done with what `barrier` guards.
-__device__ __forceinline__ void ArriveWarp(Barrier* barrier) {
-  __syncwarp();
-  if (threadIdx.x % kWarp == 0) Arrive(barrier);
-}
 
 // Barriers of the rings of stages; shared memory ends with them.
 struct Barriers {
@@ -376,7 +292,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         for (int k = 0; k < 4; ++k) {
 #pragma unroll
           for (int r = 0; r < kTiles; ++r) {
-            Multiply<T, Major::kDepth>(
+            Multiply<T, Major::kDepth, Major::kDepth>(
                 z[r], Advance(left, c * kOwnBytes + r * 64 * kChunkRowBytes + k * 32),
                 Advance(right, turn.stage * kStageBytes + k * 32), c + k > 0);
           }
@@ -749,9 +665,9 @@ __global__ void __launch_bounds__(kThreads, 1)
           const uint64_t b =
               Advance(right, stage * Shape::kMetBytes + c * Shape::kMetChunkBytes + k * 32);
           if (c + k == 0) {
-            MultiplyFirst<T, Major::kDepth>(z, a, b);
+            MultiplyFirst<T, Major::kDepth, Major::kDepth>(z, a, b);
           } else {
-            Multiply<T, Major::kDepth>(z, a, b, true);
+            Multiply<T, Major::kDepth, Major::kDepth>(z, a, b, true);
           }
         }
       }

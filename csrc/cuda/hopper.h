@@ -257,7 +257,7 @@ struct Product {
   uint64_t a, b;
   int n;
   bool accumulate;
-  Major major_b;
+  Major major_a, major_b;
   float (*number)(uint16_t bits);
 };
 
@@ -306,7 +306,7 @@ inline void Run(void** queues, int group) {
       for (int k = 0; k < 16; ++k) {
         uint16_t bits;
         if (product.a_registers == nullptr) {
-          bits = Entry(product.a, Major::kDepth, m, k);
+          bits = Entry(product.a, product.major_a, m, k);
         } else {
           const Product& owner = at(m / 16 * 32 + m % 8 * 4 + k % 8 / 2)[i];
           bits = static_cast<uint16_t>(owner.a_registers[m % 16 / 8 + k / 8 * 2] >> 16 * (k % 2));
@@ -390,19 +390,20 @@ __device__ __forceinline__ void TakeProducts([[maybe_unused]] float (&d)[kCount]
       " "                                                                           \
       "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
       "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                               \
-      "%32,%33,p,1,1,0,%34;}"                                                       \
+      "%32,%33,p,1,1,%34,%35;}"                                                     \
       : FASTW2V_D32("=f", d, 0)                                                     \
-      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorB)))
-#define FASTW2V_WGMMA_SHARED_64(TYPE)                                               \
-  asm volatile(                                                                     \
-      "{.reg .pred p; setp.ne.b32 p, %34, 0;"                                       \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                   \
-      " "                                                                           \
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
-      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                               \
-      "%32,%33,p,1,1,0,%35;}"                                                       \
-      : FASTW2V_D32("+f", d, 0)                                                     \
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorB)))
+      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorA)), "n"(static_cast<int>(kMajorB)))
+#define FASTW2V_WGMMA_SHARED_64(TYPE)                                                      \
+  asm volatile(                                                                            \
+      "{.reg .pred p; setp.ne.b32 p, %34, 0;"                                              \
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                          \
+      " "                                                                                  \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"        \
+      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"                                      \
+      "%32,%33,p,1,1,%35,%36;}"                                                            \
+      : FASTW2V_D32("+f", d, 0)                                                            \
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorA)), \
+        "n"(static_cast<int>(kMajorB)))
 #define FASTW2V_WGMMA_REGISTERS_64(TYPE)                                                     \
   asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                   \
                " "                                                                           \
@@ -421,21 +422,22 @@ __device__ __forceinline__ void TakeProducts([[maybe_unused]] float (&d)[kCount]
       "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
       "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
       "%59,%60,%61,%62,%63},"                                                        \
-      "%64,%65,p,1,1,0,%66;}"                                                        \
+      "%64,%65,p,1,1,%66,%67;}"                                                      \
       : FASTW2V_D64("=f", d, 0)                                                      \
-      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorB)))
-#define FASTW2V_WGMMA_SHARED_128(TYPE)                                               \
-  asm volatile(                                                                      \
-      "{.reg .pred p; setp.ne.b32 p, %66, 0;"                                        \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                   \
-      " "                                                                            \
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"  \
-      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
-      "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
-      "%59,%60,%61,%62,%63},"                                                        \
-      "%64,%65,p,1,1,0,%67;}"                                                        \
-      : FASTW2V_D64("+f", d, 0)                                                      \
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorB)))
+      : "l"(a), "l"(b), "n"(static_cast<int>(kMajorA)), "n"(static_cast<int>(kMajorB)))
+#define FASTW2V_WGMMA_SHARED_128(TYPE)                                                     \
+  asm volatile(                                                                            \
+      "{.reg .pred p; setp.ne.b32 p, %66, 0;"                                              \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
+      " "                                                                                  \
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"        \
+      "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,"       \
+      "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,"       \
+      "%59,%60,%61,%62,%63},"                                                              \
+      "%64,%65,p,1,1,%67,%68;}"                                                            \
+      : FASTW2V_D64("+f", d, 0)                                                            \
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorA)), \
+        "n"(static_cast<int>(kMajorB)))
 #define FASTW2V_WGMMA_REGISTERS_128(TYPE)                                                     \
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                   \
                " "                                                                            \
@@ -466,23 +468,23 @@ __device__ __forceinline__ void TakeProducts([[maybe_unused]] float (&d)[kCount]
 #endif
 
 // d = a b. T: BFloat16 or Half; kCount: 32 or 64, for 64 or 128 columns.
-template <typename T, Major kMajorB, int kCount>
+template <typename T, Major kMajorA, Major kMajorB, int kCount>
 __device__ __forceinline__ void MultiplyFirst(float (&d)[kCount], uint64_t a, uint64_t b) {
 #if defined(FASTW2V_CUDA_EMULATED)
   emulation::MyQueue()->open.push_back(
-      {d, nullptr, a, b, 2 * kCount, false, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, false, kMajorA, kMajorB, &emulation::Number<T>});
 #else
   FASTW2V_WGMMA(FIRST);
 #endif
 }
 
 // The same, or d += a b.
-template <typename T, Major kMajorB, int kCount>
+template <typename T, Major kMajorA, Major kMajorB, int kCount>
 __device__ __forceinline__ void Multiply(float (&d)[kCount], uint64_t a, uint64_t b,
                                          bool accumulate) {
 #if defined(FASTW2V_CUDA_EMULATED)
   emulation::MyQueue()->open.push_back(
-      {d, nullptr, a, b, 2 * kCount, accumulate, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, accumulate, kMajorA, kMajorB, &emulation::Number<T>});
 #else
   FASTW2V_WGMMA(SHARED);
 #endif
@@ -494,7 +496,7 @@ __device__ __forceinline__ void MultiplyAdd(float (&d)[kCount], const uint32_t (
                                             uint64_t b) {
 #if defined(FASTW2V_CUDA_EMULATED)
   emulation::MyQueue()->open.push_back(
-      {d, a, 0, b, 2 * kCount, true, kMajorB, &emulation::Number<T>});
+      {d, a, 0, b, 2 * kCount, true, Major::kDepth, kMajorB, &emulation::Number<T>});
 #else
   FASTW2V_WGMMA(REGISTERS);
 #endif
