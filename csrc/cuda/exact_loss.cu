@@ -12,8 +12,10 @@
 #include <limits>
 
 #include "csrc/core/scratch.h"
+#include "csrc/cuda/exact_logits.h"
 #include "csrc/cuda/exact_loss_hopper.h"
 #include "csrc/cuda/loss.h"
+#include "csrc/cuda/products_hopper.h"
 #include "csrc/cuda/tiles.h"
 
 namespace fastw2v::cuda {
@@ -31,6 +33,9 @@ static_assert(kWarpM * kWarpN * kThreads / kWarp == kTile * kTile);
 constexpr int64_t kManyBlocks = 4096;
 constexpr int64_t kGradientBlocks = 256;
 constexpr int64_t kChunkBytes = int64_t{64} << 20;  // of P; one tile of classes at least
+// Where Hopper's products take P, whose tiles are larger: as many as keep all multiprocessors busy.
+constexpr int64_t kHopperChunkBytes = int64_t{256} << 20;
+constexpr int64_t kHopperBlocks = 132;
 
 constexpr int64_t kPanelBytes = int64_t{kTile} * kPanelRowBytes;
 
@@ -177,19 +182,6 @@ __global__ void __launch_bounds__(kThreads)
   loss[b] = value;
 }
 
-// P in float16 is kept as 2^shift times itself, so that small gradients do not vanish: the largest
-// possible one lies in [2^14, 2^15). `largest` has the bits of the largest, as a float.
-template <typename Products>
-__device__ __forceinline__ typename Products::Sum GradientUnit(const uint32_t* largest,
-                                                               bool inverse) {
-  if constexpr (std::is_same_v<typename Products::Element, Half>) {
-    const int exponent = static_cast<int>(*largest >> 23) - 127;
-    const int shift = *largest == 0 ? 0 : exponent < -100 ? 114 : 14 - exponent;
-    return __uint_as_float(static_cast<uint32_t>(127 + (inverse ? -shift : shift)) << 23);
-  }
-  return 1;
-}
-
 template <typename Products>
 __global__ void __launch_bounds__(kThreads)
     PrepareGradient(Operands<Products> operands, LossNumbers<typename Products::Sum> numbers,
@@ -227,7 +219,8 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= size) return;
   typename Products::Sum total = 0;
   for (int64_t part = 0; part < count; ++part) total += parts[part * stride + i];
-  if (largest != nullptr) total *= GradientUnit<Products>(largest, /*inverse=*/true);
+  if (largest != nullptr)
+    total *= GradientUnit<typename Products::Element>(largest, /*inverse=*/true);
   sum[i] = Round<T>(total);
 }
 
@@ -318,7 +311,9 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
     max[i] = -std::numeric_limits<A>::infinity();
     sum_exp[i] = sum_shifted[i] = 0;
   }
-  const A unit = kGradient ? GradientUnit<Products>(results.largest, /*inverse=*/false) : A{1};
+  const A unit = kGradient
+                     ? GradientUnit<typename Products::Element>(results.largest, /*inverse=*/false)
+                     : A{1};
 
   A c[kPiecesM][kPiecesN][4];
   Clear(c);
@@ -599,7 +594,8 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
     stage_number = (stage_number + 1) % kStages;
   }
 
-  const A factor = results.factor * GradientUnit<Products>(results.largest, /*inverse=*/true);
+  const A factor =
+      results.factor * GradientUnit<typename Products::Element>(results.largest, /*inverse=*/true);
 #pragma unroll
   for (int i = 0; i < 2 * kPiecesM; ++i) {
     const int64_t row = row0 + m0 + 8 * i + group;
@@ -625,7 +621,14 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
 
 // ---- the calls
 
-// How the work is cut, which follows from the problem alone.
+// Do Hopper's products take P? They multiply operands as they are.
+template <typename T>
+bool HopperProducts(const LossProblem<T>& p, const Device& device) {
+  return sizeof(T) == 2 && !(std::is_same_v<T, Half> && p.options.round_bfloat16) &&
+         hopper::SupportsProducts(p.weights, p.dim, device);
+}
+
+// How the work is cut, which follows from the problem and the arch of the device alone.
 template <typename T>
 struct Sizes {
   int64_t rows, width;  // of padded hidden rows
@@ -635,7 +638,9 @@ struct Sizes {
   int64_t chunk_run;          // class tiles of a block that computes P
   int64_t part_steps, parts;  // of a chunk, whose products with W are summed on their own
 
-  explicit Sizes(const LossProblem<T>& p) {
+  bool hopper;  // whose products take P
+
+  Sizes(const LossProblem<T>& p, const Device& device) : hopper(HopperProducts(p, device)) {
     const auto divide = [](int64_t x, int64_t y) { return (x + y - 1) / y; };
     constexpr int64_t kWidth = kPanelWidth<T>;
     row_tiles = divide(p.batch, kTile);
@@ -644,14 +649,18 @@ struct Sizes {
     class_tiles = divide(p.classes, kTile);
     run_tiles = divide(class_tiles * row_tiles, kManyBlocks);
     runs = divide(class_tiles, run_tiles);
-    const int64_t fitting = kChunkBytes / static_cast<int64_t>(rows * kTile * sizeof(T));
+    const int64_t chunk_bytes = hopper ? kHopperChunkBytes : kChunkBytes;
+    const int64_t fitting = chunk_bytes / static_cast<int64_t>(rows * kTile * sizeof(T));
     const int64_t chunks = divide(class_tiles, std::max<int64_t>(fitting, 1));
     chunk_tiles = divide(class_tiles, chunks);
     chunk_run = std::min<int64_t>(8, divide(chunk_tiles * row_tiles, kManyBlocks / 4));
     const int64_t steps = chunk_tiles * kTile / kWidth;
-    const int64_t tiles = row_tiles * divide(p.dim, kTile);
+    const int64_t tile_columns =
+        hopper ? ::fastw2v::cuda::hopper::ProductTileColumns(p.dim) : kTile;
+    const int64_t tiles = row_tiles * divide(p.dim, tile_columns);
+    const int64_t blocks = hopper ? kHopperBlocks : kGradientBlocks;
     // Parts are as many as keep the device busy, if each has some work.
-    part_steps = divide(steps, std::clamp<int64_t>(kGradientBlocks / tiles, 1, divide(steps, 32)));
+    part_steps = divide(steps, std::clamp<int64_t>(blocks / tiles, 1, divide(steps, 32)));
     parts = divide(steps, part_steps);
   }
 };
@@ -693,7 +702,7 @@ class ExactLoss {
  public:
   ExactLoss(const LossProblem<T>& problem, Products products, const Stream& stream, void* memory)
       : p_(problem),
-        sizes_(problem),
+        sizes_(problem, stream.device),
         stream_(stream),
         memory_(memory),
         scratch_(problem, sizes_, &memory_) {
@@ -781,6 +790,9 @@ class ExactLoss {
     product.columns = p_.dim;
     product.largest = scratch_.largest;
     const unsigned columns = NumBlocks(p_.dim, kTile);
+    if constexpr (sizeof(T) == 2) {
+      if (sizes_.hopper) return HopperChunk(class0, classes, hidden_sums, d_weights);
+    }
     if (hidden_sums != nullptr) {
       const T* const weights = p_.weights + class0 * p_.dim;
       product.rows = p_.batch;
@@ -803,6 +815,36 @@ class ExactLoss {
                   dim3(static_cast<unsigned>(last - first), columns), dim3(kThreads),
                   2 * kStages * kPanelBytes, stream_, operands_.products, p, operands_.hidden,
                   product);
+  }
+
+  // The products of P with `classes` classes from class0 on.
+  Status HopperChunk(int64_t class0, int64_t classes, A* hidden_sums, T* d_weights) {
+    hopper::GradientProduct<T> product;
+    product.p = scratch_.p;
+    product.p_rows = sizes_.rows;
+    product.pitch = sizes_.chunk_tiles * kTile;
+    product.columns = p_.dim;
+    product.largest = scratch_.largest;
+    if (hidden_sums != nullptr) {
+      product.other = p_.weights + class0 * p_.dim;
+      product.other_rows = classes;
+      product.other_columns = p_.dim;
+      product.rows = p_.batch;
+      product.factor = static_cast<float>(p_.options.logit_scale);
+      product.sums = hidden_sums;
+      product.parts = sizes_.parts;
+      product.first = class0 == 0;
+      FASTW2V_RETURN_IF_ERROR(hopper::MultiplyGradient(product, stream_));
+    }
+    if (d_weights == nullptr) return Status();
+    product.other = scratch_.hidden;
+    product.other_rows = sizes_.rows;
+    product.other_columns = sizes_.width;
+    product.rows = classes;
+    product.factor = operands_.scale;
+    product.sums = nullptr;
+    product.rounded = d_weights + class0 * p_.dim;
+    return hopper::MultiplyGradient(product, stream_);
   }
 
   template <bool kGradient>
@@ -873,7 +915,7 @@ std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device& d
     if (HopperBackward(problem, device)) return of_hopper;
   }
   Scratch scratch;
-  ExactScratch<T>(problem, Sizes<T>(problem), &scratch);
+  ExactScratch<T>(problem, Sizes<T>(problem, device), &scratch);
   return std::max(scratch.used(), of_hopper);
 }
 

@@ -408,9 +408,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 struct RowGradients {
   float *base, *factor, *shift, *target;
   int* labels;
-  // Where T is Half gradients of logits are multiplied by this power of two, so that the largest
-  // is near 2^14 and small ones stay numbers: [1], or null for 1.
-  float* unit;
+  uint32_t* largest;  // see GradientUnit in exact_logits.h
 };
 
 __global__ void __launch_bounds__(256)
@@ -428,34 +426,9 @@ __global__ void __launch_bounds__(256)
   rows.factor[b] = gradient.scale * expf(-log_sum[b]) * exp2f(-rounding);
   rows.shift[b] = gradient.shift;
   rows.target[b] = gradient.target;
-}
-
-// One block: the power of two for T = Half.
-__global__ void __launch_bounds__(1024) UnitKernel(RowGradients rows, int batch) {
-  __shared__ float largest_of[1024 / kWarp];
-  float largest = 0;
-  for (int b = threadIdx.x; b < batch; b += 1024) {
-    const float bound = fabsf(rows.factor[b]) + fabsf(rows.shift[b]) + fabsf(rows.target[b]);
-    largest = fmaxf(largest, bound);
-  }
-  largest = WarpMax(largest);
-  if (threadIdx.x % kWarp == 0) largest_of[threadIdx.x / kWarp] = largest;
-  __syncthreads();
-  if (threadIdx.x >= kWarp) return;
-  largest = WarpMax(largest_of[threadIdx.x]);
-  if (threadIdx.x != 0) return;
-  int exponent = 0;
-  if (largest > 0 && largest < 1e30f) exponent = 14 - static_cast<int>(ceilf(log2f(largest)));
-  exponent = exponent > 100 ? 100 : exponent;
-  *rows.unit = exp2f(static_cast<float>(exponent));
-}
-
-__global__ void __launch_bounds__(256) ScaleGradientsKernel(RowGradients rows, int batch) {
-  const int b = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (b >= batch) return;
-  rows.factor[b] *= *rows.unit;
-  rows.shift[b] *= *rows.unit;
-  rows.target[b] *= *rows.unit;
+  const uint32_t bound =
+      __float_as_uint(fabsf(gradient.scale) + fabsf(gradient.shift) + fabsf(gradient.target));
+  if (bound < 0x7F800000) atomicMax(rows.largest, bound);  // not of Inf and NaN
 }
 
 template <typename T>
@@ -496,14 +469,15 @@ template <bool kOwnsClasses, typename Side, typename T>
 __device__ __forceinline__ void FillSide(const BackwardArguments<T>& p, Side* side, int rows,
                                          int first_row, int own_row, int thread, int threads) {
   if (thread == 0) side->has_label = 0;
+  const float unit = GradientUnit<T>(p.rows.largest, /*inverse=*/false);
   for (int i = thread; i < rows; i += threads) {
     const int row = first_row + i;
     const bool valid = row < p.met.count;
     if constexpr (kOwnsClasses) {
       side->base[i] = valid ? p.rows.base[row] : INFINITY;
-      side->factor[i] = valid ? p.rows.factor[row] : 0;
-      side->shift[i] = valid ? p.rows.shift[row] : 0;
-      side->target[i] = valid ? p.rows.target[row] : 0;
+      side->factor[i] = valid ? unit * p.rows.factor[row] : 0;
+      side->shift[i] = valid ? unit * p.rows.shift[row] : 0;
+      side->target[i] = valid ? unit * p.rows.target[row] : 0;
       side->label[i] = valid ? p.rows.labels[row] - own_row : -1;
     } else {
       const bool has_bias = valid && p.biases != nullptr;
@@ -631,6 +605,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     float own_base[2], own_factor[2], own_shift[2], own_target[2];  // hidden rows
     int own_label[2];
     float own_bias[2], bias_sum[2] = {0, 0};  // classes
+    const float unit = GradientUnit<T>(p.rows.largest, /*inverse=*/false);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = own_row + place + 8 * half;
@@ -639,9 +614,9 @@ __global__ void __launch_bounds__(kThreads, 1)
         own_bias[half] = valid && p.biases != nullptr ? ToFloat(p.biases[row]) : 0;
       } else {
         own_base[half] = valid ? p.rows.base[row] : INFINITY;
-        own_factor[half] = valid ? p.rows.factor[row] : 0;
-        own_shift[half] = valid ? p.rows.shift[row] : 0;
-        own_target[half] = valid ? p.rows.target[row] : 0;
+        own_factor[half] = valid ? unit * p.rows.factor[row] : 0;
+        own_shift[half] = valid ? unit * p.rows.shift[row] : 0;
+        own_target[half] = valid ? unit * p.rows.target[row] : 0;
         own_label[half] = valid ? p.rows.labels[row] : kIgnoredLabel;
       }
     }
@@ -787,11 +762,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int o = 0; o < Shape::kOuts; ++o) TakeProducts(out[o]);
 
-    float scale = p.logit_scale, bias_scale = 1;
-    if (p.rows.unit != nullptr) {
-      bias_scale = 1 / *p.rows.unit;
-      scale *= bias_scale;
-    }
+    const float bias_scale = GradientUnit<T>(p.rows.largest, /*inverse=*/true);
+    const float scale = p.logit_scale * bias_scale;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = own_row + place + 8 * half;
@@ -905,8 +877,7 @@ struct Pieces {
     rows.shift = scratch->Take<float>(backward ? p.batch : 0);
     rows.target = scratch->Take<float>(backward ? p.batch : 0);
     rows.labels = labels;
-    rows.unit = scratch->Take<float>(1);
-    if constexpr (!std::is_same_v<T, Half>) rows.unit = nullptr;
+    rows.largest = scratch->Take<uint32_t>(1);
     const bool parts = backward && plan.row_splits > 1;
     d_hidden_parts = scratch->Take<float>(parts ? plan.row_splits * p.batch * p.dim : 0);
   }
@@ -1027,15 +998,10 @@ Status ExactLossBackward(const LossProblem<T>& p, const float* d_loss,
   const Pieces<T> pieces(p, plan, &scratch);
   const int batch = static_cast<int>(p.batch);
   FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
+  FASTW2V_RETURN_IF_ERROR(Zero(pieces.rows.largest, sizeof(uint32_t), stream));
   FASTW2V_RETURN_IF_ERROR(Launch(RowGradientsKernel, NumBlocks(batch, 256), 256, 0, stream,
                                  pieces.rows, d_loss, normalizer.max, normalizer.log_sum,
                                  ExactTerms<float>(p.options, p.classes), batch));
-  if (pieces.rows.unit != nullptr) {
-    FASTW2V_RETURN_IF_ERROR(Launch(UnitKernel, 1, 1024, 0, stream, pieces.rows, batch));
-    FASTW2V_RETURN_IF_ERROR(
-        Launch(ScaleGradientsKernel, NumBlocks(batch, 256), 256, 0, stream, pieces.rows, batch));
-  }
-
   Source<T> hidden = {}, weights = {};
   FASTW2V_RETURN_IF_ERROR(MakeSource<T>(pieces.hidden, p.batch, plan.padded_dim, &hidden));
   FASTW2V_RETURN_IF_ERROR(MakeSource(p.weights, p.classes, p.dim, &weights));

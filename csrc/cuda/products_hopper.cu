@@ -1,19 +1,18 @@
 // A block owns 128 rows and 256 or 320 columns of the result and goes along what is summed over, 64
 // at a time; of the two warpgroups that multiply each has 64 rows, in 128 or 160 accumulators a
 // thread.
-#include "csrc/cuda/products_hopper.h"
-
 #include <algorithm>
 
 #include "csrc/cuda/exact_logits.h"
 #include "csrc/cuda/hopper_tiles.h"
+#include "csrc/cuda/products_hopper.h"
 
 namespace fastw2v::cuda::hopper {
 
 namespace {
 
-constexpr int kRows = 128;   // of a tile of the result
-constexpr int kDepth = 64;   // of a stage
+constexpr int kRows = 128;  // of a tile of the result
+constexpr int kDepth = 64;  // of a stage
 constexpr int kLeftBytes = kRows * kChunkRowBytes;
 
 template <typename T>
@@ -225,10 +224,9 @@ template <typename T>
 Status MultiplyGradient(const GradientProduct<T>& product, const Stream& stream) {
   const bool of_hidden = product.sums != nullptr;
   Arguments<T> arguments = {};
+  FASTW2V_RETURN_IF_ERROR(MakeSource(product.p, product.p_rows, product.pitch, &arguments.left));
   FASTW2V_RETURN_IF_ERROR(
-      MakeSource(product.p, product.p_rows, product.pitch, &arguments.left));
-  FASTW2V_RETURN_IF_ERROR(MakeSource(product.other, product.other_rows, product.other_columns,
-                                     &arguments.right));
+      MakeSource(product.other, product.other_rows, product.other_columns, &arguments.right));
   arguments.rows = static_cast<int>(product.rows);
   arguments.columns = static_cast<int>(product.columns);
   arguments.steps = static_cast<int>(NumBlocks(product.other_rows, kDepth));
