@@ -1,9 +1,10 @@
 // Three warpgroups a block: one brings tiles, two multiply. Each of these two takes turns between
 // the tensor cores and its exponentials, so that both are busy.
 //
-//   forward   a block owns 128 or 256 rows of hidden, which stay in shared memory, and meets a
-//             range of classes, 128 at a time; each thread keeps the running maximum and sum of
-//             what it sees of its rows.
+//   forward   a block owns 128 or 256 rows of hidden and meets a range of classes, 128 at a time;
+//             each thread keeps the running maximum and sum of what it sees of its rows. Rows up to
+//             a width of 512 stay in shared memory, wider ones come again with every tile of
+//             classes.
 //   backward  a block owns 128 rows of one operand, meets the rows of the other and computes their
 //             logits again. The gradients of the logits go from the accumulators straight into the
 //             left operand of the second product, whose right operand is the tile that is there
@@ -29,6 +30,10 @@ namespace {
 constexpr int kForwardClasses = 128;  // of a tile
 constexpr int kStageBytes = kForwardClasses * kChunkRowBytes;
 constexpr int kBiasSlots = 4;
+constexpr int kCopiesAhead =
+    2;  // groups of a producer's copies under way when it asks for the next
+constexpr int kStayingChunks = 8;
+constexpr int kBiasBytes = kBiasSlots * kForwardClasses * static_cast<int>(sizeof(float));
 constexpr int kOwnRows = 128;  // of a block of the backward pass
 
 constexpr float kLog2E = 1.44269504f;
@@ -152,20 +157,28 @@ struct ForwardArguments {
 };
 
 // What one warpgroup of the forward pass does that brings tiles [first, last) of classes.
-template <int kOwnBytes, typename T>
+// kStays: the hidden rows are brought once, to `own`; otherwise in every stage, after the weights.
+template <int kOwnBytes, bool kStays, typename T>
 __device__ __forceinline__ void ProduceForward(const ForwardArguments<T>& p, unsigned char* own,
                                                unsigned char* stages, float* biases,
                                                Barriers* barriers, int own_row, int first,
                                                int last) {
   constexpr int kRows = kOwnBytes / kChunkRowBytes;
+  constexpr int kMovingBytes = kStays ? 0 : kOwnBytes;
+  constexpr int kStageStride = kStageBytes + kMovingBytes;
   const int warp = threadIdx.x % kWarpgroup / kWarp, lane = threadIdx.x % kWarp;
-  if (warp == 0 && lane == 0) {
+  if (kStays && warp == 0 && lane == 0) {
     ArriveExpecting(&barriers->resident, p.chunks * kOwnBytes);
     for (int c = 0; c < p.chunks; ++c) {
       LoadChunk(own + c * kOwnBytes, p.hidden, own_row, kRows, c * kChunkColumns,
                 &barriers->resident);
     }
   }
+  const auto load_own = [&](unsigned char* stage, int chunk, Barrier* full) {
+    if constexpr (!kStays) {
+      LoadChunk(stage + kStageBytes, p.hidden, own_row, kRows, chunk * kChunkColumns, full);
+    }
+  };
   const bool mapped = p.weights.mapped;
   const auto fill_biases = [&](int tile, Turn turn, int thread, int threads) {
     Wait(&barriers->bias_empty[turn.stage], turn.parity ^ 1);
@@ -182,9 +195,11 @@ __device__ __forceinline__ void ProduceForward(const ForwardArguments<T>& p, uns
     for (int tile = first; tile < last; ++tile) {
       for (int c = 0; c < p.chunks; ++c) {
         Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
-        ArriveExpecting(&barriers->full[turn.stage], kStageBytes);
-        LoadChunk(stages + turn.stage * kStageBytes, p.weights, tile * kForwardClasses,
-                  kForwardClasses, c * kChunkColumns, &barriers->full[turn.stage]);
+        unsigned char* const stage = stages + turn.stage * kStageStride;
+        ArriveExpecting(&barriers->full[turn.stage], kStageStride);
+        load_own(stage, c, &barriers->full[turn.stage]);
+        LoadChunk(stage, p.weights, tile * kForwardClasses, kForwardClasses, c * kChunkColumns,
+                  &barriers->full[turn.stage]);
         turn.Next(p.stages);
       }
     }
@@ -195,7 +210,6 @@ __device__ __forceinline__ void ProduceForward(const ForwardArguments<T>& p, uns
     }
   } else if (!mapped) {
     Turn turn, bias_turn;
-    constexpr int kAhead = 2;  // groups of copies under way when the next one is asked for
     int under_way = 0, oldest = 0;
     const auto publish = [&] {
       FenceAsyncProxy();
@@ -207,12 +221,16 @@ __device__ __forceinline__ void ProduceForward(const ForwardArguments<T>& p, uns
       fill_biases(tile, bias_turn, threadIdx.x % kWarpgroup, kWarpgroup);
       for (int c = 0; c < p.chunks; ++c) {
         Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
-        CopyChunk(stages + turn.stage * kStageBytes, p.weights, tile * kForwardClasses,
-                  kForwardClasses, c * kChunkColumns);
+        unsigned char* const stage = stages + turn.stage * kStageStride;
+        if (!kStays && threadIdx.x % kWarpgroup == 0) {
+          ArriveExpecting(&barriers->full[turn.stage], kMovingBytes);
+          load_own(stage, c, &barriers->full[turn.stage]);
+        }
+        CopyChunk(stage, p.weights, tile * kForwardClasses, kForwardClasses, c * kChunkColumns);
         CommitCopies();
         turn.Next(p.stages);
-        if (++under_way <= kAhead) continue;
-        WaitForCopies<kAhead>();
+        if (++under_way <= kCopiesAhead) continue;
+        WaitForCopies<kCopiesAhead>();
         publish();
       }
     }
@@ -222,13 +240,14 @@ __device__ __forceinline__ void ProduceForward(const ForwardArguments<T>& p, uns
 }
 
 // kTiles: of 64 rows, for each of the two warpgroups that multiply.
-template <typename T, int kTiles>
+template <typename T, int kTiles, bool kStays>
 __global__ void __launch_bounds__(kThreads, 1)
     ForwardKernel(const __grid_constant__ ForwardArguments<T> p) {
   constexpr int kRows = 2 * 64 * kTiles, kOwnBytes = kRows * kChunkRowBytes;
+  constexpr int kStageStride = kStageBytes + (kStays ? 0 : kOwnBytes);
   unsigned char* const own = SharedMemory();
-  unsigned char* const stages = own + p.chunks * kOwnBytes;
-  auto* const biases = reinterpret_cast<float*>(stages + p.stages * kStageBytes);
+  unsigned char* const stages = own + (kStays ? p.chunks * kOwnBytes : 0);
+  auto* const biases = reinterpret_cast<float*>(stages + p.stages * kStageStride);
   auto* const barriers = reinterpret_cast<Barriers*>(biases + kBiasSlots * kForwardClasses);
   const int warpgroup = threadIdx.x / kWarpgroup;
   const int own_row = static_cast<int>(blockIdx.x) * kRows;
@@ -238,7 +257,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
-      Init(&barriers->full[i], p.weights.mapped ? 1 : kWarpgroup);
+      Init(&barriers->full[i], p.weights.mapped ? 1 : kWarpgroup + (kStays ? 0 : 1));
       Init(&barriers->empty[i], kConsumerWarps);
     }
     for (int i = 0; i < kBiasSlots; ++i) {
@@ -252,7 +271,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   if (warpgroup == 0) {
     ShrinkRegisters<kProducerRegisters>();
-    ProduceForward<kOwnBytes>(p, own, stages, biases, barriers, own_row, first, last);
+    ProduceForward<kOwnBytes, kStays>(p, own, stages, biases, barriers, own_row, first, last);
   } else {
     GrowRegisters<kConsumerRegisters>();
     const int consumer = warpgroup - 1, lane = threadIdx.x % kWarp;
@@ -272,14 +291,18 @@ __global__ void __launch_bounds__(kThreads, 1)
         sum[r][half] = shifted[r][half] = 0;
       }
     }
-    const uint64_t left = Operand(own + consumer * kTiles * 64 * kChunkRowBytes);
+    const uint64_t left =
+        Operand((kStays ? own : stages + kStageBytes) + consumer * kTiles * 64 * kChunkRowBytes);
     const uint64_t right = Operand(stages);
-    Wait(&barriers->resident, 0);
+    if (kStays) Wait(&barriers->resident, 0);
 
-    // The warpgroups multiply in turns: barrier 1 + i is the turn of number i. Where a tile has
-    // more chunks than there are stages, both have to go on with it together; number 1 then starts
-    // half a tile later.
-    const bool in_turns = p.stages > p.chunks;
+    // The warpgroups multiply in turns: barrier 1 + i is the turn of number i. The first one then
+    // needs all chunks of a tile before the other gives a stage back, and producers that copy are
+    // two stages behind with what they publish. Where there are not so many stages, both go on
+    // together and number 1 starts some chunks later.
+    const bool in_turns = p.stages >= p.chunks + kCopiesAhead;
+    const int later =
+        p.chunks / 2 < p.stages - kCopiesAhead ? p.chunks / 2 : p.stages - 1 - kCopiesAhead;
     if (in_turns && consumer == 1) NamedArrive(1, 2 * kWarpgroup);
     Turn turn, bias_turn;
     int classes_met = 0;
@@ -288,6 +311,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       if (in_turns || (consumer == 1 && tile == first)) NamedBarrier(1 + consumer, 2 * kWarpgroup);
       int before = 0;
       for (int c = 0; c < p.chunks; ++c) {
+        const int chunk = kStays ? c * kOwnBytes : turn.stage * kStageStride;
         Wait(&barriers->full[turn.stage], turn.parity);
         FenceProducts();
 #pragma unroll
@@ -295,12 +319,12 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
           for (int r = 0; r < kTiles; ++r) {
             Multiply<T, Major::kDepth, Major::kDepth>(
-                z[r], Advance(left, c * kOwnBytes + r * 64 * kChunkRowBytes + k * 32),
-                Advance(right, turn.stage * kStageBytes + k * 32), c + k > 0);
+                z[r], Advance(left, chunk + r * 64 * kChunkRowBytes + k * 32),
+                Advance(right, turn.stage * kStageStride + k * 32), c + k > 0);
           }
         }
         CommitProducts();
-        if (!in_turns && consumer == 0 && tile == first && c == p.chunks / 2) {
+        if (!in_turns && consumer == 0 && tile == first && c == later) {
           NamedArrive(2, 2 * kWarpgroup);
         }
         if (c > 0) {
@@ -833,7 +857,8 @@ int Splits(int64_t blocks, int64_t tiles) {
 template <typename T>
 struct Plan {
   int chunks, padded_dim;
-  // Forward: rows of a block are 128 * tiles_per_warpgroup.
+  // Forward: rows of a block are 128 * tiles_per_warpgroup, and may stay in shared memory.
+  bool stays;
   int tiles_per_warpgroup;
   int64_t forward_blocks, class_tiles;
   int forward_splits;
@@ -845,7 +870,8 @@ struct Plan {
   explicit Plan(const LossProblem<T>& p) {
     chunks = Chunks(p.dim);
     padded_dim = chunks * kChunkColumns;
-    tiles_per_warpgroup = chunks <= 4 && p.batch > 128 ? 2 : 1;
+    stays = chunks <= kStayingChunks;
+    tiles_per_warpgroup = (chunks <= 4 || !stays) && p.batch > 128 ? 2 : 1;
     forward_blocks = NumBlocks(p.batch, 128 * tiles_per_warpgroup);
     class_tiles = NumBlocks(p.classes, kForwardClasses);
     forward_splits = Splits(forward_blocks, class_tiles);
@@ -928,7 +954,7 @@ bool SupportsForward(const LossProblem<T>& p, const Device& device) {
   constexpr int64_t kMost = int64_t{1} << 30;  // rows and columns are counted in int
   return device.arch == 90 && device.shared_bytes >= kShared && p.candidates == Candidates::kAll &&
          p.options.link == Link::kSoftmax && p.num_true == 1 && p.options.logit_softcap == 0 &&
-         !p.options.round_bfloat16 && p.dim >= 2 && p.dim <= 512 && p.dim % 2 == 0 &&
+         !p.options.round_bfloat16 && p.dim >= 2 && p.dim < kMost && p.dim % 2 == 0 &&
          p.classes > 1 && p.classes < kMost && p.batch < kMost && aligned(p.hidden) &&
          aligned(p.weights);
 }
@@ -968,17 +994,24 @@ Status ExactLossForward(const LossProblem<T>& p, const Stream& stream, void* mem
   arguments.sums_logits = p.options.label_smoothing != 0;
   arguments.sums = pieces.sums;
   arguments.label_logits = pieces.label_logits;
-  const int own_bytes = plan.chunks * 128 * plan.tiles_per_warpgroup * kChunkRowBytes;
+  const int row_bytes = 128 * plan.tiles_per_warpgroup * kChunkRowBytes;
+  const int stage_bytes = kStageBytes + (plan.stays ? 0 : row_bytes);
   const int fixed =
-      own_bytes + kBiasSlots * kForwardClasses * static_cast<int>(sizeof(float)) + sizeof(Barriers);
-  arguments.stages = std::min(kMaxStages, (kShared - fixed) / kStageBytes);
+      (plan.stays ? plan.chunks * row_bytes : 0) + kBiasBytes + static_cast<int>(sizeof(Barriers));
+  arguments.stages = std::min(kMaxStages, (kShared - fixed) / stage_bytes);
   const dim3 grid(static_cast<unsigned>(plan.forward_blocks),
                   static_cast<unsigned>(plan.forward_splits));
-  const std::size_t bytes = fixed + arguments.stages * kStageBytes;
-  FASTW2V_RETURN_IF_ERROR(
-      plan.tiles_per_warpgroup == 2
-          ? Launch(ForwardKernel<T, 2>, grid, kThreads, bytes, stream, arguments)
-          : Launch(ForwardKernel<T, 1>, grid, kThreads, bytes, stream, arguments));
+  const auto launch = [&](auto kernel) {
+    return Launch(kernel, grid, kThreads, fixed + arguments.stages * stage_bytes, stream,
+                  arguments);
+  };
+  if (plan.tiles_per_warpgroup == 2) {
+    FASTW2V_RETURN_IF_ERROR(plan.stays ? launch(ForwardKernel<T, 2, true>)
+                                       : launch(ForwardKernel<T, 2, false>));
+  } else {
+    FASTW2V_RETURN_IF_ERROR(plan.stays ? launch(ForwardKernel<T, 1, true>)
+                                       : launch(ForwardKernel<T, 1, false>));
+  }
   return Launch(FinishKernel, NumBlocks(p.batch, 256), 256, 0, stream, pieces.sums,
                 pieces.label_logits, pieces.labels, ExactTerms<float>(p.options, p.classes),
                 arguments.batch, arguments.classes, arguments.class_tiles, plan.forward_splits,

@@ -14,7 +14,7 @@ namespace fastw2v::cuda::hopper {
 
 // T is BFloat16 or Half in all of these.
 //
-// 16-bit tables with an even width up to 512, one label, no soft cap.
+// 16-bit tables of an even width, one label, no soft cap.
 template <typename T>
 bool SupportsForward(const LossProblem<T>& problem, const Device& device);
 // The same, up to a width of 256.

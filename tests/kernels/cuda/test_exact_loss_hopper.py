@@ -40,7 +40,9 @@ SIZES = {
     "rows of 196 bytes, copied by 4": (30, 270, 98),
     "rows of 600 bytes": (131, 260, 300),
     "a tile has more chunks than there are stages": (70, 260, 512),
+    "the same, copied by 4": (70, 260, 510),
     "wider than hidden rows can stay": (40, 150, 1024),
+    "the same, two row tiles, copied by 8": (140, 130, 516),
 }
 
 
