@@ -236,23 +236,23 @@ struct LogitPiece {
 
   const Operands<Products>& operands;
   A (&c)[kPiecesM][kN][4];
-  int64_t first_row;  // of the thread
-  int64_t class0;     // of the warp
-  int valid;          // columns of the warp that are classes
-  int pair;           // the thread's first column
+  int first_row;   // of the thread
+  int64_t class0;  // of the warp
+  int valid;       // columns of the warp that are classes
+  int pair;        // the thread's first column
 
   __device__ __forceinline__ LogitPiece(const Operands<Products>& all,
-                                        A (&products)[kPiecesM][kN][4], int64_t warp_row,
+                                        A (&products)[kPiecesM][kN][4], int warp_row,
                                         int64_t warp_class)
       : operands(all), c(products), class0(warp_class) {
     const int lane = threadIdx.x % kWarp;
     first_row = warp_row + lane / 4;
     pair = lane % 4 * 2;
     const int64_t left = operands.classes - class0;
-    valid = left < 8 * kN ? static_cast<int>(left) : 8 * kN;
+    valid = left < 0 ? 0 : left < 8 * kN ? static_cast<int>(left) : 8 * kN;
   }
 
-  __device__ __forceinline__ int64_t Row(int i) const { return first_row + 8 * i; }
+  __device__ __forceinline__ int Row(int i) const { return first_row + 8 * i; }
   __device__ __forceinline__ A& At(int i, int k) { return c[i / 2][k / 2][i % 2 * 2 + k % 2]; }
   __device__ __forceinline__ int Column(int k) const { return 8 * (k / 2) + pair + k % 2; }
 
@@ -441,7 +441,8 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
     if (++chunk < chunks) continue;
     chunk = 0;
 
-    LogitPiece<Products, kPiecesN> piece(operands, c, row0 + m0, tile * kTile + n0);
+    LogitPiece<Products, kPiecesN> piece(operands, c, static_cast<int>(row0) + m0,
+                                         tile * kTile + n0);
     piece.MakeLogits(biases + tile % 2 * kTile + n0);
     if constexpr (!kGradient) {
       int now = 0;  // classes of this thread
@@ -478,7 +479,7 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
       const int64_t column0 = (tile - first_tile) * kTile;
 #pragma unroll
       for (int i = 0; results.p != nullptr && i < kRows; ++i) {
-        T* const p = results.p + piece.Row(i) * results.pitch + column0 + n0 + pair;
+        T* const p = results.p + int64_t{piece.Row(i)} * results.pitch + column0 + n0 + pair;
 #pragma unroll
         for (int j = 0; j < kPiecesN; ++j) {
           StorePair(p + 8 * j, c[i / 2][j][i % 2 * 2], c[i / 2][j][i % 2 * 2 + 1]);
@@ -628,13 +629,39 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
   }
 }
 
+// The sums of x[k] over the eight groups of a warp, of which a thread keeps that of column
+// SummedColumn<kCount>().
+template <int kCount>
+__device__ __forceinline__ float SumOverGroups(float (&x)[kCount]) {
+  const int lane = threadIdx.x % kWarp;
+#pragma unroll
+  for (int bits = 16, left = kCount; bits >= 4; bits /= 2) {
+    if (left == 1) {
+      x[0] += __shfl_xor_sync(kAllLanes, x[0], bits);
+      continue;
+    }
+    left /= 2;
+#pragma unroll
+    for (int k = 0; k < left; ++k) {
+      const bool upper = (lane & bits) != 0;
+      const float other = __shfl_xor_sync(kAllLanes, upper ? x[k] : x[k + left], bits);
+      x[k] = (upper ? x[k + left] : x[k]) + other;
+    }
+  }
+  return x[0];
+}
+template <int kCount>
+__device__ __forceinline__ int SummedColumn() {
+  static_assert(kCount == 4 || kCount == 8);
+  return threadIdx.x % kWarp / (32 / kCount);
+}
+
 // The same products without P in memory, for widths of up to kPanels panels of 16-bit tables. A
 // block keeps a tile of 128 rows (kOfHidden) or classes, its owners, and its gradient; tiles of 64
 // of the others come by. Of each pair of tiles the logits are computed again, and their gradient
 // goes through shared memory into the product with the others.
 //
-// Of a multiprocessor of sm_80, kPanels = 4: 147,968 bytes of shared memory and one block;
-// kPanels = 2: 82,432 bytes and two.
+// A block takes 148, 82 or 50 KB of shared memory for 4, 2 or 1 panels.
 constexpr int kOthers = 64;
 
 template <int kPanels>
@@ -646,6 +673,11 @@ struct FusedWarps {  // of the product with the others: a warp has kM x kN piece
 
 constexpr int64_t FusedSharedBytes(int panels) {
   return (panels + 1) * kPanelBytes + panels * kPanelBytes + kTile * sizeof(float);
+}
+
+// Blocks on a multiprocessor: as many as its registers (and on sm_80 its shared memory) hold.
+constexpr int FusedBlocks(bool of_hidden, int panels) {
+  return panels == 1 || (panels == 2 && of_hidden) ? 2 : 1;
 }
 
 template <typename Products>
@@ -660,7 +692,7 @@ struct FusedResults {
 
 // Block (x, 0, z): owner tile x, part z of the tiles of the others.
 template <typename Products, bool kOfHidden, int kPanels>
-__global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, FusedBlocks(kOfHidden, kPanels))
     FusedGradient(Operands<Products> operands,
                   const RowGradientTerms<typename Products::Sum>* terms,
                   FusedResults<Products> results) {
@@ -669,7 +701,9 @@ __global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
   static_assert(kWidth == kOthers);
   // Of the tile of logits: rows, and a warp's place; a warp has 32 x 32 of them.
   constexpr int kRows = kOfHidden ? kTile : kOthers;
-  constexpr int kAlongM = kRows / 32, kN = 4;
+  constexpr int kAlongM = kRows / 32;
+  // At once, or in two passes where two blocks share the registers of a multiprocessor.
+  constexpr int kPasses = kPanels == 2 && kOfHidden ? 2 : 1, kN = 4 / kPasses;
   using Warps = FusedWarps<kPanels>;
 
   T* const owners = reinterpret_cast<T*>(SharedMemory());  // panels of [kTile, kWidth]
@@ -686,21 +720,21 @@ __global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
   const int product_n0 = warp / Warps::kAlongM * Warps::kN * 8;
   const int64_t owner0 = int64_t{blockIdx.x} * kTile;
   const int64_t count = kOfHidden ? operands.classes : operands.batch;  // of the others
-  const int64_t all_tiles = (count + kOthers - 1) / kOthers;
-  const int64_t tile0 = blockIdx.z * results.product.part;
-  const int64_t tile1 =
-      tile0 + results.product.part < all_tiles ? tile0 + results.product.part : all_tiles;
+  const int all_tiles = static_cast<int>((count + kOthers - 1) / kOthers);
+  const int part = static_cast<int>(results.product.part);
+  const int tile0 = static_cast<int>(blockIdx.z) * part;
+  const int tile1 = tile0 + part < all_tiles ? tile0 + part : all_tiles;
   const int panels = static_cast<int>(operands.hidden.pitch / kWidth);
 
   const Matrix<T>& owner_rows = kOfHidden ? operands.hidden : operands.weights;
   const Matrix<T>& other_rows = kOfHidden ? operands.weights : operands.hidden;
-  const auto load = [&](int64_t tile) {
+  const auto load = [&](int tile) {
     T* const stage = stages + (tile - tile0) % 2 * kStage;
     if (tile < tile1) {
 #pragma unroll 1
       for (int panel = 0; panel < panels; ++panel) {
-        CopyPanels<kOthers, 1>(stage + panel * kOthers * kWidth, other_rows, tile * kOthers,
-                               panel * kWidth);
+        CopyPanels<kOthers, 1>(stage + panel * kOthers * kWidth, other_rows,
+                               int64_t{tile} * kOthers, panel * kWidth);
       }
     }
     CommitCopies();
@@ -710,8 +744,8 @@ __global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
     CopyPanels<kTile, 1>(owners + panel * kTile * kWidth, owner_rows, owner0, panel * kWidth);
   }
   load(tile0);
-  const auto bias_of = [&](int64_t tile) {
-    return BiasOf(operands, (kOfHidden ? tile * kOthers : owner0) + threadIdx.x);
+  const auto bias_of = [&](int tile) {
+    return BiasOf(operands, (kOfHidden ? int64_t{tile} * kOthers : owner0) + threadIdx.x);
   };
   constexpr int kBiases = kOfHidden ? kOthers : kTile;
   if (threadIdx.x < kBiases) biases[threadIdx.x] = bias_of(tile0);
@@ -720,55 +754,62 @@ __global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
       GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/false);
   float sum[Warps::kM][Warps::kN][4];
   Clear(sum);
-  float column_sums[2 * kN] = {};
-  for (int64_t tile = tile0; tile < tile1; ++tile) {
+  float column_sums[kPasses] = {};  // of column SummedColumn() of the pass
+  for (int tile = tile0; tile < tile1; ++tile) {
     WaitForCopies<0>();
     __syncthreads();  // the tile is there, and all are done with P and the tile before
     load(tile + 1);
-    const int turn = static_cast<int>((tile - tile0) % 2);
+    const int turn = (tile - tile0) % 2;
     const T* const others = stages + turn * kStage;
     float next_bias = 0;
     const bool loads_bias = kOfHidden && threadIdx.x < kOthers;
     if (loads_bias) next_bias = bias_of(tile + 1);
 
-    float c[kPiecesM][kN][4];
-    Clear(c);
+    const int row0 = kOfHidden ? static_cast<int>(owner0) : tile * kOthers;
+    const int64_t class0 = kOfHidden ? int64_t{tile} * kOthers : owner0;
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int n = n0 + pass * 8 * kN;
+      float c[kPiecesM][kN][4];
+      Clear(c);
 #pragma unroll 1
-    for (int panel = 0; panel < panels; ++panel) {
-      const Operand<T, true, kTile> of_owners = {owners + panel * kTile * kWidth};
-      const Operand<T, true, kOthers> of_others = {others + panel * kOthers * kWidth};
-      const int64_t left = operands.dim - int64_t{panel} * kWidth;
-      const int depth = left < kWidth ? static_cast<int>(left) : kWidth;
-      if constexpr (kOfHidden) {
-        operands.products.Multiply(c, of_owners, m0, of_others, n0, depth);
-      } else {
-        operands.products.Multiply(c, of_others, m0, of_owners, n0, depth);
+      for (int panel = 0; panel < panels; ++panel) {
+        const Operand<T, true, kTile> of_owners = {owners + panel * kTile * kWidth};
+        const Operand<T, true, kOthers> of_others = {others + panel * kOthers * kWidth};
+        const int left = static_cast<int>(operands.dim) - panel * kWidth;
+        const int depth = left < kWidth ? left : kWidth;
+        if constexpr (kOfHidden) {
+          operands.products.Multiply(c, of_owners, m0, of_others, n, depth);
+        } else {
+          operands.products.Multiply(c, of_others, m0, of_owners, n, depth);
+        }
+      }
+      LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n);
+      piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n);
+      piece.MakeGradients(terms, unit);
+      if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
+        float sums[2 * kN];
+#pragma unroll
+        for (int k = 0; k < 2 * kN; ++k) {
+          sums[k] = piece.At(0, k);
+#pragma unroll
+          for (int i = 1; i < piece.kRows; ++i) sums[k] += piece.At(i, k);
+        }
+        column_sums[pass] += SumOverGroups(sums);
+      }
+#pragma unroll
+      for (int i = 0; i < piece.kRows; ++i) {
+#pragma unroll
+        for (int k = 0; k < piece.kColumns; k += 2) {
+          const int column = n + piece.Column(k);
+          StorePair(
+              PanelAt(p + column / kWidth * kRows * kWidth, m0 + 8 * i + group, column % kWidth),
+              piece.At(i, k), piece.At(i, k + 1));
+        }
       }
     }
-    const int64_t row0 = kOfHidden ? owner0 : tile * kOthers;
-    const int64_t class0 = kOfHidden ? tile * kOthers : owner0;
-    LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n0);
-    piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n0);
     if (loads_bias) biases[(1 - turn) * kOthers + threadIdx.x] = next_bias;
-    piece.MakeGradients(terms, unit);
-    if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
-#pragma unroll
-      for (int k = 0; k < piece.kColumns; ++k) {
-#pragma unroll
-        for (int i = 0; i < piece.kRows; ++i) column_sums[k] += piece.At(i, k);
-      }
-    }
     if (!results.multiply) continue;
-#pragma unroll
-    for (int i = 0; i < piece.kRows; ++i) {
-#pragma unroll
-      for (int k = 0; k < piece.kColumns; k += 2) {
-        const int column = n0 + piece.Column(k);
-        StorePair(
-            PanelAt(p + column / kWidth * kRows * kWidth, m0 + 8 * i + group, column % kWidth),
-            piece.At(i, k), piece.At(i, k + 1));
-      }
-    }
     __syncthreads();
     if (product_n0 < panels * kWidth) {
       operands.products.Multiply(sum, Operand<T, kOfHidden, kRows>{p}, product_m0,
@@ -796,12 +837,10 @@ __global__ void __launch_bounds__(kThreads, kPanels == 4 ? 1 : 2)
     float* const shares = reinterpret_cast<float*>(p);  // [kAlongM, kTile]
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < 2 * kN; ++k) {
-      float total = column_sums[k];
-      for (int bits = 4; bits < kWarp; bits *= 2) {
-        total += __shfl_xor_sync(kAllLanes, total, bits);
-      }
-      if (group == 0) shares[warp % kAlongM * kTile + n0 + 8 * (k / 2) + pair + k % 2] = total;
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int k = SummedColumn<2 * kN>();
+      const int column = n0 + pass * 8 * kN + 8 * (k / 2) + pair + k % 2;
+      shares[warp % kAlongM * kTile + column] = column_sums[pass];
     }
     __syncthreads();
     const int64_t c = owner0 + threadIdx.x;
