@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # With kernels for tables of each type.
 TABLE_OPS = (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
-    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows"),
+    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows", "TopK"),
 )
 # What runs on the CPU alone: tables that are made once, the examples of tf.data, and rows that owe
 # updates, which are not kept on a GPU.
