@@ -28,7 +28,7 @@ static_assert(kWarpM * kWarpN * kThreads / kWarp == kTile * kTile);
 
 // Blocks that have work at the same time, more than any device runs: ends of runs overlap.
 constexpr int64_t kManyBlocks = 4096;
-constexpr int64_t kGradientBlocks = 256;
+constexpr int64_t kGradientBlocks = 512;
 constexpr int64_t kChunkBytes = int64_t{64} << 20;  // of P; one tile of classes at least
 
 constexpr int64_t kPanelBytes = int64_t{kTile} * kPanelRowBytes;
@@ -232,6 +232,117 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- logits
 
+// The piece of a tile of logits that a thread holds: of 2 x kN pieces of m16 x n8 its rows
+// row(0) .. row(3) and in each 2 kN columns. Products become logits and these their gradients.
+template <typename Products, int kN>
+struct LogitPiece {
+  using A = typename Products::Sum;
+  static constexpr int kRows = 2 * kPiecesM;
+  static constexpr int kColumns = 2 * kN;
+
+  const Operands<Products>& operands;
+  A (&c)[kPiecesM][kN][4];
+  int first_row;   // of the thread
+  int64_t class0;  // of the warp
+  int valid;       // columns of the warp that are classes
+  int pair;        // the thread's first column
+
+  __device__ __forceinline__ LogitPiece(const Operands<Products>& all,
+                                        A (&products)[kPiecesM][kN][4], int warp_row,
+                                        int64_t warp_class)
+      : operands(all), c(products), class0(warp_class) {
+    const int lane = threadIdx.x % kWarp;
+    first_row = warp_row + lane / 4;
+    pair = lane % 4 * 2;
+    const int64_t left = operands.classes - class0;
+    valid = left < 0 ? 0 : left < 8 * kN ? static_cast<int>(left) : 8 * kN;
+  }
+
+  __device__ __forceinline__ int Row(int i) const { return first_row + 8 * i; }
+  __device__ __forceinline__ A& At(int i, int k) { return c[i / 2][k / 2][i % 2 * 2 + k % 2]; }
+  __device__ __forceinline__ int Column(int k) const { return 8 * (k / 2) + pair + k % 2; }
+
+  // Of the columns of the warp; -inf where there is no class.
+  __device__ __forceinline__ void MakeLogits(const A* biases) {
+#pragma unroll
+    for (int k = 0; k < kColumns; ++k) {
+      const A bias = biases[Column(k)];
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) At(i, k) = operands.scale * At(i, k) + bias;
+    }
+    if (operands.softcap == 0) return;
+#pragma unroll
+    for (int k = 0; k < kColumns; ++k) {
+      if (Column(k) >= valid) continue;
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        At(i, k) = operands.softcap * tanh(At(i, k) / operands.softcap);
+      }
+    }
+  }
+
+  // use(entry, index of the label) for the labels of row i that are among the columns.
+  template <typename Use>
+  __device__ __forceinline__ void ForLabels(int i, Use use) {
+    if (Row(i) >= operands.batch) return;
+    for (int64_t j = 0; j < operands.num_true; ++j) {
+      const int64_t index = Row(i) * operands.num_true + j;
+      const int64_t label = operands.labels[index];
+      if (label < class0 || label >= class0 + valid || operands.Ignored(label)) continue;
+      const int column = static_cast<int>(label - class0);
+#pragma unroll
+      for (int k = 0; k < kColumns; ++k) {
+        if (column == Column(k)) use(At(i, k), index);
+      }
+    }
+  }
+
+  // Logits become `unit` times their gradients.
+  __device__ __forceinline__ void MakeGradients(const RowGradientTerms<A>* terms, A unit) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const RowGradientTerms<A> row = terms[Row(i)];
+      const bool active = operands.active[Row(i)] != 0;
+      const A factor = unit * row.factor, shift = unit * row.shift, target = unit * row.target;
+      const auto fill = [&](auto before) {
+#pragma unroll
+        for (int k = 0; k < kColumns; ++k) {
+          const A z = At(i, k);
+          before(z, k);
+          At(i, k) = active ? factor * Exp(z - row.max) - shift : A{0};
+        }
+        if (active) ForLabels(i, [&](A& p, int64_t) { p -= target; });
+      };
+      if (operands.softcap == 0) {
+        fill([](A, int) {});
+        continue;
+      }
+      A slopes[kColumns];
+      fill([&](A z, int k) {
+        const A tangent = z / operands.softcap;
+        slopes[k] = 1 - tangent * tangent;
+      });
+#pragma unroll
+      for (int k = 0; k < kColumns; ++k) At(i, k) *= slopes[k];
+    }
+    if (valid >= 8 * kN) return;
+#pragma unroll
+    for (int k = 0; k < kColumns; ++k) {
+      if (Column(k) < valid) continue;
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) At(i, k) = 0;
+    }
+  }
+};
+
+template <typename Products>
+__device__ __forceinline__ typename Products::Sum BiasOf(const Operands<Products>& operands,
+                                                         int64_t c) {
+  using A = typename Products::Sum;
+  if (c >= operands.classes) return -std::numeric_limits<A>::infinity();
+  return operands.biases == nullptr ? A{0} : static_cast<A>(ToFloat(operands.biases[c]));
+}
+
 // Where logits go: sums of a forward pass, or their gradient.
 template <typename Products>
 struct LogitResults {
@@ -277,11 +388,7 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
   const int64_t tile1 = tile0 + tiles < last_tile ? tile0 + tiles : last_tile;
   const int64_t steps = (tile1 - tile0) * chunks;
 
-  const auto bias_of = [&](int64_t tile) -> A {
-    const int64_t c = tile * kTile + threadIdx.x;
-    if (c >= operands.classes) return -std::numeric_limits<A>::infinity();
-    return operands.biases == nullptr ? A{0} : static_cast<A>(ToFloat(operands.biases[c]));
-  };
+  const auto bias_of = [&](int64_t tile) { return BiasOf(operands, tile * kTile + threadIdx.x); };
   int64_t load_tile = tile0;
   int load_chunk = 0, load_stage = 0;
   const auto load = [&] {
@@ -308,9 +415,7 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
   for (int s = 0; s < kStages - 1; ++s) load();
   if (threadIdx.x < kTile) biases[tile0 % 2 * kTile + threadIdx.x] = bias_of(tile0);
 
-  // Of the four rows that a thread has columns of.
-  constexpr int kRows = 2 * kPiecesM;
-  const auto row_of = [&](int i) { return row0 + m0 + 8 * i + group; };
+  constexpr int kRows = 2 * kPiecesM;  // that a thread has columns of
   A max[kRows], sum_exp[kRows], sum_shifted[kRows], met = 0;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
@@ -340,143 +445,45 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
     if (++chunk < chunks) continue;
     chunk = 0;
 
-    // The logits of the tile.
-    const A* const tile_biases = biases + tile % 2 * kTile + n0;
-    const int64_t class0 = tile * kTile + n0;
-    const int64_t left = operands.classes - class0;
-    const int valid = left < kWarpN ? static_cast<int>(left) : kWarpN;  // columns of this warp
-#pragma unroll
-    for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-      for (int q = 0; q < 2; ++q) {
-        const A bias = tile_biases[8 * j + pair + q];
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-          A& z = c[i / 2][j][i % 2 * 2 + q];
-          z = operands.scale * z + bias;
-        }
-      }
-    }
-    if (operands.softcap != 0) {
-#pragma unroll
-      for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-        for (int q = 0; q < 2; ++q) {
-          if (8 * j + pair + q >= valid) continue;  // stays -inf
-#pragma unroll
-          for (int i = 0; i < kRows; ++i) {
-            A& z = c[i / 2][j][i % 2 * 2 + q];
-            z = operands.softcap * tanh(z / operands.softcap);
-          }
-        }
-      }
-    }
-    // use(logit, index of the label) for labels of row i that are among these columns.
-    const auto for_labels = [&](int i, auto use) {
-      if (row_of(i) >= operands.batch) return;
-      for (int64_t k = 0; k < operands.num_true; ++k) {
-        const int64_t index = row_of(i) * operands.num_true + k;
-        const int64_t label = operands.labels[index];
-        if (label < class0 || label >= class0 + valid || operands.Ignored(label)) continue;
-        const int column = static_cast<int>(label - class0);
-#pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-          for (int q = 0; q < 2; ++q) {
-            if (column == 8 * j + pair + q) use(c[i / 2][j][i % 2 * 2 + q], index);
-          }
-        }
-      }
-    };
-
+    LogitPiece<Products, kPiecesN> piece(operands, c, static_cast<int>(row0) + m0,
+                                         tile * kTile + n0);
+    piece.MakeLogits(biases + tile % 2 * kTile + n0);
     if constexpr (!kGradient) {
       int now = 0;  // classes of this thread
       if (results.smoothing) {
 #pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-          now += (8 * j + pair < valid) + (8 * j + pair + 1 < valid);
-        }
+        for (int k = 0; k < piece.kColumns; ++k) now += piece.Column(k) < piece.valid;
       }
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
-        for_labels(i, [&](A& z, int64_t index) { results.label_logits[index] = z; });
+        piece.ForLabels(i, [&](A& z, int64_t index) { results.label_logits[index] = z; });
         A largest = max[i];
 #pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-          largest = Max(largest, Max(c[i / 2][j][i % 2 * 2], c[i / 2][j][i % 2 * 2 + 1]));
-        }
+        for (int k = 0; k < piece.kColumns; ++k) largest = Max(largest, piece.At(i, k));
         // Where every logit is -inf the differences would be NaN: any finite reference will do.
         const A base = largest == -std::numeric_limits<A>::infinity() ? A{0} : largest;
         const A drop = sum_exp[i] == 0 ? A{0} : max[i] - base;
         if (results.smoothing) {
           A shifted = 0;
 #pragma unroll
-          for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-            for (int q = 0; q < 2; ++q) {
-              if (8 * j + pair + q < valid) shifted += c[i / 2][j][i % 2 * 2 + q] - base;
-            }
+          for (int k = 0; k < piece.kColumns; ++k) {
+            if (piece.Column(k) < piece.valid) shifted += piece.At(i, k) - base;
           }
           sum_shifted[i] += met * drop + shifted;
         }
         A sum = 0;  // of this tile: short sums round less
 #pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-          for (int q = 0; q < 2; ++q) sum += Exp(c[i / 2][j][i % 2 * 2 + q] - base);
-        }
+        for (int k = 0; k < piece.kColumns; ++k) sum += Exp(piece.At(i, k) - base);
         sum_exp[i] = sum_exp[i] * Exp(drop) + sum;
         max[i] = largest;
       }
       met += static_cast<A>(now);
     } else {
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const RowGradientTerms<A> row = results.terms[row_of(i)];
-        const bool active = operands.active[row_of(i)] != 0;
-        const A factor = unit * row.factor, shift = unit * row.shift, target = unit * row.target;
-        const auto fill = [&](auto after) {
-#pragma unroll
-          for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-            for (int q = 0; q < 2; ++q) {
-              A& z = c[i / 2][j][i % 2 * 2 + q];
-              after(z, 2 * j + q);
-              z = active ? factor * Exp(z - row.max) - shift : A{0};
-            }
-          }
-          if (active) for_labels(i, [&](A& p, int64_t) { p -= target; });
-        };
-        if (operands.softcap == 0) {
-          fill([](A, int) {});
-          continue;
-        }
-        A slopes[2 * kPiecesN];
-        fill([&](A z, int k) {
-          const A tangent = z / operands.softcap;
-          slopes[k] = 1 - tangent * tangent;
-        });
-#pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-          for (int q = 0; q < 2; ++q) c[i / 2][j][i % 2 * 2 + q] *= slopes[2 * j + q];
-        }
-      }
-      if (valid < kWarpN) {  // no classes: no gradient
-#pragma unroll
-        for (int j = 0; j < kPiecesN; ++j) {
-#pragma unroll
-          for (int q = 0; q < 2; ++q) {
-            if (8 * j + pair + q < valid) continue;
-#pragma unroll
-            for (int i = 0; i < kRows; ++i) c[i / 2][j][i % 2 * 2 + q] = 0;
-          }
-        }
-      }
+      piece.MakeGradients(results.terms, unit);
       const int64_t column0 = (tile - first_tile) * kTile;
 #pragma unroll
       for (int i = 0; results.p != nullptr && i < kRows; ++i) {
-        T* const p = results.p + row_of(i) * results.pitch + column0 + n0 + pair;
+        T* const p = results.p + int64_t{piece.Row(i)} * results.pitch + column0 + n0 + pair;
 #pragma unroll
         for (int j = 0; j < kPiecesN; ++j) {
           StorePair(p + 8 * j, c[i / 2][j][i % 2 * 2], c[i / 2][j][i % 2 * 2 + 1]);
@@ -531,18 +538,31 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
 
 // ---- gradients
 
-// Where a product of the gradients of the logits goes.
+// Where a product of the gradients of the logits goes: to the gradient itself, rounded, or to sums
+// of which there is one for each part of the sum over k.
 template <typename Products>
 struct ProductResults {
+  using T = typename Products::Element;
   using A = typename Products::Sum;
 
   int64_t rows, columns;  // of the result
   A factor;
   const uint32_t* largest;
-  A* sums;  // d_hidden: [parts, rows, columns], added to where not `first`
+  T* rounded;  // [rows, columns], or null
+  A* sums;     // [parts, rows, columns], added to where not `first`
   bool first;
-  int64_t steps;                        // of k in a part
-  typename Products::Element* rounded;  // d_weights: [rows, columns]
+  int64_t part;  // steps of k in a part, or tiles
+
+  __device__ __forceinline__ void Store(int64_t row, int64_t column, A value) const {
+    if (row >= rows || column >= columns) return;
+    const int64_t at = row * columns + column;
+    if (rounded != nullptr) {
+      rounded[at] = Round<T>(value);
+    } else {
+      A* const sum = sums + blockIdx.z * rows * columns + at;
+      *sum = first ? value : *sum + value;
+    }
+  }
 };
 
 // A tile of P W (kOfHidden: rows of P lie along k) or P^T X. Block (x, y, z): tile (x, y), part z
@@ -563,8 +583,8 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
   const int m0 = warp % kWarpsM * kWarpM, n0 = warp / kWarpsM * kWarpN;
   const int64_t row0 = int64_t{blockIdx.x} * kTile, column0 = int64_t{blockIdx.y} * kTile;
   const int64_t count = other.rows;
-  const int64_t k0 = blockIdx.z * results.steps * kWidth;
-  const int64_t k1 = k0 + results.steps * kWidth < count ? k0 + results.steps * kWidth : count;
+  const int64_t k0 = blockIdx.z * results.part * kWidth;
+  const int64_t k1 = k0 + results.part * kWidth < count ? k0 + results.part * kWidth : count;
 
   int64_t load_k = k0;
   int load_stage = 0;
@@ -601,57 +621,297 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
   const A factor = results.factor * GradientUnit<Products>(results.largest, /*inverse=*/true);
 #pragma unroll
   for (int i = 0; i < 2 * kPiecesM; ++i) {
-    const int64_t row = row0 + m0 + 8 * i + group;
-    if (row >= results.rows) continue;
 #pragma unroll
     for (int j = 0; j < kPiecesN; ++j) {
 #pragma unroll
       for (int q = 0; q < 2; ++q) {
-        const int64_t column = column0 + n0 + 8 * j + pair + q;
-        if (column >= results.columns) continue;
-        const A value = factor * c[i / 2][j][i % 2 * 2 + q];
-        const int64_t at = row * results.columns + column;
+        results.Store(row0 + m0 + 8 * i + group, column0 + n0 + 8 * j + pair + q,
+                      factor * c[i / 2][j][i % 2 * 2 + q]);
+      }
+    }
+  }
+}
+
+// The sums of x[k] over the eight groups of a warp, of which a thread keeps that of column
+// SummedColumn<kCount>().
+template <int kCount>
+__device__ __forceinline__ float SumOverGroups(float (&x)[kCount]) {
+  const int lane = threadIdx.x % kWarp;
+#pragma unroll
+  for (int bits = 16, left = kCount; bits >= 4; bits /= 2) {
+    if (left == 1) {
+      x[0] += __shfl_xor_sync(kAllLanes, x[0], bits);
+      continue;
+    }
+    left /= 2;
+#pragma unroll
+    for (int k = 0; k < left; ++k) {
+      const bool upper = (lane & bits) != 0;
+      const float other = __shfl_xor_sync(kAllLanes, upper ? x[k] : x[k + left], bits);
+      x[k] = (upper ? x[k + left] : x[k]) + other;
+    }
+  }
+  return x[0];
+}
+template <int kCount>
+__device__ __forceinline__ int SummedColumn() {
+  static_assert(kCount == 4 || kCount == 8);
+  return threadIdx.x % kWarp / (32 / kCount);
+}
+
+// The same products without P in memory, for widths of up to kPanels panels of 16-bit tables. A
+// block keeps a tile of 128 rows (kOfHidden) or classes, its owners, and its gradient; tiles of 64
+// of the others come by. Of each pair of tiles the logits are computed again, and their gradient
+// goes through shared memory into the product with the others.
+//
+// A block takes 148, 82 or 50 KB of shared memory for 4, 2 or 1 panels.
+constexpr int kOthers = 64;
+
+template <int kPanels>
+struct FusedWarps {  // of the product with the others: a warp has kM x kN pieces
+  static constexpr int kAlongM = kPanels == 4 ? 2 : 4;
+  static constexpr int kM = kTile / kAlongM / 16;
+  static constexpr int kN = kPanels * 64 / (kThreads / kWarp / kAlongM) / 8;
+};
+
+constexpr int64_t FusedSharedBytes(int panels) {
+  return (panels + 1) * kPanelBytes + panels * kPanelBytes + kTile * sizeof(float);
+}
+
+// Blocks on a multiprocessor: as many as its registers (and on sm_80 its shared memory) hold.
+constexpr int FusedBlocks(bool of_hidden, int panels) {
+  return panels == 1 || (panels == 2 && of_hidden) ? 2 : 1;
+}
+
+template <typename Products>
+struct FusedResults {
+  using T = typename Products::Element;
+
+  ProductResults<Products> product;
+  bool multiply;     // false: nothing but the gradients of biases is wanted
+  float* bias_sums;  // [parts, classes], or null
+  T* biases;         // [classes], or null
+};
+
+// Block (x, 0, z): owner tile x, part z of the tiles of the others.
+template <typename Products, bool kOfHidden, int kPanels>
+__global__ void __launch_bounds__(kThreads, FusedBlocks(kOfHidden, kPanels))
+    FusedGradient(Operands<Products> operands,
+                  const RowGradientTerms<typename Products::Sum>* terms,
+                  FusedResults<Products> results) {
+  using T = typename Products::Element;
+  constexpr int kWidth = kPanelWidth<T>;
+  static_assert(kWidth == kOthers);
+  // Of the tile of logits: rows, and a warp's place; a warp has 32 x 32 of them.
+  constexpr int kRows = kOfHidden ? kTile : kOthers;
+  constexpr int kAlongM = kRows / 32;
+  // At once, or in two passes where two blocks share the registers of a multiprocessor.
+  constexpr int kPasses = kPanels == 2 && kOfHidden ? 2 : 1, kN = 4 / kPasses;
+  using Warps = FusedWarps<kPanels>;
+
+  T* const owners = reinterpret_cast<T*>(SharedMemory());  // panels of [kTile, kWidth]
+  T* const p = owners + kPanels * kTile * kWidth;          // panels of [kRows, kWidth]
+  T* const stages = p + kTile * kWidth;                    // two, panels of [kOthers, kWidth]
+  constexpr int kStage = kPanels * kOthers * kWidth;
+  float* const biases = reinterpret_cast<float*>(stages + 2 * kStage);
+  // [kOthers] of two tiles in turn, or of the owners.
+
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int group = lane / 4, pair = lane % 4 * 2;
+  const int m0 = warp % kAlongM * 32, n0 = warp / kAlongM * 32;
+  const int product_m0 = warp % Warps::kAlongM * Warps::kM * 16;
+  const int product_n0 = warp / Warps::kAlongM * Warps::kN * 8;
+  const int64_t owner0 = int64_t{blockIdx.x} * kTile;
+  const int64_t count = kOfHidden ? operands.classes : operands.batch;  // of the others
+  const int all_tiles = static_cast<int>((count + kOthers - 1) / kOthers);
+  const int part = static_cast<int>(results.product.part);
+  const int tile0 = static_cast<int>(blockIdx.z) * part;
+  const int tile1 = tile0 + part < all_tiles ? tile0 + part : all_tiles;
+  const int panels = static_cast<int>(operands.hidden.pitch / kWidth);
+
+  const Matrix<T>& owner_rows = kOfHidden ? operands.hidden : operands.weights;
+  const Matrix<T>& other_rows = kOfHidden ? operands.weights : operands.hidden;
+  const auto load = [&](int tile) {
+    T* const stage = stages + (tile - tile0) % 2 * kStage;
+    if (tile < tile1) {
+#pragma unroll 1
+      for (int panel = 0; panel < panels; ++panel) {
+        CopyPanels<kOthers, 1>(stage + panel * kOthers * kWidth, other_rows,
+                               int64_t{tile} * kOthers, panel * kWidth);
+      }
+    }
+    CommitCopies();
+  };
+#pragma unroll 1
+  for (int panel = 0; panel < panels; ++panel) {
+    CopyPanels<kTile, 1>(owners + panel * kTile * kWidth, owner_rows, owner0, panel * kWidth);
+  }
+  load(tile0);
+  const auto bias_of = [&](int tile) {
+    return BiasOf(operands, (kOfHidden ? int64_t{tile} * kOthers : owner0) + threadIdx.x);
+  };
+  constexpr int kBiases = kOfHidden ? kOthers : kTile;
+  if (threadIdx.x < kBiases) biases[threadIdx.x] = bias_of(tile0);
+
+  const float unit = GradientUnit<Products>(results.product.largest, /*inverse=*/false);
+  float sum[Warps::kM][Warps::kN][4];
+  Clear(sum);
+  float column_sums[kPasses] = {};  // of column SummedColumn() of the pass
+  for (int tile = tile0; tile < tile1; ++tile) {
+    WaitForCopies<0>();
+    __syncthreads();  // the tile is there, and all are done with P and the tile before
+    load(tile + 1);
+    const int turn = (tile - tile0) % 2;
+    const T* const others = stages + turn * kStage;
+    float next_bias = 0;
+    const bool loads_bias = kOfHidden && threadIdx.x < kOthers;
+    if (loads_bias) next_bias = bias_of(tile + 1);
+
+    const int row0 = kOfHidden ? static_cast<int>(owner0) : tile * kOthers;
+    const int64_t class0 = kOfHidden ? int64_t{tile} * kOthers : owner0;
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int n = n0 + pass * 8 * kN;
+      float c[kPiecesM][kN][4];
+      Clear(c);
+#pragma unroll 1
+      for (int panel = 0; panel < panels; ++panel) {
+        const Operand<T, true, kTile> of_owners = {owners + panel * kTile * kWidth};
+        const Operand<T, true, kOthers> of_others = {others + panel * kOthers * kWidth};
+        const int left = static_cast<int>(operands.dim) - panel * kWidth;
+        const int depth = left < kWidth ? left : kWidth;
         if constexpr (kOfHidden) {
-          A* const sum = results.sums + blockIdx.z * results.rows * results.columns + at;
-          *sum = results.first ? value : *sum + value;
+          operands.products.Multiply(c, of_owners, m0, of_others, n, depth);
         } else {
-          results.rounded[at] = Round<T>(value);
+          operands.products.Multiply(c, of_others, m0, of_owners, n, depth);
         }
       }
+      LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n);
+      piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n);
+      piece.MakeGradients(terms, unit);
+      if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
+        float sums[2 * kN];
+#pragma unroll
+        for (int k = 0; k < 2 * kN; ++k) {
+          sums[k] = piece.At(0, k);
+#pragma unroll
+          for (int i = 1; i < piece.kRows; ++i) sums[k] += piece.At(i, k);
+        }
+        column_sums[pass] += SumOverGroups(sums);
+      }
+#pragma unroll
+      for (int i = 0; i < piece.kRows; ++i) {
+#pragma unroll
+        for (int k = 0; k < piece.kColumns; k += 2) {
+          const int column = n + piece.Column(k);
+          StorePair(
+              PanelAt(p + column / kWidth * kRows * kWidth, m0 + 8 * i + group, column % kWidth),
+              piece.At(i, k), piece.At(i, k + 1));
+        }
+      }
+    }
+    if (loads_bias) biases[(1 - turn) * kOthers + threadIdx.x] = next_bias;
+    if (!results.multiply) continue;
+    __syncthreads();
+    if (product_n0 < panels * kWidth) {
+      operands.products.Multiply(sum, Operand<T, kOfHidden, kRows>{p}, product_m0,
+                                 Operand<T, false, kOthers>{others}, product_n0, kOthers);
+    }
+  }
+
+  const float inverse = GradientUnit<Products>(results.product.largest, /*inverse=*/true);
+  if (results.multiply) {
+#pragma unroll
+    for (int i = 0; i < 2 * Warps::kM; ++i) {
+#pragma unroll
+      for (int j = 0; j < Warps::kN; ++j) {
+#pragma unroll
+        for (int q = 0; q < 2; ++q) {
+          results.product.Store(owner0 + product_m0 + 8 * i + group, product_n0 + 8 * j + pair + q,
+                                results.product.factor * inverse * sum[i / 2][j][i % 2 * 2 + q]);
+        }
+      }
+    }
+  }
+  if constexpr (!kOfHidden) {
+    if (results.bias_sums == nullptr && results.biases == nullptr) return;
+    float* const shares = reinterpret_cast<float*>(p);  // [kAlongM, kTile]
+    __syncthreads();
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int k = SummedColumn<2 * kN>();
+      const int column = n0 + pass * 8 * kN + 8 * (k / 2) + pair + k % 2;
+      shares[warp % kAlongM * kTile + column] = column_sums[pass];
+    }
+    __syncthreads();
+    const int64_t c = owner0 + threadIdx.x;
+    if (threadIdx.x >= kTile || c >= operands.classes) return;
+    float total = 0;
+    for (int w = 0; w < kAlongM; ++w) total += shares[w * kTile + threadIdx.x];
+    total *= inverse;
+    if (results.biases != nullptr) {
+      results.biases[c] = Round<T>(total);
+    } else {
+      results.bias_sums[blockIdx.z * operands.classes + c] = total;
     }
   }
 }
 
 // ---- the calls
 
-// How the work is cut, which follows from the problem alone.
+// How the work is cut: by the problem and by what fits into a multiprocessor's shared memory.
 template <typename T>
 struct Sizes {
   int64_t rows, width;  // of padded hidden rows
   int64_t row_tiles, class_tiles;
-  int64_t run_tiles, runs;    // class tiles of a block of the forward pass
-  int64_t chunk_tiles;        // class tiles of which P is kept at a time
-  int64_t chunk_run;          // class tiles of a block that computes P
-  int64_t part_steps, parts;  // of a chunk, whose products with W are summed on their own
+  int64_t run_tiles, runs;  // class tiles of a block of the forward pass
+  int fused_panels = 0;     // of FusedGradient, or 0: P goes through memory
+  int64_t chunk_tiles;      // class tiles of which P is kept at a time
+  int64_t chunk_run;        // class tiles of a block that computes P
+  // Gradients are summed in parts where they have too few tiles to keep a device busy: steps of k
+  // (or tiles of the others) in a part, and parts.
+  int64_t hidden_part, hidden_parts;
+  int64_t weight_part, weight_parts;
 
-  explicit Sizes(const LossProblem<T>& p) {
-    const auto divide = [](int64_t x, int64_t y) { return (x + y - 1) / y; };
+  Sizes(const LossProblem<T>& p, const Device& device) {
     constexpr int64_t kWidth = kPanelWidth<T>;
-    row_tiles = divide(p.batch, kTile);
+    row_tiles = Divide(p.batch, kTile);
     rows = row_tiles * kTile;
-    width = divide(p.dim, kWidth) * kWidth;
-    class_tiles = divide(p.classes, kTile);
-    run_tiles = divide(class_tiles * row_tiles, kManyBlocks);
-    runs = divide(class_tiles, run_tiles);
+    width = Divide(p.dim, kWidth) * kWidth;
+    class_tiles = Divide(p.classes, kTile);
+    run_tiles = Divide(class_tiles * row_tiles, kManyBlocks);
+    runs = Divide(class_tiles, run_tiles);
+
+    const bool plain = std::is_same_v<T, Half> && p.options.round_bfloat16;
+    for (const int panels : {4, 2, 1}) {
+      if (sizeof(T) == 2 && !plain && width <= panels * kWidth &&
+          FusedSharedBytes(panels) <= device.shared_bytes) {
+        fused_panels = panels;
+      }
+    }
+    if (fused_panels > 0) {
+      chunk_tiles = chunk_run = 0;
+      Cut(Divide(p.classes, kOthers), row_tiles, 8, &hidden_part, &hidden_parts);
+      Cut(Divide(p.batch, kOthers), class_tiles, 8, &weight_part, &weight_parts);
+      return;
+    }
     const int64_t fitting = kChunkBytes / static_cast<int64_t>(rows * kTile * sizeof(T));
-    const int64_t chunks = divide(class_tiles, std::max<int64_t>(fitting, 1));
-    chunk_tiles = divide(class_tiles, chunks);
-    chunk_run = std::min<int64_t>(8, divide(chunk_tiles * row_tiles, kManyBlocks / 4));
-    const int64_t steps = chunk_tiles * kTile / kWidth;
-    const int64_t tiles = row_tiles * divide(p.dim, kTile);
-    // Parts are as many as keep the device busy, if each has some work.
-    part_steps = divide(steps, std::clamp<int64_t>(kGradientBlocks / tiles, 1, divide(steps, 32)));
-    parts = divide(steps, part_steps);
+    const int64_t chunks = Divide(class_tiles, std::max<int64_t>(fitting, 1));
+    chunk_tiles = Divide(class_tiles, chunks);
+    chunk_run = std::min<int64_t>(8, Divide(chunk_tiles * row_tiles, kManyBlocks / 4));
+    const int64_t columns = Divide(p.dim, kTile);
+    Cut(chunk_tiles * kTile / kWidth, row_tiles * columns, 32, &hidden_part, &hidden_parts);
+    Cut(rows / kWidth, chunk_tiles * columns, 32, &weight_part, &weight_parts);
+  }
+
+ private:
+  static int64_t Divide(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+  // So many parts of `steps` that, with `tiles` blocks each, a device is busy, if each has some
+  // work.
+  static void Cut(int64_t steps, int64_t tiles, int64_t fewest, int64_t* part, int64_t* parts) {
+    *part = Divide(steps, std::clamp<int64_t>(kGradientBlocks / tiles, 1, Divide(steps, fewest)));
+    *parts = Divide(steps, *part);
   }
 };
 
@@ -668,7 +928,8 @@ struct ExactScratch {
   uint32_t* largest;
   T* p;
   A* bias_sums;
-  A* parts;
+  A* hidden_sums;
+  A* weight_sums;
 
   ExactScratch(const LossProblem<T>& problem, const Sizes<T>& sizes, Scratch* scratch)
       : hidden(scratch->Take<T>(sizes.rows * sizes.width)),
@@ -679,8 +940,20 @@ struct ExactScratch {
         active(scratch->Take<uint8_t>(sizes.rows)),
         largest(scratch->Take<uint32_t>(1)),
         p(scratch->Take<T>(sizes.rows * sizes.chunk_tiles * kTile)),
-        bias_sums(scratch->Take<A>(sizes.row_tiles * sizes.chunk_tiles * kTile)),
-        parts(scratch->Take<A>(sizes.parts > 1 ? sizes.parts * problem.batch * problem.dim : 0)) {}
+        bias_sums(scratch->Take<A>(sizes.fused_panels > 0
+                                       ? sizes.weight_parts * problem.classes
+                                       : sizes.row_tiles * sizes.chunk_tiles * kTile)),
+        hidden_sums(scratch->Take<A>(
+            sizes.hidden_parts > 1 ? sizes.hidden_parts * problem.batch * problem.dim : 0)),
+        weight_sums(scratch->Take<A>(
+            sizes.weight_parts > 1 ? sizes.weight_parts * WeightRows(problem, sizes) * problem.dim
+                                   : 0)) {}
+
+  // Of the gradient that are summed at a time.
+  static int64_t WeightRows(const LossProblem<T>& problem, const Sizes<T>& sizes) {
+    return sizes.fused_panels > 0 ? problem.classes
+                                  : std::min(sizes.chunk_tiles * kTile, problem.classes);
+  }
 };
 
 // A call on a problem that is not empty, with the products that suit it.
@@ -692,7 +965,7 @@ class ExactLoss {
  public:
   ExactLoss(const LossProblem<T>& problem, Products products, const Stream& stream, void* memory)
       : p_(problem),
-        sizes_(problem),
+        sizes_(problem, stream.device),
         stream_(stream),
         memory_(memory),
         scratch_(problem, sizes_, &memory_) {
@@ -742,26 +1015,99 @@ class ExactLoss {
                                    dim3(NumBlocks(sizes_.rows, kThreads)), dim3(kThreads), 0,
                                    stream_, operands_, numbers_, scratch_.counts, d_loss,
                                    normalizer, scratch_.terms, scratch_.active, scratch_.largest));
-    A* const hidden_sums = sizes_.parts > 1 ? scratch_.parts : d_hidden;
-    for (int64_t first = 0; first < sizes_.class_tiles; first += sizes_.chunk_tiles) {
-      const int64_t last = std::min(first + sizes_.chunk_tiles, sizes_.class_tiles);
-      FASTW2V_RETURN_IF_ERROR(
-          Chunk(first, last, d_hidden == nullptr ? nullptr : hidden_sums, d_weights, d_biases));
+    if constexpr (sizeof(T) == 2 && std::is_same_v<Products, Products16<T>>) {
+      switch (sizes_.fused_panels) {
+        case 1:
+          FASTW2V_RETURN_IF_ERROR(Fused<1>(d_hidden, d_weights, d_biases));
+          break;
+        case 2:
+          FASTW2V_RETURN_IF_ERROR(Fused<2>(d_hidden, d_weights, d_biases));
+          break;
+        case 4:
+          FASTW2V_RETURN_IF_ERROR(Fused<4>(d_hidden, d_weights, d_biases));
+          break;
+      }
     }
-    if (d_hidden == nullptr || sizes_.parts == 1) return Status();
+    for (int64_t first = 0; sizes_.chunk_tiles > 0 && first < sizes_.class_tiles;
+         first += sizes_.chunk_tiles) {
+      const int64_t last = std::min(first + sizes_.chunk_tiles, sizes_.class_tiles);
+      FASTW2V_RETURN_IF_ERROR(Chunk(first, last, d_hidden, d_weights, d_biases));
+    }
+    if (d_hidden == nullptr || sizes_.hidden_parts == 1) return Status();
     const int64_t size = p_.batch * p_.dim;
-    return Launch(AddParts<Products, A>, dim3(NumBlocks(size, kThreads)), dim3(kThreads), 0,
-                  stream_, scratch_.parts, sizes_.parts, size, size, nullptr, d_hidden);
+    return Add(scratch_.hidden_sums, sizes_.hidden_parts, size, size, nullptr, d_hidden);
   }
 
  private:
+  ProductResults<Products> HiddenProduct(A* d_hidden) const {
+    ProductResults<Products> product = {};
+    product.rows = p_.batch;
+    product.columns = p_.dim;
+    product.factor = static_cast<A>(p_.options.logit_scale);
+    product.largest = scratch_.largest;
+    product.sums = sizes_.hidden_parts > 1 ? scratch_.hidden_sums : d_hidden;
+    product.first = true;
+    product.part = sizes_.hidden_part;
+    return product;
+  }
+
+  // Of `rows` rows from d_weights on.
+  ProductResults<Products> WeightProduct(int64_t rows, T* d_weights) const {
+    ProductResults<Products> product = {};
+    product.rows = rows;
+    product.columns = p_.dim;
+    product.factor = operands_.scale;
+    product.largest = scratch_.largest;
+    product.rounded = sizes_.weight_parts > 1 ? nullptr : d_weights;
+    product.sums = scratch_.weight_sums;
+    product.first = true;
+    product.part = sizes_.weight_part;
+    return product;
+  }
+
+  template <typename R>
+  Status Add(const A* parts, int64_t count, int64_t stride, int64_t size, const uint32_t* largest,
+             R* sum) const {
+    return Launch(AddParts<Products, R>, dim3(NumBlocks(size, kThreads)), dim3(kThreads), 0,
+                  stream_, parts, count, stride, size, largest, sum);
+  }
+
+  template <int kPanels>
+  Status Fused(A* d_hidden, T* d_weights, T* d_biases) {
+    const std::size_t bytes = FusedSharedBytes(kPanels);
+    if (d_hidden != nullptr) {
+      FusedResults<Products> results = {};
+      results.product = HiddenProduct(d_hidden);
+      results.multiply = true;
+      FASTW2V_RETURN_IF_ERROR(Launch(FusedGradient<Products, true, kPanels>,
+                                     dim3(sizes_.row_tiles, 1, sizes_.hidden_parts), dim3(kThreads),
+                                     bytes, stream_, operands_, scratch_.terms, results));
+    }
+    if (d_weights == nullptr && d_biases == nullptr) return Status();
+    const bool in_parts = sizes_.weight_parts > 1;
+    FusedResults<Products> results = {};
+    results.product = WeightProduct(p_.classes, d_weights);
+    results.multiply = d_weights != nullptr;
+    results.bias_sums = d_biases != nullptr && in_parts ? scratch_.bias_sums : nullptr;
+    results.biases = in_parts ? nullptr : d_biases;
+    FASTW2V_RETURN_IF_ERROR(Launch(FusedGradient<Products, false, kPanels>,
+                                   dim3(sizes_.class_tiles, 1, sizes_.weight_parts), dim3(kThreads),
+                                   bytes, stream_, operands_, scratch_.terms, results));
+    if (!in_parts) return Status();
+    const int64_t parts = sizes_.weight_parts, size = p_.classes * p_.dim;
+    if (d_weights != nullptr) {
+      FASTW2V_RETURN_IF_ERROR(Add(scratch_.weight_sums, parts, size, size, nullptr, d_weights));
+    }
+    if (d_biases == nullptr) return Status();
+    return Add(scratch_.bias_sums, parts, p_.classes, p_.classes, nullptr, d_biases);
+  }
+
   // Class tiles [first, last).
-  Status Chunk(int64_t first, int64_t last, A* hidden_sums, T* d_weights, T* d_biases) {
-    const bool products = hidden_sums != nullptr || d_weights != nullptr;
+  Status Chunk(int64_t first, int64_t last, A* d_hidden, T* d_weights, T* d_biases) {
     LogitResults<Products> results = {};
     results.terms = scratch_.terms;
     results.largest = scratch_.largest;
-    results.p = products ? scratch_.p : nullptr;
+    results.p = d_hidden != nullptr || d_weights != nullptr ? scratch_.p : nullptr;
     results.pitch = sizes_.chunk_tiles * kTile;
     results.bias_sums = d_biases == nullptr ? nullptr : scratch_.bias_sums;
     FASTW2V_RETURN_IF_ERROR(LaunchLogits<true>(results, first, last, sizes_.chunk_run));
@@ -769,39 +1115,30 @@ class ExactLoss {
     const int64_t class0 = first * kTile;
     const int64_t classes = std::min(last * kTile, p_.classes) - class0;
     if (d_biases != nullptr) {
-      FASTW2V_RETURN_IF_ERROR(Launch(AddParts<Products, T>, dim3(NumBlocks(classes, kThreads)),
-                                     dim3(kThreads), 0, stream_, scratch_.bias_sums,
-                                     sizes_.row_tiles, results.pitch, classes, scratch_.largest,
-                                     d_biases + class0));
+      FASTW2V_RETURN_IF_ERROR(Add(scratch_.bias_sums, sizes_.row_tiles, results.pitch, classes,
+                                  scratch_.largest, d_biases + class0));
     }
-    const A scale = static_cast<A>(p_.options.logit_scale);
     const Matrix<T> p = MakeMatrix<T>(scratch_.p, sizes_.rows, results.pitch, results.pitch);
-    ProductResults<Products> product = {};
-    product.columns = p_.dim;
-    product.largest = scratch_.largest;
     const unsigned columns = NumBlocks(p_.dim, kTile);
-    if (hidden_sums != nullptr) {
+    constexpr std::size_t kBytes = 2 * kStages * kPanelBytes;
+    if (d_hidden != nullptr) {
       const T* const weights = p_.weights + class0 * p_.dim;
-      product.rows = p_.batch;
-      product.factor = scale;
-      product.sums = hidden_sums;
+      ProductResults<Products> product = HiddenProduct(d_hidden);
       product.first = first == 0;
-      product.steps = sizes_.part_steps;
-      FASTW2V_RETURN_IF_ERROR(
-          Launch(MultiplyGradient<Products, true>,
-                 dim3(sizes_.row_tiles, columns, static_cast<unsigned>(sizes_.parts)),
-                 dim3(kThreads), 2 * kStages * kPanelBytes, stream_, operands_.products, p,
-                 MakeMatrix<T>(weights, classes, p_.dim, p_.dim), product));
+      FASTW2V_RETURN_IF_ERROR(Launch(MultiplyGradient<Products, true>,
+                                     dim3(sizes_.row_tiles, columns, sizes_.hidden_parts),
+                                     dim3(kThreads), kBytes, stream_, operands_.products, p,
+                                     MakeMatrix<T>(weights, classes, p_.dim, p_.dim), product));
     }
     if (d_weights == nullptr) return Status();
-    product.rows = classes;
-    product.factor = operands_.scale;
-    product.steps = sizes_.rows;  // all
-    product.rounded = d_weights + class0 * p_.dim;
-    return Launch(MultiplyGradient<Products, false>,
-                  dim3(static_cast<unsigned>(last - first), columns), dim3(kThreads),
-                  2 * kStages * kPanelBytes, stream_, operands_.products, p, operands_.hidden,
-                  product);
+    T* const to = d_weights + class0 * p_.dim;
+    FASTW2V_RETURN_IF_ERROR(Launch(MultiplyGradient<Products, false>,
+                                   dim3(last - first, columns, sizes_.weight_parts), dim3(kThreads),
+                                   kBytes, stream_, operands_.products, p, operands_.hidden,
+                                   WeightProduct(classes, to)));
+    if (sizes_.weight_parts == 1) return Status();
+    const int64_t size = classes * p_.dim;
+    return Add(scratch_.weight_sums, sizes_.weight_parts, size, size, nullptr, to);
   }
 
   template <bool kGradient>
@@ -852,10 +1189,10 @@ Status WithProducts(const LossProblem<T>& problem, const Stream& stream, void* m
 }  // namespace
 
 template <typename T>
-std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device&) {
+std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device& device) {
   if (problem.batch == 0) return 0;
   Scratch scratch;
-  ExactScratch<T>(problem, Sizes<T>(problem), &scratch);
+  ExactScratch<T>(problem, Sizes<T>(problem, device), &scratch);
   return scratch.used();
 }
 

@@ -57,41 +57,32 @@ Matrix<T> MakeMatrix(const T* data, int64_t rows, int64_t columns, int64_t pitch
   return matrix;
 }
 
-template <int kBytes, int kRows, int kPanels, typename T>
-__device__ __forceinline__ void CopyPanelsBy(T* panels, const Matrix<T>& matrix, int64_t row0,
-                                             int64_t column0) {
-  constexpr int kUnit = kBytes / sizeof(T);
-  constexpr int kUnitsInRow = kPanels * kPanelRowBytes / kBytes;
-  for (int i = threadIdx.x; i < kRows * kUnitsInRow; i += kThreads) {
-    const int r = i / kUnitsInRow, c = i % kUnitsInRow * kUnit;
+// Starts to copy rows [row0, row0 + kRows) of kPanels panels from column0 on; zeros where the
+// matrix ends. Rows of an odd number of 16-bit elements are copied at once, the only ones that are
+// slow. One loop for all widths: several would take registers from the sums.
+template <int kRows, int kPanels, typename T>
+__device__ __forceinline__ void CopyPanels(T* panels, const Matrix<T>& matrix, int64_t row0,
+                                           int64_t column0) {
+  constexpr int kSize = sizeof(T), kRowBytes = kPanels * kPanelRowBytes;
+#pragma unroll 1
+  for (int i = threadIdx.x * matrix.copy_bytes; i < kRows * kRowBytes;
+       i += kThreads * matrix.copy_bytes) {
+    const int r = i / kRowBytes, c = i % kRowBytes / kSize;
     const int64_t row = row0 + r, column = column0 + c;
     const bool valid = row < matrix.rows && column < matrix.columns;
     T* const to =
         PanelAt(panels + c / kPanelWidth<T> * kRows * kPanelWidth<T>, r, c % kPanelWidth<T>);
     const T* const from = valid ? matrix.data + row * matrix.pitch + column : matrix.data;
-    if constexpr (kBytes >= 4) {
-      CopyAsync<kBytes>(to, from, valid);
-    } else {
-      *to = valid ? *from : T{};
-    }
-  }
-}
-
-// Starts to copy rows [row0, row0 + kRows) of kPanels panels from column0 on; zeros where the
-// matrix ends. Rows of an odd number of 16-bit elements are copied at once, the only ones that are
-// slow.
-template <int kRows, int kPanels, typename T>
-__device__ __forceinline__ void CopyPanels(T* panels, const Matrix<T>& matrix, int64_t row0,
-                                           int64_t column0) {
-  if (matrix.copy_bytes == 16) {
-    CopyPanelsBy<16, kRows, kPanels>(panels, matrix, row0, column0);
-  } else if (sizeof(T) < 16 && matrix.copy_bytes == 8) {
-    CopyPanelsBy<8, kRows, kPanels>(panels, matrix, row0, column0);
-  } else if constexpr (sizeof(T) <= 4) {
-    if (matrix.copy_bytes == 4) {
-      CopyPanelsBy<4, kRows, kPanels>(panels, matrix, row0, column0);
-    } else if constexpr (sizeof(T) == 2) {
-      CopyPanelsBy<2, kRows, kPanels>(panels, matrix, row0, column0);
+    if (matrix.copy_bytes == 16) {
+      CopyAsync<16>(to, from, valid);
+    } else if (matrix.copy_bytes == 8) {
+      CopyAsync<8>(to, from, valid);
+    } else if constexpr (kSize <= 4) {
+      if (matrix.copy_bytes == 4) {
+        CopyAsync<4>(to, from, valid);
+      } else if constexpr (kSize == 2) {
+        *to = valid ? *from : T{};
+      }
     }
   }
 }
@@ -166,9 +157,9 @@ struct Products16 {
   template <int kM, int kN, typename A, typename B>
   __device__ __forceinline__ void Multiply(float (&c)[kM][kN][4], const A& a, int m, const B& b,
                                            int n, int depth) const {
-#pragma unroll
-    for (int k = 0; k < kPanelWidth<T>; k += kStep) {
-      if (k >= depth) break;
+    // Rolled up: the addresses of several steps would not fit into registers beside the sums.
+#pragma unroll 1
+    for (int k = 0; k < depth; k += kStep) {
       uint32_t of_a[kM][4];
 #pragma unroll
       for (int i = 0; i < kM; ++i) LoadA(of_a[i], a, m + 16 * i, k);
@@ -233,9 +224,8 @@ struct ProductsTf32 {
       const uint32_t pair[2] = {b[0], b[1]};
       Mma1688Tf32(c, a, pair);
     };
-#pragma unroll
-    for (int k = 0; k < kPanelWidth<float>; k += kStep) {
-      if (k >= depth) break;
+#pragma unroll 1
+    for (int k = 0; k < depth; k += kStep) {
       Parts<4> of_a[kM];
 #pragma unroll
       for (int i = 0; i < kM; ++i) {
@@ -282,6 +272,7 @@ struct PlainProducts {
   __device__ __forceinline__ void Multiply(Sum (&c)[kM][kN][4], const A& a, int m, const B& b,
                                            int n, int depth) const {
     const int group = threadIdx.x % kWarp / 4, pair = threadIdx.x % 4 * 2;
+#pragma unroll 1
     for (int k = 0; k < depth; ++k) {
       Sum of_a[kM][2];
 #pragma unroll
