@@ -5,17 +5,24 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import hashlib
 import lzma
+import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastw2v.word2vec.vocabulary import Vocabulary
+from fastw2v.word2vec._scanner import Renumbering, TextScanner
+from fastw2v.word2vec.sources import SourceFile, read_pieces, source_files
+from fastw2v.word2vec.token_file import TokenFile, is_token_file, read_token_file, token_writer
+from fastw2v.word2vec.vocabulary import Vocabulary, check_limits
+
+Report = Callable[[int, "int | None", int], None]
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\n")
 _BLOCK_BYTES = 1 << 20
@@ -144,3 +151,232 @@ def build_corpus(texts: Iterable[str], min_count: int = 5, max_words: int | None
     kept = ids >= 0
     sentences = np.cumsum(tokens == 0, dtype=np.int32)
     return Corpus(vocabulary, ids[kept], sentences[kept], num_words)
+
+
+class TokenCorpus:
+    """A text as word ids in a file that is mapped into memory: see `read_corpus`.
+
+    Attributes:
+        vocabulary: The words, a `Vocabulary`.
+        num_tokens: The words that are in the vocabulary.
+        num_words: All words read.
+        num_sentences: The sentences that hold a word of the vocabulary.
+        ids: int32 array, the text in order; -1 ends a sentence. No sentence is empty.
+    """
+
+    def __init__(self, tokens: TokenFile) -> None:
+        self.vocabulary = tokens.vocabulary
+        self.ids = tokens.ids
+        self.num_words: int = tokens.description["num_words"]
+        self.num_sentences: int = tokens.description["num_sentences"]
+        self.num_tokens = len(self.ids) - self.num_sentences
+
+    def blocks(self, max_tokens: int) -> Iterator[np.ndarray]:
+        """Yields the text as int32 arrays of ids; -1 ends a sentence.
+
+        A block ends with a sentence, unless that is longer than a block.
+
+        Args:
+            max_tokens: How many ids, ends of sentences among them, a block holds at most; at
+                least 2.
+
+        Raises:
+            ValueError: ``max_tokens`` is below 2.
+        """
+        if max_tokens < 2:
+            raise ValueError(f"max_tokens is {max_tokens}; it must be at least 2")
+        begin = 0
+        while begin < len(self.ids):
+            block = self.ids[begin : begin + max_tokens]
+            if begin + len(block) < len(self.ids):
+                ends = np.flatnonzero(block < 0)
+                if len(ends):
+                    block = block[: ends[-1] + 1]
+            yield block
+            begin += len(block)
+
+
+def read_corpus(
+    source: str | os.PathLike[str] | Iterable[Sequence[str]],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    min_count: int = 5,
+    max_vocab_size: int | None = None,
+    max_final_vocab: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    tokenizer: str = "whitespace",
+    workers: int | None = None,
+    report: Report | None = None,
+) -> TokenCorpus:
+    r"""Reads a text once: counts its words and writes their ids to a file.
+
+    The text may be larger than memory: the vocabulary is held there, and a few blocks of text.
+
+    Args:
+        source: A UTF-8 text file, a line a sentence, plain or compressed by gzip, bzip2, xz or (where
+            a package for it is installed) zstd; a directory of such files, which are read in sorted
+            order; or an iterable of sentences, lists of str, which is gone through once.
+        cache: A file for the ids, which is kept. It is used again when the source's files, their
+            sizes and times of change, and all arguments are the same; otherwise, and for an
+            iterable, it is written anew. None puts the ids into a temporary file (in the directory
+            that the environment variable TMPDIR names) that goes with the corpus.
+        min_count: Words that occur less often are left out; at least 1.
+        max_vocab_size: While words are counted, whenever after a sentence there are more
+            different ones than this, the rarest are forgotten, as gensim does: those met fewer than
+            once, next time fewer than twice, and so on. At least 1; None does not forget. It bounds
+            memory; a text that went over the bound is read twice.
+        max_final_vocab: How many words to keep at most, at least 1; None keeps all. As in gensim,
+            words that occur equally often stay or go together.
+        vocabulary: The words to number the text by, with their ids; None takes those of the text.
+            The three arguments before are then without effect.
+        tokenizer: ``"whitespace"`` cuts lines where Python's ``str.split`` does, as gensim's
+            ``corpus_file``; ``"words"`` takes what `tokenize` takes. Sentences of an iterable are
+            words already.
+        workers: How many threads count words; by default as many as there are processors. The
+            result does not depend on it.
+        report: Is called every now and then as ``report(bytes_done, bytes_total, words)``, with the
+            bytes read, the bytes of the files (None for an iterable) and the words read so far.
+
+    Returns:
+        The corpus. Sentences are cut after 10,000 words, as in gensim.
+
+    Raises:
+        ImportError: A file is compressed by zstd and no package for that is installed.
+        OSError: A file cannot be read or became shorter, or the ids cannot be written; no part of a
+            cache is left, and one that was there stays.
+        TypeError: A sentence of an iterable is a str, or a word is none.
+        ValueError: An argument is out of its range, a file is not UTF-8 text or is damaged, or
+            ``cache`` is a file of another kind.
+
+    Example:
+        >>> corpus = read_corpus([["to", "be", "or", "not"], ["to", "be"]], min_count=2)
+        >>> corpus.vocabulary.words, corpus.num_tokens, corpus.num_words
+        (['be', 'to'], 4, 6)
+        >>> [block.tolist() for block in corpus.blocks(3)]
+        [[1, 0, -1], [1, 0, -1]]
+    """
+    check_limits(min_count, max_vocab_size, max_final_vocab)
+    if tokenizer not in _TOKENIZERS:
+        raise ValueError(f"tokenizer is {tokenizer!r}; it must be one of {', '.join(_TOKENIZERS)}")
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    elif workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
+    settings = {
+        "tokenizer": tokenizer,
+        "limits": None if vocabulary else [min_count, max_vocab_size, max_final_vocab],
+        "vocabulary": None if vocabulary is None else _digest(vocabulary),
+    }
+    files = source_files(source) if isinstance(source, (str, os.PathLike)) else None
+    if files is not None:
+        settings["files"] = [
+            [os.path.abspath(file.path), file.size, file.mtime_ns] for file in files
+        ]
+    if cache is not None:
+        cache = Path(cache)
+        tokens = _reusable(cache, settings) if files is not None else None
+        if tokens is not None:
+            return TokenCorpus(tokens)
+    with token_writer(cache) as writer:
+        text = _Text(source, files, tokenizer, workers, report, keep=max_vocab_size is not None)
+        scanner = TextScanner(None if vocabulary is None else vocabulary.words, max_vocab_size or 0)
+        for ids in text.scan(scanner):
+            if not scanner.pruned:
+                writer.append(ids)
+        if vocabulary is None:
+            words, counts, final_ids = scanner.vocabulary(min_count, max_final_vocab)
+            vocabulary = Vocabulary.from_sorted(words, counts)
+            if scanner.pruned:  # what the ids written so far stand for is forgotten
+                writer.restart()
+                for ids in text.scan(TextScanner(vocabulary.words)):
+                    writer.append(ids)
+            else:
+                writer.rewrite(Renumbering(final_ids))
+        settings["num_words"] = scanner.num_words
+        writer.finish(vocabulary, settings)
+        return TokenCorpus(writer.read())
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    text = "".join(f"{len(word)} {word}" for word in vocabulary.words)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _reusable(cache: Path, settings: dict[str, Any]) -> TokenFile | None:
+    """Returns what a cache holds, if that is the text with these settings.
+
+    Raises:
+        OSError: The cache cannot be read.
+        ValueError: It is a file of another kind.
+    """
+    try:
+        with open(cache, "rb") as file:
+            if not is_token_file(file):
+                raise ValueError(f"cache is {cache}, which is no cache: it is left as it is")
+            tokens = read_token_file(file)
+    except FileNotFoundError:
+        return None
+    if tokens is None or any(tokens.description.get(name) != settings[name] for name in settings):
+        return None
+    return tokens
+
+
+_TOKENIZERS = ("whitespace", "words")
+
+
+class _NotText(ValueError):
+    """Content that is no text."""
+
+
+class _Text:
+    """A source of text that can be gone through more than once."""
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Iterable[Sequence[str]],
+        files: list[SourceFile] | None,
+        tokenizer: str,
+        workers: int,
+        report: Report | None,
+        keep: bool,
+    ) -> None:
+        self._source, self._files, self._tokenizer = source, files, tokenizer
+        self._workers, self._report, self._keep = workers, report, keep
+
+    def scan(self, scanner: TextScanner) -> Iterator[np.ndarray]:
+        """Yields the ids that a scanner gives the words, piece by piece."""
+        return self._scan_sentences(scanner) if self._files is None else self._scan_files(scanner)
+
+    def _scan_files(self, scanner: TextScanner) -> Iterator[np.ndarray]:
+        done = 0
+        total = sum(file.size for file in self._files)
+        for file in self._files:
+            try:
+                for piece, position in read_pieces(file):
+                    yield scanner.scan(piece, self._workers)
+                    self._tell(done + position, total, scanner)
+                yield scanner.end_text()
+            except _NotText as error:
+                raise ValueError(f"{file.path} {error}") from None
+            done += file.size
+            self._tell(done, total, scanner)
+
+    def _scan_sentences(self, scanner: TextScanner) -> Iterator[np.ndarray]:
+        sentences: Iterable[Sequence[str]] = self._source
+        batch: list[Sequence[str]] = []
+        for sentence in sentences:
+            if isinstance(sentence, str):
+                raise TypeError(
+                    f"the sentence {sentence!r:.60} is a str; it must be a list of words"
+                )
+            batch.append(sentence)
+            if len(batch) == 1000:
+                yield scanner.scan_sentences(batch)
+                batch = []
+                self._tell(0, None, scanner)
+        yield scanner.scan_sentences(batch)
+        self._tell(0, None, scanner)
+
+    def _tell(self, done: int, total: int | None, scanner: TextScanner) -> None:
+        if self._report is not None:
+            self._report(done, total, scanner.num_words)
