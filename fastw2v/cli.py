@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastw2v._build_info import VERSION
-from fastw2v.commands import demo, info
+from fastw2v.commands import demo, info, train
 
 # In the order of `fastw2v --help`.
 _COMMANDS = {
+    "train": train,
     "demo": demo,
     "info": info,
 }
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on the processor
     try:
         _COMMANDS[options.command].run(options)
-    except KeyboardInterrupt:
-        print(f"\nfastw2v {options.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        remark = "".join(f"; {argument}" for argument in interrupt.args)
+        print(f"\nfastw2v {options.command}: interrupted{remark}", file=sys.stderr)
         return 130
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
