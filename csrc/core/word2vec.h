@@ -1,4 +1,5 @@
-// Training of word vectors on running text, in place: skip-gram and CBOW with negative sampling.
+// Training of word vectors on running text, in place: skip-gram and CBOW, with negative sampling or
+// hierarchical softmax.
 //
 // word2vec trains pair by pair: each context of a centre with that centre and `negative` words
 // drawn for the pair. Here `block` centres are taken at a time, with all their contexts and with
@@ -18,6 +19,8 @@
 // taken at its beginning, times a learning rate that falls linearly from the first token to the
 // last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
 //
+// Which words stay and how far each looks is what csrc/core/skipgram.h draws for the same seeds.
+//
 // Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and Phrases and
 // their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and Dubey,
 // "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3.
@@ -28,26 +31,51 @@
 #include <cstdint>
 
 #include "csrc/core/parallel.h"
-#include "csrc/core/sampler.h"
-#include "csrc/core/skipgram.h"
+#include "csrc/core/random.h"
 #include "csrc/core/status.h"
 
 namespace fastw2v {
 
+// Walker's alias table in eight bytes a column, so that a draw meets one line of the cache: column
+// k gives word k where 32 random bits are below `acceptance`, and `alias` otherwise. Each word is
+// drawn with its probability within 2^-31.
+struct NoiseColumn {
+  uint32_t acceptance;
+  int32_t alias;
+};
+
+// Bytes of scratch, aligned to Scratch::kAlignment, for BuildNoiseTable.
+std::size_t NoiseTableScratchBytes(int64_t classes);
+
+// The table of p(k) ~ counts[k]^power; what counts and power may be says BuildUnigramTable.
+//
+// columns  [classes], classes < 2^31
+Status BuildNoiseTable(const double* counts, int64_t classes, double power, void* scratch,
+                       NoiseColumn* columns);
+
 struct Word2VecProblem {
   float* embeddings = nullptr;  // [classes, dim]
   float* weights = nullptr;     // [classes, dim]
-  int64_t classes = 0;
+  int64_t classes = 0;          // < 2^31
   int64_t dim = 0;
 
-  SkipGramProblem text;  // subsampling, windows, seeds; `shuffle` is not looked at
-  ClassDistribution noise;
+  const int32_t* ids = nullptr;  // [size], below classes; a negative one ends a sentence
+  int64_t size = 0;
+  const float* keep_probability = nullptr;  // [classes], or null: every word stays
+  int64_t window = 5;
+  bool shrink_windows = true;  // reaches are drawn from 1, ..., window
+  int64_t seed[2] = {0, 0};
+
+  const NoiseColumn* noise = nullptr;  // [classes]
   bool cbow = false;
   bool mean = true;  // CBOW: mean, else sum
   int64_t negative = 5;
   int64_t block = 16;
   int64_t shared = 16;
   double first_rate = 0.025, last_rate = 0.025;
+  // The same bits for any number of workers, in a longer time; otherwise tasks run at the same time
+  // and update the same tables without locks ("hogwild").
+  bool deterministic = false;
 };
 
 struct Word2VecResult {
@@ -56,10 +84,13 @@ struct Word2VecResult {
   int64_t words = 0;     // that subsampling has left
 };
 
+// kInvalidArgument for an option outside its range, or an id that is not below `classes`.
+Status CheckWord2Vec(const Word2VecProblem& problem);
+
+// Of a valid problem.
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel);
 
-// Trains on the whole text once. Tasks run at the same time and update the same tables without
-// locks ("hogwild"): with more than one thread results differ from run to run.
+// Trains on the whole text once.
 Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* scratch,
                      Word2VecResult* result);
 

@@ -15,36 +15,38 @@ namespace {
 
 namespace py = pybind11;
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-using AliasTable = std::tuple<Array<double>, Array<double>, Array<int64_t>, int64_t>;
+// [classes, 2]: the columns bit by bit.
+using NoiseTable = Array<int32_t>;
 
-std::tuple<double, int64_t, int64_t> Train(Array<float> embeddings, Array<float> weights,
-                                           const Array<int64_t>& ids,
-                                           const std::optional<Array<float>>& keep_probability,
-                                           const AliasTable& noise,
-                                           const std::array<int64_t, 2>& seed, int64_t window,
-                                           bool shrink_windows, bool cbow, bool mean,
-                                           int64_t negative, int64_t block, int64_t shared,
-                                           double first_rate, double last_rate, int num_threads) {
+NoiseTable BuildTable(const Array<double>& counts, double power) {
+  CheckRank(counts, "counts", 1);
+  const int64_t classes = counts.size();
+  NoiseTable table({classes, int64_t{2}});
+  const AlignedMemory scratch(NoiseTableScratchBytes(classes));
+  ThrowIfError(BuildNoiseTable(counts.data(), classes, power, scratch.data(),
+                               reinterpret_cast<NoiseColumn*>(table.mutable_data())));
+  return table;
+}
+
+std::tuple<double, int64_t, int64_t> Train(
+    Array<float> embeddings, Array<float> weights, const Array<int32_t>& ids,
+    const std::optional<Array<float>>& keep_probability, const NoiseTable& noise,
+    const std::array<int64_t, 2>& seed, int64_t window, bool shrink_windows, bool cbow, bool mean,
+    int64_t negative, int64_t block, int64_t shared, double first_rate, double last_rate,
+    bool deterministic, int num_threads) {
   Word2VecProblem problem;
   problem.embeddings = embeddings.mutable_data();
   problem.weights = weights.mutable_data();
   problem.classes = weights.shape(0);
   problem.dim = weights.shape(1);
-  problem.text.ids = ids.data();
-  problem.text.size = ids.size();
-  problem.text.window = window;
-  problem.text.shrink_windows = shrink_windows;
-  problem.text.seed[0] = seed[0];
-  problem.text.seed[1] = seed[1];
-  if (keep_probability.has_value()) {
-    problem.text.keep_probability = keep_probability->data();
-    problem.text.num_classes = keep_probability->size();
-  }
-  const auto& [probability, acceptance, alias, support] = noise;
-  const UnigramTable table = {probability.data(), acceptance.data(), alias.data(), support};
-  ThrowIfError(ClassDistribution::Create("unigram", problem.classes, table, &problem.noise));
+  problem.ids = ids.data();
+  problem.size = ids.size();
+  problem.window = window;
+  problem.shrink_windows = shrink_windows;
+  problem.seed[0] = seed[0];
+  problem.seed[1] = seed[1];
+  if (keep_probability.has_value()) problem.keep_probability = keep_probability->data();
+  problem.noise = reinterpret_cast<const NoiseColumn*>(noise.data());
   problem.cbow = cbow;
   problem.mean = mean;
   problem.negative = negative;
@@ -52,6 +54,8 @@ std::tuple<double, int64_t, int64_t> Train(Array<float> embeddings, Array<float>
   problem.shared = shared;
   problem.first_rate = first_rate;
   problem.last_rate = last_rate;
+  problem.deterministic = deterministic;
+  ThrowIfError(CheckWord2Vec(problem));
   const PlainThreads threads(num_threads);
   const AlignedMemory scratch(Word2VecScratchBytes(problem, threads));
   Word2VecResult result;
@@ -67,12 +71,15 @@ std::tuple<double, int64_t, int64_t> Train(Array<float> embeddings, Array<float>
 }  // namespace
 
 void BindWord2Vec(py::module_& module) {
+  module.def("noise_table", &BuildTable, py::arg("counts"), py::arg("power"),
+             "The words to draw: [classes, 2].");
   module.def("train_word2vec", &Train, py::arg("embeddings"), py::arg("weights"), py::arg("ids"),
              py::arg("keep_probability"), py::arg("noise"), py::arg("seed"), py::kw_only(),
              py::arg("window") = 5, py::arg("shrink_windows") = true, py::arg("cbow") = false,
              py::arg("mean") = true, py::arg("negative") = 5, py::arg("block") = 16,
              py::arg("shared") = 16, py::arg("first_rate") = 0.025, py::arg("last_rate") = 0.025,
-             py::arg("num_threads") = 1, "(loss, examples, words).");
+             py::arg("deterministic") = false, py::arg("num_threads") = 1,
+             "(loss, examples, words).");
 }
 
 }  // namespace fastw2v

@@ -17,7 +17,7 @@ def tables(seed=0, dim=DIM):
 def only_noise(kernels, word=NOISE):
     counts = np.zeros(WORDS)
     counts[word] = 1
-    return kernels.unigram_table(counts, 0.75)
+    return kernels.noise_table(counts, 0.75)
 
 
 def windows(ids, window):
@@ -92,7 +92,7 @@ TEXTS = {
 @pytest.mark.parametrize("block, shared", [(1, 1), (3, 2), (16, 16), (40, 5)])
 @pytest.mark.parametrize("name", TEXTS)
 def test_equals_the_definition(kernels, name, block, shared, form):
-    ids = TEXTS[name].astype(np.int64)
+    ids = TEXTS[name].astype(np.int32)
     embeddings, weights = tables()
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
     options = {"cbow": form != "skip-gram", "mean": form != "cbow sums"}
@@ -121,7 +121,7 @@ def test_equals_the_definition(kernels, name, block, shared, form):
 
 @pytest.mark.parametrize("dim", [1, 15, 16, 17, 100])
 def test_widths(kernels, dim):
-    ids = np.random.default_rng(1).integers(WORDS, size=60)
+    ids = np.random.default_rng(1).integers(WORDS, size=60, dtype=np.int32)
     embeddings, weights = tables(dim=dim)
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
     kernels.train_word2vec(
@@ -134,8 +134,8 @@ def test_widths(kernels, dim):
 
 @pytest.mark.parametrize("cbow", [False, True])
 def test_every_instruction_set(kernels, each_instruction_set, cbow):
-    ids = np.random.default_rng(2).integers(WORDS, size=300)
-    noise = kernels.unigram_table(np.arange(1.0, WORDS + 1), 0.75)
+    ids = np.random.default_rng(2).integers(WORDS, size=300, dtype=np.int32)
+    noise = kernels.noise_table(np.arange(1.0, WORDS + 1), 0.75)
     results = []
     for _ in each_instruction_set():
         results.append(tables())
@@ -149,10 +149,11 @@ def test_learns_which_words_stand_together(kernels):
     rng = np.random.default_rng(3)
     # Sentences of words of one of three groups of ten.
     text = np.concatenate([[*rng.integers(10 * g, 10 * g + 10, 12), -1] for g in [0, 1, 2] * 400])
+    text = text.astype(np.int32)
     embeddings, weights = tables()
     embeddings *= 0.05
     weights[:] = 0
-    noise = kernels.unigram_table(np.ones(WORDS), 0.75)
+    noise = kernels.noise_table(np.ones(WORDS), 0.75)
     losses = []
     for epoch in range(6):
         loss, examples, _ = kernels.train_word2vec(
@@ -170,9 +171,9 @@ def test_learns_which_words_stand_together(kernels):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"negative": 0}, "negative = 0 is not at least 1"),
-        ({"block": 0}, "block = 0 is not at least 1"),
-        ({"shared": -2}, "shared = -2 is not at least 1"),
+        ({"negative": 0}, "negative = 0 is not in"),
+        ({"block": 0}, "block = 0 is not in"),
+        ({"shared": -2}, "shared = -2 is not in"),
         ({"window": 0}, "window = 0 is not in"),
     ],
 )
@@ -180,11 +181,17 @@ def test_bad_arguments_change_nothing(kernels, options, message):
     embeddings, weights = tables()
     with pytest.raises(ValueError, match=message):
         kernels.train_word2vec(
-            embeddings, weights, np.arange(5), None, only_noise(kernels), [1, 2], **options
+            embeddings,
+            weights,
+            np.arange(5, dtype=np.int32),
+            None,
+            only_noise(kernels),
+            [1, 2],
+            **options,
         )
     with pytest.raises(ValueError, match=r"ids\[1\] = 30 is not below 30"):
         kernels.train_word2vec(
-            embeddings, weights, np.array([1, 30]), None, only_noise(kernels), [1, 2]
+            embeddings, weights, np.array([1, 30], np.int32), None, only_noise(kernels), [1, 2]
         )
     for table, fresh in zip((embeddings, weights), tables(), strict=True):
         np.testing.assert_array_equal(table, fresh)
