@@ -7,21 +7,22 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastw2v.commands._options import count, number, positive
-from fastw2v.word2vec.corpus import Corpus, build_corpus, read_text
+from fastw2v.word2vec.corpus import TokenCorpus, read_corpus, tokenize
 from fastw2v.word2vec.docstrings import DocstringReader
 from fastw2v.word2vec.map import draw_map
 from fastw2v.word2vec.progress import ProgressLine
 from fastw2v.word2vec.vectors import WordVectors
 
 if TYPE_CHECKING:
-    from fastw2v.word2vec.trainer import Progress
+    from fastw2v.word2vec.training import Progress
 
 _READING_SHARE = 1 / 3  # of the time
+_LEAST_WORDS = 30  # different ones, for neighbours and a map
 _NUM_PROBES = 10
 _NUM_NEIGHBOURS = 6
 _PROBE_RANKS = 2000
@@ -36,9 +37,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     demo = commands.add_parser(
         "demo",
         help="train word vectors on the docstrings of the installed packages",
-        description="Train skip-gram word vectors with the fused sampled softmax on the docstrings "
-        "of the installed Python packages or on a text file; print nearest neighbours, write the "
-        "vectors in word2vec text format and draw a map of the most frequent words.",
+        description="Train word vectors on the docstrings of the installed Python packages or on a "
+        "text file; print nearest neighbours, write the vectors in word2vec text format and draw a "
+        "map of the most frequent words.",
     )
     demo.add_argument(
         "--text",
@@ -62,16 +63,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
             1e-3,
             "thin out words more frequent than this; 0: none",
         ),
+        ("--negative", count, 5, "words of the noise for each pair"),
         ("--alpha", positive, 0.025, "learning rate at the beginning"),
-        ("--epochs", count, 3, "passes over the text, if the time allows"),
-        ("--num-sampled", count, 64, "sampled words that compete in each step"),
-        ("--batch-size", count, 1024, "pairs of words in each step"),
+        ("--epochs", count, 5, "passes over the text, if the time allows"),
         ("--seed", number(int, 0), 1, "decides the result, unless the time ends training"),
-        ("--max-words", count, None, "read at most so many words"),
         ("--max-seconds", positive, 150.0, "end training so long after the start"),
     ):
-        if default is not None:
-            text += f" (default: {default:g})"
+        text += f" (default: {default:g})"
         demo.add_argument(option, type=kind, default=default, metavar="N", help=text)
 
 
@@ -83,104 +81,101 @@ def run(options: argparse.Namespace) -> None:
         ValueError: The text is no text or too short, or an option is out of its range.
     """
     begin = time.monotonic()
-    texts = DocstringReader() if options.text is None else read_text(options.text)
     output = Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(output))
-    corpus = _read(texts, options, begin)
+    corpus = _read(options, begin)
     vectors = _train(corpus, options, begin + options.max_seconds)
     _print_neighbours(vectors)
     _write(vectors, output)
     print(f"done in {time.monotonic() - begin:.0f} s")
 
 
-def _read(
-    texts: DocstringReader | Iterator[str], options: argparse.Namespace, begin: float
-) -> Corpus:
-    limit = begin + _READING_SHARE * options.max_seconds
+def _read(options: argparse.Namespace, begin: float) -> TokenCorpus:
     with ProgressLine("reading") as progress:
-        corpus = build_corpus(
-            _watched(texts, progress, limit), options.min_count, options.max_words
-        )
-    seconds = time.monotonic() - begin
-    if isinstance(texts, DocstringReader):
-        source = (
-            f"{texts.num_docstrings:,} docstrings of {texts.num_read:,} Python files "
-            f"({texts.num_repeated:,} repeated paragraphs left out, {texts.num_unreadable:,} files "
-            "unreadable)"
-        )
-    else:
-        source = str(options.text)
-    print(f"read {corpus.num_words:,} words from {source} in {seconds:.0f} s")
-    if corpus.num_words == options.max_words:
-        print("what else there may be was left out: --max-words was reached")
-    elif time.monotonic() > limit:
+        if options.text is None:
+            limit = begin + _READING_SHARE * options.max_seconds
+            docstrings = DocstringReader()
+            sentences = _sentences(docstrings, progress, limit)
+            corpus = read_corpus(sentences, min_count=options.min_count)
+            source = (
+                f"{docstrings.num_docstrings:,} docstrings of {docstrings.num_read:,} Python files "
+                f"({docstrings.num_repeated:,} repeated paragraphs left out, "
+                f"{docstrings.num_unreadable:,} files unreadable)"
+            )
+        else:
+            source = options.text
+            corpus = read_corpus(
+                source,
+                min_count=options.min_count,
+                tokenizer="words",
+                report=lambda done, total, words: progress.update(
+                    done / total if total else None, f"{words:,} words"
+                ),
+            )
+    print(f"read {corpus.num_words:,} words from {source} in {time.monotonic() - begin:.0f} s")
+    if options.text is None and docstrings.num_read < docstrings.num_files:
         print("what else there may be was left out: a third of --max-seconds was over")
     size = len(corpus.vocabulary)
-    if size <= options.num_sampled:
+    if size < _LEAST_WORDS:
         raise ValueError(
             f"too few words: {size:,} different ones occur at least --min-count = "
-            f"{options.min_count} times, and it takes more than --num-sampled = "
-            f"{options.num_sampled}"
+            f"{options.min_count} times, and it takes {_LEAST_WORDS} to show something"
         )
     return corpus
 
 
-def _watched(texts: Iterable[str], progress: ProgressLine, limit: float) -> Iterator[str]:
-    """Passes text on until the time is over, and shows how much there was."""
-    characters = 0
-    for text in texts:
-        yield text
-        characters += len(text)
-        if isinstance(texts, DocstringReader):
-            progress.update(texts.num_read / texts.num_files, f"{texts.num_read:,} files")
-        else:
-            progress.update(None, f"{characters / 1e6:,.0f} million characters")
+def _sentences(
+    docstrings: DocstringReader, progress: ProgressLine, limit: float
+) -> Iterator[list[str]]:
+    """The words of each paragraph, until the time is over."""
+    for text in docstrings:
+        for paragraph in text.splitlines():
+            yield tokenize(paragraph)
+        progress.update(
+            docstrings.num_read / docstrings.num_files, f"{docstrings.num_read:,} files"
+        )
         if time.monotonic() > limit:
             return
 
 
-def _train(corpus: Corpus, options: argparse.Namespace, deadline: float) -> WordVectors:
-    from fastw2v.word2vec.trainer import train  # brings TensorFlow, which takes seconds
+def _train(corpus: TokenCorpus, options: argparse.Namespace, deadline: float) -> WordVectors:
+    from fastw2v.word2vec.model import Word2Vec  # brings TensorFlow, which takes seconds
 
     print(
         f"training vectors of width {options.vector_size} for {len(corpus.vocabulary):,} words "
         f"that occur at least {options.min_count} times",
         flush=True,
     )
+    model = Word2Vec(
+        vector_size=options.vector_size,
+        window=options.window,
+        sample=options.sample,
+        negative=options.negative,
+        alpha=options.alpha,
+        epochs=options.epochs,
+        seed=options.seed,
+        deterministic=True,
+    )
+    model.build_vocab(corpus)
     reports: list[Progress] = []
     with ProgressLine("training") as line:
 
         def report(progress: Progress) -> None:
             reports.append(progress)
-            line.update(progress.done, f"{_speed(progress)}, loss {progress.loss:.3f}")
+            line.update(progress.done, str(progress))
 
-        vectors = train(
-            corpus,
-            vector_size=options.vector_size,
-            window=options.window,
-            sample=options.sample,
-            alpha=options.alpha,
-            epochs=options.epochs,
-            num_sampled=options.num_sampled,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            max_seconds=max(deadline - time.monotonic(), 1.0),
-            report=report,
-        )
+        model.train(report=report, max_seconds=max(deadline - time.monotonic(), 1.0))
     last = reports[-1]
+    epochs = last.words / corpus.num_tokens
     print(
-        f"trained on {last.examples:,} pairs in {last.seconds:.0f} s ({_speed(last)}): "
-        f"{last.epochs:.3g} of {options.epochs} passes over the text, loss {last.loss:.3f}"
+        f"trained in {last.seconds:.0f} s ({last.words_per_second:,.0f} words/s): {epochs:.3g} of "
+        f"{options.epochs} passes over the text, loss {last.loss:.3f}"
     )
-    if last.epochs < options.epochs:
+    if epochs < options.epochs:
         print("--max-seconds ended training")
-    return vectors
-
-
-def _speed(progress: Progress) -> str:
-    return f"{progress.examples / max(progress.seconds, 1e-9):,.0f} examples/s"
+    return model.wv
 
 
 def _print_neighbours(vectors: WordVectors) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import time
 from pathlib import Path
@@ -71,7 +72,18 @@ _SETTINGS: dict[str, list[tuple[str, Any, dict[str, Any], str]]] = {
             {"type": number(float, 0, below=1)},
             "thin out words more frequent than this; 0: none",
         ),
-        ("--ns-exponent", 0.75, {"type": float}, "power of the counts that the noise is drawn by"),
+        (
+            "--shrink-windows",
+            1,
+            _yes_or_no,
+            "1: draw the window of each word, so that near ones count more",
+        ),
+        (
+            "--ns-exponent",
+            0.75,
+            {"type": number(float, -math.inf, low_allowed=False)},
+            "power of the counts that the noise is drawn by",
+        ),
     ],
     "how it is trained": [
         ("--epochs", 5, {"type": count}, "passes over the text"),

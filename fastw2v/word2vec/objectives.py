@@ -100,35 +100,40 @@ class Objective:
         raise NotImplementedError
 
 
-class _Text(Objective):
+class TextObjective(Objective):
     """Negative sampling and hierarchical softmax: one op takes the text itself."""
 
     block_tokens = 1 << 18
 
     def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
         super().__init__(tables, counts, settings)
-        self._trainer = train_op.Trainer(
-            tables.embeddings,
-            tables.weights,
-            counts,
-            window=settings.window,
-            shrink_windows=settings.shrink_windows,
-            sg=settings.sg,
-            hs=settings.hs,
-            cbow_mean=settings.cbow_mean,
-            negative=settings.negative,
-            ns_exponent=settings.ns_exponent,
-            sample=settings.sample,
-            deterministic=settings.deterministic,
-        )
+        self._noise = train_op.noise_table(counts, settings.ns_exponent)
+        self._keep = train_op.keep_probability(counts, settings.sample) if settings.sample else None
 
     def train(
         self, ids: np.ndarray, seed: tuple[int, int], first_rate: float, last_rate: float
     ) -> tuple[float, int]:
-        return self._trainer.train(ids, seed, first_rate, last_rate)
+        settings = self._settings
+        trained = train_op.train_block(
+            self._tables.embeddings,
+            self._tables.weights,
+            ids,
+            noise=self._noise,
+            keep_probability=self._keep,
+            seed=seed,
+            sg=settings.sg,
+            cbow_mean=settings.cbow_mean,
+            window=settings.window,
+            shrink_windows=settings.shrink_windows,
+            negative=settings.negative,
+            first_rate=first_rate,
+            last_rate=last_rate,
+            deterministic=settings.deterministic,
+        )
+        return float(trained.loss), int(trained.examples)
 
 
-class NegativeSampling(_Text):
+class NegativeSampling(TextObjective):
     """Words against words of the noise."""
 
     def _biases(self) -> tf.Tensor:
@@ -138,7 +143,7 @@ class NegativeSampling(_Text):
         return tf.constant(np.log(noise / noise.sum()), tf.float32)
 
 
-class HierarchicalSoftmax(_Text):
+class HierarchicalSoftmax(TextObjective):
     """Turns in a binary tree whose leaves are the words."""
 
     def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
