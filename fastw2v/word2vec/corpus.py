@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import functools
 import gzip
 import hashlib
 import lzma
 import os
+import pickle
 import re
+import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
+from fastw2v._kernels import Renumbering, TextScanner
 
-from fastw2v.word2vec._scanner import Renumbering, TextScanner
 from fastw2v.word2vec.sources import SourceFile, read_pieces, source_files
 from fastw2v.word2vec.token_file import TokenFile, is_token_file, read_token_file, token_writer
 from fastw2v.word2vec.vocabulary import Vocabulary, check_limits
@@ -26,6 +31,8 @@ Report = Callable[[int, "int | None", int], None]
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\n")
 _BLOCK_BYTES = 1 << 20
+_MAX_SENTENCE = 10_000  # words, as in gensim
+_BATCH_WORDS = 1 << 17
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 
@@ -39,6 +46,21 @@ def tokenize(text: str) -> list[str]:
         ["don't", 'panic', "it's", '\n', 'only', 'lines', 'of', 'text']
     """
     return _TOKEN.findall(text.lower())
+
+
+@functools.cache
+def _lower_case() -> np.ndarray:
+    """Returns the lower case of each letter by code point, 0 for what is no letter.
+
+    Letters are those of `tokenize`. Two capitals whose lower case is not one letter on its own are
+    left to the core: the dotted I and the sigma at the end of a word.
+    """
+    table = np.zeros(sys.maxunicode + 1, np.uint32)
+    surrogates = range(0xD800, 0xE000)
+    characters = "".join(chr(c) for c in range(sys.maxunicode + 1) if c not in surrogates)
+    letters = "".join(re.findall(r"[^\W\d_]+", characters))
+    table[list(map(ord, letters))] = [ord(letter.lower()[0]) for letter in letters]
+    return table[: np.flatnonzero(table)[-1] + 1]
 
 
 def read_text(path: str | Path) -> Iterator[str]:
@@ -213,8 +235,8 @@ def read_corpus(
     The text may be larger than memory: the vocabulary is held there, and a few blocks of text.
 
     Args:
-        source: A UTF-8 text file, a line a sentence, plain or compressed by gzip, bzip2, xz or (where
-            a package for it is installed) zstd; a directory of such files, which are read in sorted
+        source: A UTF-8 text file, a line a sentence, plain or compressed by gzip, bzip2, xz or
+            (where a package for it is installed) zstd; a directory of such files, which are read in sorted
             order; or an iterable of sentences, lists of str, which is gone through once.
         cache: A file for the ids, which is kept. It is used again when the source's files, their
             sizes and times of change, and all arguments are the same; otherwise, and for an
@@ -235,7 +257,8 @@ def read_corpus(
         workers: How many threads count words; by default as many as there are processors. The
             result does not depend on it.
         report: Is called every now and then as ``report(bytes_done, bytes_total, words)``, with the
-            bytes read, the bytes of the files (None for an iterable) and the words read so far.
+            bytes read, the bytes of all files and the words read so far; for an iterable with
+            0, None and the words. A second reading begins at 0 again.
 
     Returns:
         The corpus. Sentences are cut after 10,000 words, as in gensim.
@@ -256,8 +279,8 @@ def read_corpus(
         [[1, 0, -1], [1, 0, -1]]
     """
     check_limits(min_count, max_vocab_size, max_final_vocab)
-    if tokenizer not in _TOKENIZERS:
-        raise ValueError(f"tokenizer is {tokenizer!r}; it must be one of {', '.join(_TOKENIZERS)}")
+    if tokenizer not in ("whitespace", "words"):
+        raise ValueError(f'tokenizer is {tokenizer!r}; it must be "whitespace" or "words"')
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     elif workers < 1:
@@ -272,111 +295,141 @@ def read_corpus(
         settings["files"] = [
             [os.path.abspath(file.path), file.size, file.mtime_ns] for file in files
         ]
+    cache = None if cache is None else Path(cache)
     if cache is not None:
-        cache = Path(cache)
-        tokens = _reusable(cache, settings) if files is not None else None
-        if tokens is not None:
-            return TokenCorpus(tokens)
-    with token_writer(cache) as writer:
-        text = _Text(source, files, tokenizer, workers, report, keep=max_vocab_size is not None)
-        scanner = TextScanner(None if vocabulary is None else vocabulary.words, max_vocab_size or 0)
+        tokens = _read_cache(cache)
+        if tokens is not None and files is not None:
+            if all(tokens.description.get(name) == value for name, value in settings.items()):
+                return TokenCorpus(tokens)
+    counts_words = vocabulary is None
+    with ExitStack() as stack:
+        if files is not None:
+            text = _Files(files, workers, report)
+        else:
+            may_be_read_twice = counts_words and max_vocab_size is not None
+            kept = tempfile.TemporaryFile(prefix="fastw2v-") if may_be_read_twice else None
+            text = _Sentences(source, kept and stack.enter_context(kept), report)
+        letters = _lower_case() if tokenizer == "words" else None
+        writer = stack.enter_context(token_writer(cache))
+        scanner = TextScanner(
+            max_vocab_size or 0,
+            _MAX_SENTENCE,
+            None if counts_words else vocabulary.words,
+            letters,
+        )
         for ids in text.scan(scanner):
-            if not scanner.pruned:
-                writer.append(ids)
-        if vocabulary is None:
-            words, counts, final_ids = scanner.vocabulary(min_count, max_final_vocab)
+            writer.append(ids)
+        num_words = scanner.num_words
+        if counts_words:
+            words, counts, final_ids = scanner.vocabulary(min_count, max_final_vocab or 0)
+            forgotten = scanner.pruned
+            del scanner  # the words that do not stay can be many
             vocabulary = Vocabulary.from_sorted(words, counts)
-            if scanner.pruned:  # what the ids written so far stand for is forgotten
+            if forgotten:  # then nobody knows what the ids stand for
                 writer.restart()
-                for ids in text.scan(TextScanner(vocabulary.words)):
+                scanner = TextScanner(0, _MAX_SENTENCE, words, letters)
+                for ids in text.scan(scanner):
                     writer.append(ids)
             else:
                 writer.rewrite(Renumbering(final_ids))
-        settings["num_words"] = scanner.num_words
-        writer.finish(vocabulary, settings)
+        writer.finish(vocabulary, {**settings, "num_words": num_words})
         return TokenCorpus(writer.read())
 
 
 def _digest(vocabulary: Vocabulary) -> str:
-    text = "".join(f"{len(word)} {word}" for word in vocabulary.words)
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for word in vocabulary.words:
+        digest.update(f"{len(word)} {word}".encode())
+    return digest.hexdigest()
 
 
-def _reusable(cache: Path, settings: dict[str, Any]) -> TokenFile | None:
-    """Returns what a cache holds, if that is the text with these settings.
+def _read_cache(path: Path) -> TokenFile | None:
+    """Returns what a cache holds, None if there is none or it is not whole.
 
     Raises:
         OSError: The cache cannot be read.
         ValueError: It is a file of another kind.
     """
     try:
-        with open(cache, "rb") as file:
+        with open(path, "rb") as file:
             if not is_token_file(file):
-                raise ValueError(f"cache is {cache}, which is no cache: it is left as it is")
-            tokens = read_token_file(file)
+                raise ValueError(f"cache is {path}, a file of another kind: it is left as it is")
+            return read_token_file(file)
     except FileNotFoundError:
         return None
-    if tokens is None or any(tokens.description.get(name) != settings[name] for name in settings):
-        return None
-    return tokens
 
 
-_TOKENIZERS = ("whitespace", "words")
+class _Files:
+    """Text in files."""
 
-
-class _NotText(ValueError):
-    """Content that is no text."""
-
-
-class _Text:
-    """A source of text that can be gone through more than once."""
-
-    def __init__(
-        self,
-        source: str | os.PathLike[str] | Iterable[Sequence[str]],
-        files: list[SourceFile] | None,
-        tokenizer: str,
-        workers: int,
-        report: Report | None,
-        keep: bool,
-    ) -> None:
-        self._source, self._files, self._tokenizer = source, files, tokenizer
-        self._workers, self._report, self._keep = workers, report, keep
+    def __init__(self, files: list[SourceFile], workers: int, report: Report | None) -> None:
+        self._files, self._workers, self._report = files, workers, report
 
     def scan(self, scanner: TextScanner) -> Iterator[np.ndarray]:
-        """Yields the ids that a scanner gives the words, piece by piece."""
-        return self._scan_sentences(scanner) if self._files is None else self._scan_files(scanner)
-
-    def _scan_files(self, scanner: TextScanner) -> Iterator[np.ndarray]:
+        """Yields the ids of the words, piece by piece."""
         done = 0
         total = sum(file.size for file in self._files)
         for file in self._files:
-            try:
-                for piece, position in read_pieces(file):
-                    yield scanner.scan(piece, self._workers)
-                    self._tell(done + position, total, scanner)
-                yield scanner.end_text()
-            except _NotText as error:
-                raise ValueError(f"{file.path} {error}") from None
+            for piece, position in read_pieces(file):
+                with _named(file):
+                    ids = scanner.scan(piece, self._workers)
+                yield ids
+                if self._report is not None:
+                    self._report(done + position, total, scanner.num_words)
+            with _named(file):
+                ids = scanner.end_text()
+            yield ids
             done += file.size
-            self._tell(done, total, scanner)
 
-    def _scan_sentences(self, scanner: TextScanner) -> Iterator[np.ndarray]:
-        sentences: Iterable[Sequence[str]] = self._source
+
+@contextmanager
+def _named(file: SourceFile) -> Iterator[None]:
+    """Says which file it is that is no text."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{file.path} {error}") from None
+
+
+class _Sentences:
+    """Text in lists of words, which is there only once; `kept` holds it for a second time."""
+
+    def __init__(
+        self, sentences: Iterable[Sequence[str]], kept: BinaryIO | None, report: Report | None
+    ) -> None:
+        self._sentences, self._kept, self._report = sentences, kept, report
+
+    def scan(self, scanner: TextScanner) -> Iterator[np.ndarray]:
+        """Yields the ids of the words, some sentences at a time."""
+        is_second_time = self._kept is not None and self._kept.tell() > 0
+        for batch in self._kept_batches() if is_second_time else self._batches():
+            yield scanner.scan_sentences(batch)
+            if self._report is not None:
+                self._report(0, None, scanner.num_words)
+
+    def _batches(self) -> Iterator[list[Sequence[str]]]:
         batch: list[Sequence[str]] = []
-        for sentence in sentences:
+        num_words = 0
+        for sentence in self._sentences:
             if isinstance(sentence, str):
-                raise TypeError(
-                    f"the sentence {sentence!r:.60} is a str; it must be a list of words"
-                )
-            batch.append(sentence)
-            if len(batch) == 1000:
-                yield scanner.scan_sentences(batch)
+                raise TypeError(f"the sentence {sentence!r:.60} is a str, not a list of words")
+            batch.append(sentence if isinstance(sentence, (list, tuple)) else list(sentence))
+            num_words += len(batch[-1])
+            if num_words > _BATCH_WORDS or len(batch) > _BATCH_WORDS:
+                yield self._keep(batch)
                 batch = []
-                self._tell(0, None, scanner)
-        yield scanner.scan_sentences(batch)
-        self._tell(0, None, scanner)
+                num_words = 0
+        yield self._keep(batch)
 
-    def _tell(self, done: int, total: int | None, scanner: TextScanner) -> None:
-        if self._report is not None:
-            self._report(done, total, scanner.num_words)
+    def _keep(self, batch: list[Sequence[str]]) -> list[Sequence[str]]:
+        if self._kept is not None:
+            pickle.dump(batch, self._kept, pickle.HIGHEST_PROTOCOL)
+        return batch
+
+    def _kept_batches(self) -> Iterator[list[Sequence[str]]]:
+        self._kept.seek(0)
+        while True:
+            try:
+                yield pickle.load(self._kept)
+            except EOFError:
+                return

@@ -21,7 +21,6 @@ from typing import BinaryIO
 
 PIECE_BYTES = 1 << 22
 _PIECES_AHEAD = 2
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _open_zstd(file: BinaryIO) -> BinaryIO:
@@ -102,7 +101,7 @@ def read_pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
     """Yields a file's content, decompressed, in pieces, and how many of its bytes are read.
 
     Another thread reads and decompresses ahead. Files compressed by gzip, bzip2, xz or zstd are
-    recognised by their first bytes. A byte order mark at the beginning is left out.
+    recognised by their first bytes.
 
     Raises:
         ImportError: The file is compressed by zstd and no package for that is installed.
@@ -149,7 +148,6 @@ def _pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
         raw.seek(0)
         opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
         content = raw if opener is None else opener(raw)
-        first = True
         while True:
             try:
                 piece = content.read(PIECE_BYTES)
@@ -161,9 +159,6 @@ def _pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
             position = raw.tell()
             if not piece:
                 break
-            if first:
-                piece = piece.removeprefix(_BYTE_ORDER_MARK)
-                first = False
             yield piece, position
         if position < file.size:
             raise OSError(
