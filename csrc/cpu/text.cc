@@ -353,11 +353,6 @@ class TextScanner::Implementation {
   }
 
   Status Scan(std::string_view piece, const Parallel& parallel) {
-    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-    if (offset_ == 0 && piece.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
-      piece.remove_prefix(kByteOrderMark.size());
-      offset_ += static_cast<int64_t>(kByteOrderMark.size());
-    }
     const char* const begin = piece.data();
     const char* const end = begin + piece.size();
     // What is complete ends with the last separator.
@@ -469,6 +464,11 @@ class TextScanner::Implementation {
   }
 
   Block& AddBlock(std::string_view text, int64_t offset) {
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+    if (offset == 0 && text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
+      text.remove_prefix(kByteOrderMark.size());
+      offset += static_cast<int64_t>(kByteOrderMark.size());
+    }
     if (num_blocks_ == blocks_.size()) blocks_.emplace_back();
     Block& block = blocks_[num_blocks_++];
     block.Restart(text, offset);
