@@ -183,7 +183,9 @@ def _print_neighbours(vectors: WordVectors) -> None:
     width = max(map(len, probes))
     print("nearest neighbours")
     for probe in probes:
-        neighbours = vectors.most_similar(probe, _NUM_NEIGHBOURS, _NEIGHBOUR_RANKS)
+        neighbours = vectors.most_similar(
+            probe, topn=_NUM_NEIGHBOURS, restrict_vocab=_NEIGHBOUR_RANKS
+        )
         print(f"  {probe:{width}}  " + ", ".join(f"{word} {cos:.2f}" for word, cos in neighbours))
 
 

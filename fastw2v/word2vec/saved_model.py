@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tensorflow as tf
 
-from fastw2v.word2vec.files import written_whole
+from fastw2v.word2vec.files import replacing
 
 _FORMAT = 1
 _DESCRIPTION, _WORDS, _COUNTS = "description.json", "words.json", "counts.npy"
@@ -36,7 +36,7 @@ def write(
     Raises:
         OSError: The file cannot be written; what was there is still there.
     """
-    with written_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(_DESCRIPTION, json.dumps({"format": _FORMAT, **description}))
         archive.writestr(_WORDS, json.dumps(words))
         with archive.open(_COUNTS, "w") as entry:

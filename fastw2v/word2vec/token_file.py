@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastw2v.word2vec.files import written_whole
+from fastw2v.word2vec.files import replacing
 from fastw2v.word2vec.vocabulary import Vocabulary
 
 _MAGIC = b"fastw2v tokens 1"
@@ -111,7 +111,7 @@ def token_writer(path: Path | None) -> Iterator[TokenWriter]:
     Raises:
         OSError: It cannot be written; what was at `path` is still there.
     """
-    with tempfile.TemporaryFile(prefix="fastw2v-") if path is None else written_whole(path) as file:
+    with tempfile.TemporaryFile(prefix="fastw2v-") if path is None else replacing(path) as file:
         yield TokenWriter(file)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastw2v.word2vec.files import written_whole
+from fastw2v.word2vec.files import replacing
 
 
 def check_limits(min_count: int, max_vocab_size: int | None, max_final_vocab: int | None) -> None:
@@ -108,7 +108,7 @@ class Vocabulary:
             <BLANKLINE>
             ['be', 'to', 'or']
         """
-        with written_whole(path) as file:
+        with replacing(path) as file:
             for word, count in zip(self.words, self.counts.tolist(), strict=True):
                 if "\n" in word:
                     raise ValueError(f"the word {word!r} holds a line end and cannot be saved")
