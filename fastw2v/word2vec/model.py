@@ -117,7 +117,8 @@ class Word2Vec(tf.Module):
             hierarchical softmax.
         biases: ``tf.Variable`` float32 ``[V]`` of the two softmax losses, else None.
         losses: Mean loss of each pass over the text so far, in nats per example (pair or bag),
-            each before the update that it leads to.
+            each before the update that it leads to; NaN for a pass of which subsampling left no
+            example.
         log_likelihoods: What `evaluate` gave after each pass for which `train` was asked to.
         corpus_count, corpus_total_words: Sentences and words of the text of `build_vocab`.
 
@@ -222,7 +223,9 @@ class Word2Vec(tf.Module):
         """
         self._check_built()
         if self._vectors is None or self._is_shared:
-            self._vectors = WordVectors(self._vocabulary.words, _values(self.embeddings))
+            self._vectors = WordVectors(
+                self._vocabulary.words, _values(self.embeddings), counts=self._vocabulary.counts
+            )
         return self._vectors
 
     def build_vocab(
@@ -376,6 +379,10 @@ class Word2Vec(tf.Module):
                 if checkpoint is not None and time.monotonic() - saved > checkpoint_every:
                     self._save_or_warn(checkpoint)
                     saved = time.monotonic()
+        if run.finished and not run.total_examples:
+            raise ValueError(
+                "subsampling left no two words near each other: for so small a text give sample = 0"
+            )
         if checkpoint is not None:
             self.save(checkpoint)
         _call(callbacks, "on_train_end", self)
@@ -605,8 +612,8 @@ class Word2Vec(tf.Module):
         start_alpha: float | None,
         end_alpha: float | None,
     ) -> Run:
-        if not text.num_tokens:
-            raise ValueError("the text has no word of the vocabulary")
+        if text.num_tokens == text.num_sentences:
+            raise ValueError("the text has no two words within one sentence to learn from")
         settings = self.settings
         for name, rate in (("start_alpha", start_alpha), ("end_alpha", end_alpha)):
             if rate is not None:

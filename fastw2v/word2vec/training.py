@@ -36,7 +36,8 @@ class Progress:
         loss: Mean over these, in nats; each before the update that it leads to.
         learning_rate: Of the next word.
         seconds: Since this call of `train` began.
-        words_per_second: In this call of `train`.
+        words_per_second: In this call of `train`; what is done between the blocks, as evaluation
+            is, does not count.
     """
 
     done: float
@@ -67,7 +68,7 @@ class Run:
         first_epoch: Passes in earlier calls, so that no pass draws what another has drawn.
         epoch, block: Passes done, and blocks of the next that are done.
         words, loss, examples: Of the pass under way, so far; the loss is a sum in float64.
-        total_loss: The same sum over all passes.
+        total_loss, total_examples: The same over all passes.
     """
 
     epochs: int
@@ -81,6 +82,7 @@ class Run:
     loss: float = 0.0
     examples: int = 0
     total_loss: float = 0.0
+    total_examples: int = 0
 
     @property
     def all_words(self) -> int:
@@ -114,13 +116,14 @@ def train(
         corpus: The text.
         run: Where to begin; it is kept up to date.
         seed: Decides all draws, together with the numbers of the pass and the block.
-        losses: Takes the mean loss of each pass.
+        losses: Takes the mean loss of each pass, NaN for one that subsampling left no example.
         max_seconds: Ends training earlier: the learning rate then falls with the time.
 
     Raises:
-        ValueError: The loss is no longer finite, or the text has no two words near each other.
+        ValueError: The loss is no longer finite.
     """
     begin, words_before = time.monotonic(), run.all_words
+    elsewhere = 0.0  # seconds between the blocks
 
     def done() -> float:
         time_over = min((time.monotonic() - begin) / max_seconds, 1.0)
@@ -143,14 +146,15 @@ def train(
             loss=losses[-1] if epoch_ended else run.loss / max(run.examples, 1),
             learning_rate=rate(done()),
             seconds=seconds,
-            words_per_second=(words - words_before) / max(seconds, 1e-9),
+            words_per_second=(words - words_before) / max(seconds - elsewhere, 1e-9),
         )
 
     while not run.finished:
         blocks = itertools.islice(corpus.blocks(objective.block_tokens), run.block, None)
         for ids, words in _ahead(blocks):
             start = done()
-            if start >= 1:
+            if start >= 1:  # the time is over
+                yield progress(epoch_ended=False)
                 return
             end = start + words / (run.epochs * run.num_words)
             draws = seed, (run.first_epoch + run.epoch << 32) + run.block
@@ -158,20 +162,23 @@ def train(
             run.loss += loss
             run.total_loss += loss
             run.examples += examples
+            run.total_examples += examples
             run.words += words
             run.block += 1
             if not math.isfinite(run.loss):
                 raise ValueError(
                     f"the loss is {loss} with alpha = {run.alpha:g}: take a smaller alpha"
                 )
+            left = time.monotonic()
             yield progress(epoch_ended=False)
-        if not run.examples:
-            raise ValueError("the text has no two words within one sentence to learn from")
-        losses.append(run.loss / run.examples)
+            elsewhere += time.monotonic() - left
+        losses.append(run.loss / run.examples if run.examples else math.nan)
         run.epoch += 1
         run.block = run.words = run.examples = 0
         run.loss = 0.0
+        left = time.monotonic()
         yield progress(epoch_ended=True)
+        elsewhere += time.monotonic() - left
 
 
 def _ahead(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
