@@ -12,7 +12,7 @@
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
-// A block ends early where its contexts lie more than 2 block (window + 1) words apart, as runs of
+// A block ends early where its contexts lie more than 2 (block + window) words apart, as runs of
 // sentences without pairs can make them.
 //
 // The expected loss is that of word2vec. The tables of a block are updated at once, by gradients
@@ -53,6 +53,14 @@ std::size_t NoiseTableScratchBytes(int64_t classes);
 Status BuildNoiseTable(const double* counts, int64_t classes, double power, void* scratch,
                        NoiseColumn* columns);
 
+// Hierarchical softmax: the nodes on the way from the root of a binary tree to each word, and where
+// the way turns. Step i of word k is steps[splits[k] + i] = 2 * node + turn.
+struct WordTree {
+  const int64_t* splits = nullptr;  // [classes + 1], never decreasing
+  const int32_t* steps = nullptr;   // [splits[classes]], nodes in [0, classes - 1)
+  int64_t longest = 0;              // of the ways
+};
+
 struct Word2VecProblem {
   float* embeddings = nullptr;  // [classes, dim]
   float* weights = nullptr;     // [classes, dim]
@@ -66,7 +74,8 @@ struct Word2VecProblem {
   bool shrink_windows = true;  // reaches are drawn from 1, ..., window
   int64_t seed[2] = {0, 0};
 
-  const NoiseColumn* noise = nullptr;  // [classes]
+  const NoiseColumn* noise = nullptr;  // [classes], where there is no tree
+  WordTree tree;
   bool cbow = false;
   bool mean = true;  // CBOW: mean, else sum
   int64_t negative = 5;
@@ -76,6 +85,8 @@ struct Word2VecProblem {
   // The same bits for any number of workers, in a longer time; otherwise tasks run at the same time
   // and update the same tables without locks ("hogwild").
   bool deterministic = false;
+
+  int64_t CentresOfBlock() const { return tree.splits != nullptr ? 1 : block; }
 };
 
 struct Word2VecResult {

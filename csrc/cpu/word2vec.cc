@@ -9,7 +9,7 @@
 #include "csrc/core/scratch.h"
 #include "csrc/core/skipgram.h"
 #include "csrc/cpu/kernels.h"
-#include "csrc/cpu/prefetch.h"
+#include "csrc/cpu/word2vec_kernels.h"
 
 namespace fastw2v {
 namespace {
@@ -18,6 +18,11 @@ constexpr int64_t kTokensPerTask = 2048;
 constexpr int64_t kMaxClasses = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxWindow = SkipGramProblem::kMaxWindow;
 constexpr int64_t kMaxDraws = 4096;  // of a block
+
+// A block ends where its words would be more than that.
+int64_t MaxRows(const Word2VecProblem& problem) {
+  return 2 * (problem.CentresOfBlock() + std::min(problem.window, problem.size));
+}
 
 // Where the contexts of a centre lie: [first, last) of the words, but the centre itself.
 struct Centre {
@@ -53,36 +58,26 @@ class Text {
   Text(const Word2VecProblem& problem, int64_t begin, int64_t end)
       : p_(problem), draws_(problem.seed[0], problem.seed[1]) {
     const int64_t start = ReachBack(begin);
-    const int64_t most = end - start + std::min(p_.window, p_.size - end);
-    words_.reserve(most);
-    tokens_.reserve(most);
     Append(start, begin);
     k_ = size();
     Append(begin, end);
     end_ = size();
-    int64_t reached = 0;
-    for (int64_t i = end; i < p_.size && reached < p_.window && p_.ids[i] >= 0; ++i) {
-      reached += Append(i, i + 1);
+    for (int64_t i = end; i < p_.size && size() - end_ < p_.window && p_.ids[i] >= 0; ++i) {
+      Append(i, i + 1);
     }
+    sentences_.push_back(size());
   }
 
   // The next centre that has a context; false at the end.
   bool Next(Centre* centre, int64_t* words) {
-    for (; k_ < end_; ++k_) {
-      if (words_[k_] < 0) {
-        sentence_ = k_ + 1;
-        continue;
-      }
-      if (sentence_end_ <= k_) {
-        sentence_end_ = k_;
-        while (sentence_end_ < size() && words_[sentence_end_] >= 0) ++sentence_end_;
-      }
-      ++*words;
+    while (k_ < end_) {
+      while (sentences_[sentence_ + 1] <= k_) ++sentence_;
       const int64_t reach = Reach(k_);
-      *centre = {k_, std::max(sentence_, k_ - reach), std::min(sentence_end_, k_ + reach + 1)};
-      if (centre->last - centre->first == 1) continue;
+      *centre = {k_, std::max(sentences_[sentence_], k_ - reach),
+                 std::min(sentences_[sentence_ + 1], k_ + reach + 1)};
       ++k_;
-      return true;
+      ++*words;
+      if (centre->last - centre->first > 1) return true;
     }
     return false;
   }
@@ -94,9 +89,8 @@ class Text {
   int64_t size() const { return static_cast<int64_t>(words_.size()); }
 
   bool Stays(int64_t token) {
-    const int32_t id = p_.ids[token];
-    return id < 0 || p_.keep_probability == nullptr ||
-           TokenDraws::Keep(keep_bits_[token], p_.keep_probability[id]);
+    return p_.keep_probability == nullptr ||
+           TokenDraws::Keep(keep_bits_[token], p_.keep_probability[p_.ids[token]]);
   }
 
   // The first token that a window of tokens from `begin` on may reach.
@@ -108,21 +102,23 @@ class Text {
     return start;
   }
 
-  // Returns the number of words that stay. Every word is written and the next one overwrites those
-  // that do not stay: whether it does cannot be foretold.
-  int64_t Append(int64_t begin, int64_t end) {
-    const int64_t before = size();
-    int64_t count = before;
-    words_.resize(before + end - begin);
-    tokens_.resize(before + end - begin);
+  // Every word is written and the next one overwrites those that do not stay: whether it does
+  // cannot be foretold.
+  void Append(int64_t begin, int64_t end) {
+    int64_t count = size();
+    words_.resize(count + end - begin);
+    tokens_.resize(count + end - begin);
     for (int64_t i = begin; i < end; ++i) {
+      if (p_.ids[i] < 0) {
+        if (sentences_.back() < count) sentences_.push_back(count);
+        continue;
+      }
       words_[count] = p_.ids[i];
       tokens_[count] = i;
       count += Stays(i);
     }
     words_.resize(count);
     tokens_.resize(count);
-    return count - before;
   }
 
   int64_t Reach(int64_t k) {
@@ -134,316 +130,353 @@ class Text {
   const TokenDraws draws_;
   BitsOfTokens keep_bits_{draws_, &TokenDraws::KeepBits};
   BitsOfTokens reach_bits_{draws_, &TokenDraws::ReachBits};
-  std::vector<int32_t> words_;   // -1 between sentences
-  std::vector<int64_t> tokens_;  // where each stood
-  int64_t k_ = 0, end_ = 0, sentence_ = 0, sentence_end_ = 0;
+  std::vector<int32_t> words_;
+  std::vector<int64_t> tokens_;        // where each stood
+  std::vector<int64_t> sentences_{0};  // where they begin among the words, and the end
+  std::size_t sentence_ = 0;
+  int64_t k_ = 0, end_ = 0;
 };
 
-// Memory of a worker. Matrices of rows are `stride` wide, of logits `columns`.
-struct Buffers {
-  float* contexts;                   // rows of embeddings
-  float *hidden, *classes, *packed;  // operands of the logits: rows, rows, and as a right operand
-  float *logits, *weight, *target;
-  float *d_contexts, *d_hidden, *d_classes;
-};
-
-// Centres that are trained on together, and the noise drawn for them.
+// Centres that are trained on together, and the other classes that they meet.
 struct Block {
-  explicit Block(const Word2VecProblem& problem) : noise(problem.shared) {
-    centres.reserve(problem.block);
-  }
-
   int64_t rows() const { return last - first; }
+  bool empty() const { return centres.empty(); }
 
   std::vector<Centre> centres;
   int64_t first = 0, last = 0;  // their contexts are among these words
-  int64_t token = 0;            // where the first of them stood in the text
-  std::vector<int32_t> noise;
+  int64_t token = 0;            // where the first of these words stood in the text
+  std::vector<int32_t> noise;   // words that were drawn, or nodes on the way to the centre
+  std::vector<float> targets;   // of the noise
 };
 
-class Trainer {
+// Cuts a part of the text into blocks.
+class Blocks {
  public:
-  explicit Trainer(const Word2VecProblem& problem)
+  Blocks(const Word2VecProblem& problem, int64_t begin, int64_t end)
       : p_(problem),
-        stride_(cpu::RoundUp(problem.dim, Panel())),
-        columns_(cpu::RoundUp(problem.shared + (problem.cbow ? 1 : problem.block), Panel())),
         noise_(problem.seed[0], problem.seed[1], -4),
-        // Every centre may be in a sentence of its own.
-        max_rows_(2 * problem.block * (std::min(problem.window, problem.size) + 1)) {}
+        text_(problem, begin, end),
+        more_(text_.Next(&centre_, &words_)) {}
 
-  Buffers Take(Scratch* scratch) const {
-    const int64_t hidden = p_.cbow ? p_.block : max_rows_;
-    const int64_t logits = cpu::RoundUp(hidden * columns_, cpu::kRowMultiple);
-    const int64_t classes = std::max(columns_, p_.shared + p_.block);
-    Buffers b;
-    b.contexts = scratch->Take<float>(max_rows_ * stride_);
-    b.hidden = p_.cbow ? scratch->Take<float>(hidden * stride_) : b.contexts;
-    b.classes = scratch->Take<float>(classes * stride_);
-    b.packed = scratch->Take<float>(columns_ * stride_);
-    b.logits = scratch->Take<float>(logits);
-    b.weight = scratch->Take<float>(logits);
-    b.target = scratch->Take<float>(logits);
-    b.d_contexts = scratch->Take<float>(max_rows_ * stride_);
-    b.d_hidden = p_.cbow ? scratch->Take<float>(hidden * stride_) : b.d_contexts;
-    b.d_classes = scratch->Take<float>(classes * stride_);
-    return b;
-  }
-
-  // Trains on the centres among tokens [begin, end). While one block is trained on, the rows of the
-  // next are on their way from memory.
-  void Run(int64_t begin, int64_t end, const Buffers& b, Word2VecResult* result) const {
-    // What is never written stays zero: columns past dim, rows past the last class.
-    std::memset(b.contexts, 0, max_rows_ * stride_ * sizeof(float));
-    std::memset(b.classes, 0, std::max(columns_, p_.shared + p_.block) * stride_ * sizeof(float));
-    std::memset(b.logits, 0,
-                cpu::RoundUp((p_.cbow ? p_.block : max_rows_) * columns_, cpu::kRowMultiple) *
-                    sizeof(float));
-    Text text(p_, begin, end);
-    Centre centre;
-    bool more = text.Next(&centre, &result->words);
-    Block block(p_), next(p_);
-    const auto take = [&](Block* taken) {
-      taken->centres.clear();
-      for (; more && Fits(centre, taken); more = text.Next(&centre, &result->words)) {
-        taken->centres.push_back(centre);
-      }
-      if (taken->centres.empty()) return;
-      taken->token = text.token(taken->first);
-      DrawNoise(text.token(taken->centres[0].position), taken->noise.data());
-      Prefetch(text, *taken);
-    };
-    take(&block);
-    while (!block.centres.empty()) {
-      take(&next);
-      GatherContexts(text, block, b);
-      if (p_.cbow) {
-        TrainBags(text, block, b, result);
-      } else {
-        TrainPairs(text, block, b, result);
-      }
-      AddContexts(text, block, b);
-      std::swap(block, next);
+  // An empty one at the end.
+  void Next(Block* block) {
+    block->centres.clear();
+    block->last = 0;
+    for (; more_ && Fits(*block); more_ = text_.Next(&centre_, &words_)) {
+      if (block->empty()) block->first = centre_.first;
+      block->last = std::max(block->last, centre_.last);
+      block->first = std::min(block->first, centre_.first);
+      block->centres.push_back(centre_);
+    }
+    if (block->empty()) return;
+    block->token = text_.token(block->first);
+    if (p_.tree.splits != nullptr) {
+      FindNodes(text_.word(block->centres[0].position), block);
+    } else {
+      DrawNoise(text_.token(block->centres[0].position), block);
     }
   }
+
+  int32_t word(int64_t k) const { return text_.word(k); }
+  int64_t words() const { return words_; }  // met so far
 
  private:
-  static int64_t Panel() { return cpu::Kernels<float>().panel; }
-
-  float Rate(const Block& block) const {
-    const double done = static_cast<double>(block.token) / static_cast<double>(p_.size);
-    return static_cast<float>(p_.first_rate + (p_.last_rate - p_.first_rate) * done);
+  bool Fits(const Block& block) const {
+    if (block.empty()) return true;
+    return static_cast<int64_t>(block.centres.size()) < p_.CentresOfBlock() &&
+           std::max(block.last, centre_.last) - std::min(block.first, centre_.first) <= MaxRows(p_);
   }
 
-  // Whether a centre goes into a block, whose words are then widened by its contexts.
-  bool Fits(const Centre& centre, Block* block) const {
-    const bool empty = block->centres.empty();
-    const int64_t first = empty ? centre.first : std::min(block->first, centre.first);
-    const int64_t last = empty ? centre.last : std::max(block->last, centre.last);
-    if (static_cast<int64_t>(block->centres.size()) == p_.block || last - first > max_rows_) {
-      return false;
-    }
-    block->first = first;
-    block->last = last;
-    return true;
-  }
-
-  // Draws belong to the token that the block begins with. Two of them share a block of random bits.
-  void DrawNoise(int64_t token, int32_t* noise) const {
+  // Draws belong to the token of the first centre. Two of them share a block of random bits.
+  void DrawNoise(int64_t token, Block* block) const {
+    block->noise.resize(p_.shared);
+    block->targets.assign(p_.shared, 0);
     const int64_t first = token * ((p_.shared + 1) / 2);
     for (int64_t n = 0; n < p_.shared; n += 2) {
       const PhiloxBlock bits = noise_[first + n / 2];
-      noise[n] = Draw(bits.word[0], bits.word[1]);
-      if (n + 1 < p_.shared) noise[n + 1] = Draw(bits.word[2], bits.word[3]);
+      block->noise[n] = Draw(bits.word[0], bits.word[1]);
+      if (n + 1 < p_.shared) block->noise[n + 1] = Draw(bits.word[2], bits.word[3]);
     }
   }
 
   int32_t Draw(uint32_t place, uint32_t choice) const {
     const int32_t column = static_cast<int32_t>(place * static_cast<uint64_t>(p_.classes) >> 32);
     const NoiseColumn& drawn = p_.noise[column];
-    return choice < drawn.acceptance ? column : drawn.alias;
+    // A table that BuildNoiseTable did not make must not lead outside the range.
+    const bool own = choice < drawn.acceptance || drawn.alias < 0 || drawn.alias >= p_.classes;
+    return own ? column : drawn.alias;
   }
 
-  void Prefetch(const Text& text, const Block& block) const {
-    for (int64_t i = block.first; i < block.last; ++i) {
-      if (text.word(i) < 0) continue;
-      cpu::PrefetchRow(p_.embeddings + int64_t{text.word(i)} * p_.dim, p_.dim);
-      cpu::PrefetchRow(p_.weights + int64_t{text.word(i)} * p_.dim, p_.dim);
-    }
-    for (const int64_t noise : block.noise) cpu::PrefetchRow(p_.weights + noise * p_.dim, p_.dim);
-  }
-
-  void Gather(const float* table, int64_t id, float* row) const {
-    std::memcpy(row, table + id * p_.dim, p_.dim * sizeof(float));
-  }
-
-  void Add(const float* row, int64_t id, float* table) const {
-    kernels_.axpy(1, row, table + id * p_.dim, p_.dim);
-  }
-
-  void GatherContexts(const Text& text, const Block& block, const Buffers& b) const {
-    for (int64_t i = block.first; i < block.last; ++i) {
-      if (text.word(i) < 0) continue;
-      Gather(p_.embeddings, text.word(i), b.contexts + (i - block.first) * stride_);
-    }
-  }
-
-  void AddContexts(const Text& text, const Block& block, const Buffers& b) const {
-    for (int64_t i = block.first; i < block.last; ++i) {
-      if (text.word(i) < 0) continue;
-      Add(b.d_contexts + (i - block.first) * stride_, text.word(i), p_.embeddings);
-    }
-  }
-
-  // The rows of the noise, then those of the centres.
-  int64_t GatherClasses(const Text& text, const Block& block, const Buffers& b) const {
-    float* row = b.classes;
-    for (const int64_t noise : block.noise) {
-      Gather(p_.weights, noise, row);
-      row += stride_;
-    }
-    for (const Centre& centre : block.centres) {
-      Gather(p_.weights, text.word(centre.position), row);
-      row += stride_;
-    }
-    return p_.shared + static_cast<int64_t>(block.centres.size());
-  }
-
-  void AddClasses(const Text& text, const Block& block, const Buffers& b) const {
-    const float* row = b.d_classes;
-    for (const int64_t noise : block.noise) {
-      Add(row, noise, p_.weights);
-      row += stride_;
-    }
-    for (const Centre& centre : block.centres) {
-      Add(row, text.word(centre.position), p_.weights);
-      row += stride_;
-    }
-  }
-
-  // Skip-gram: rows are contexts, columns the noise and then the centres.
-  void TrainPairs(const Text& text, const Block& block, const Buffers& b,
-                  Word2VecResult* result) const {
-    const int64_t rows = block.rows();
-    const int64_t classes = GatherClasses(text, block, b);
-    WeighPairs(text, block, rows, b, result);
-    kernels_.pack(b.classes, 1, stride_, p_.dim, columns_, b.packed);
-    kernels_.multiply(rows, columns_, p_.dim, {b.contexts, stride_, true},
-                      {b.packed, Panel(), Panel() * p_.dim}, b.logits, columns_, false);
-    result->loss += Differentiate(block, rows, b);
-    kernels_.multiply(rows, stride_, classes, {b.logits, columns_, true},
-                      {b.classes, stride_, Panel()}, b.d_contexts, stride_, false);
-    kernels_.multiply(classes, stride_, rows, {b.logits, columns_, false},
-                      {b.contexts, stride_, Panel()}, b.d_classes, stride_, false);
-    AddClasses(text, block, b);
-  }
-
-  // CBOW: rows are centres; of their own class only one logit each, in the column after the noise.
-  void TrainBags(const Text& text, const Block& block, const Buffers& b,
-                 Word2VecResult* result) const {
-    const int64_t rows = static_cast<int64_t>(block.centres.size());
-    GatherClasses(text, block, b);
-    const float* own = b.classes + p_.shared * stride_;
-    std::memset(b.weight, 0, RoundedLogits(rows) * sizeof(float));
-    std::memset(b.target, 0, RoundedLogits(rows) * sizeof(float));
-    const float share = static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
-    for (int64_t c = 0; c < rows; ++c) {
-      const Centre& centre = block.centres[c];
-      float* hidden = b.hidden + c * stride_;
-      std::memset(hidden, 0, stride_ * sizeof(float));
-      ForContexts(block, centre, [&](int64_t i) {
-        kernels_.axpy(BagWeight(centre, p_.mean), b.contexts + i * stride_, hidden, stride_);
-      });
-      float* weight = b.weight + c * columns_;
-      for (int64_t n = 0; n < p_.shared; ++n) {
-        weight[n] = block.noise[n] == text.word(centre.position) ? 0 : share;
-      }
-      weight[p_.shared] = b.target[c * columns_ + p_.shared] = 1;
-      ++result->examples;
-    }
-    kernels_.pack(b.classes, 1, stride_, p_.dim, columns_, b.packed);
-    kernels_.multiply(rows, columns_, p_.dim, {b.hidden, stride_, true},
-                      {b.packed, Panel(), Panel() * p_.dim}, b.logits, columns_, false);
-    for (int64_t c = 0; c < rows; ++c) {
-      b.logits[c * columns_ + p_.shared] =
-          kernels_.dot(b.hidden + c * stride_, own + c * stride_, p_.dim);
-    }
-    result->loss += Differentiate(block, rows, b);
-    kernels_.multiply(rows, stride_, p_.shared, {b.logits, columns_, true},
-                      {b.classes, stride_, Panel()}, b.d_hidden, stride_, false);
-    kernels_.multiply(p_.shared, stride_, rows, {b.logits, columns_, false},
-                      {b.hidden, stride_, Panel()}, b.d_classes, stride_, false);
-    float* d_own = b.d_classes + p_.shared * stride_;
-    std::memset(d_own, 0, rows * stride_ * sizeof(float));
-    std::memset(b.d_contexts, 0, (block.rows()) * stride_ * sizeof(float));
-    for (int64_t c = 0; c < rows; ++c) {
-      const float gradient = b.logits[c * columns_ + p_.shared];
-      float* d_hidden = b.d_hidden + c * stride_;
-      kernels_.axpy(gradient, own + c * stride_, d_hidden, stride_);
-      kernels_.axpy(gradient, b.hidden + c * stride_, d_own + c * stride_, stride_);
-      // As word2vec has it, each context of a mean gets the whole gradient.
-      ForContexts(block, block.centres[c], [&](int64_t i) {
-        kernels_.axpy(BagWeight(block.centres[c], !p_.mean), d_hidden, b.d_contexts + i * stride_,
-                      stride_);
-      });
-    }
-    AddClasses(text, block, b);
-  }
-
-  // Calls body(i) for the contexts of a centre, counted from the first word of the block.
-  template <typename Body>
-  void ForContexts(const Block& block, const Centre& centre, const Body& body) const {
-    for (int64_t i = centre.first; i < centre.last; ++i) {
-      if (i != centre.position) body(i - block.first);
-    }
-  }
-
-  static float BagWeight(const Centre& centre, bool mean) {
-    return mean ? 1.0f / static_cast<float>(centre.last - centre.first - 1) : 1.0f;
-  }
-
-  int64_t RoundedLogits(int64_t rows) const {
-    return cpu::RoundUp(rows * columns_, cpu::kRowMultiple);
-  }
-
-  // Logits become what a step adds for a gradient by them; returns the loss.
-  double Differentiate(const Block& block, int64_t rows, const Buffers& b) const {
-    return cpu::ActiveKernels().word2vec->logistic_gradient(b.logits, b.weight, b.target,
-                                                            Rate(block), RoundedLogits(rows));
-  }
-
-  // How much each pair of a row and a column counts, and whether it is one of the text.
-  void WeighPairs(const Text& text, const Block& block, int64_t rows, const Buffers& b,
-                  Word2VecResult* result) const {
-    const float share = static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
-    std::memset(b.weight, 0, RoundedLogits(rows) * sizeof(float));
-    std::memset(b.target, 0, RoundedLogits(rows) * sizeof(float));
-    // A row counts each noise word alike: first this is counted in the column of the first.
-    for (std::size_t c = 0; c < block.centres.size(); ++c) {
-      const Centre& centre = block.centres[c];
-      ForContexts(block, centre, [&](int64_t i) {
-        b.weight[i * columns_] += share;
-        b.weight[i * columns_ + p_.shared + c] = 1;
-        b.target[i * columns_ + p_.shared + c] = 1;
-      });
-      result->examples += centre.last - centre.first - 1;
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-      float* noise = b.weight + i * columns_;
-      for (int64_t n = 1; n < p_.shared; ++n) noise[n] = noise[0];
-    }
-    for (int64_t n = 0; n < p_.shared; ++n) {
-      for (const Centre& centre : block.centres) {
-        if (block.noise[n] != text.word(centre.position)) continue;
-        ForContexts(block, centre, [&](int64_t i) { b.weight[i * columns_ + n] -= share; });
-      }
+  void FindNodes(int32_t word, Block* block) const {
+    block->noise.clear();
+    block->targets.clear();
+    for (int64_t i = p_.tree.splits[word]; i < p_.tree.splits[word + 1]; ++i) {
+      block->noise.push_back(p_.tree.steps[i] >> 1);
+      block->targets.push_back(p_.tree.steps[i] & 1 ? 0.0f : 1.0f);
     }
   }
 
   const Word2VecProblem& p_;
-  const cpu::KernelsFor<float>& kernels_ = cpu::Kernels<float>();
-  const int64_t stride_, columns_;
   const RandomStream noise_;
-  const int64_t max_rows_;
+  Text text_;
+  Centre centre_ = {};
+  int64_t words_ = 0;
+  bool more_;
+};
+
+// What blocks of a round add to the tables, kept until all of them are done.
+struct Updates {
+  float* rows = nullptr;  // `stride` apart: those of the embeddings, then those of the weights
+  std::vector<int32_t> embeddings, weights;
+};
+
+// Sizes of the memory that a worker needs.
+struct Sizes {
+  explicit Sizes(const Word2VecProblem& p)
+      : lanes(cpu::ActiveKernels().word2vec->lanes),
+        stride(cpu::RoundUp(p.dim, lanes)),
+        noise(cpu::RoundUp(p.tree.splits != nullptr ? p.tree.longest : p.shared, lanes)),
+        centres(cpu::RoundUp(p.CentresOfBlock(), lanes)),
+        rows(MaxRows(p)),
+        hidden(p.cbow ? p.CentresOfBlock() : rows) {}
+
+  int64_t columns() const { return noise + centres; }
+  // Of one block's updates.
+  int64_t updates() const { return rows + columns(); }
+
+  int64_t lanes, stride;
+  int64_t noise, centres;  // columns
+  int64_t rows, hidden;
+};
+
+// Trains on one block after the other, in memory of its own.
+class Worker {
+ public:
+  Worker(const Word2VecProblem& problem, Scratch* scratch) : p_(problem), sizes_(problem) {
+    const Sizes& s = sizes_;
+    hidden_ = scratch->Take<float>(s.hidden * s.stride);
+    d_hidden_ = scratch->Take<float>(p_.cbow ? s.hidden * s.stride : 0);
+    coefficients_ = scratch->Take<float>(p_.cbow ? s.rows * s.centres : 0);
+    packed_ = scratch->Take<float>(s.columns() * s.stride);
+    logits_ = scratch->Take<float>(s.hidden * s.columns());
+    tails_ = scratch->Take<float>(std::max(s.columns(), s.rows) * s.lanes);
+    weights_ = scratch->Take<float>(s.columns());
+    noise_weight_ = scratch->Take<float>(s.noise);
+    noise_target_ = scratch->Take<float>(s.noise);
+    forward_ = scratch->Take<float>(s.centres);
+    backward_ = scratch->Take<float>(s.centres);
+    zeros_ = scratch->Take<float>(s.stride);
+    places_ = scratch->Take<int32_t>(3 * s.centres);
+    bands_ = scratch->Take<int32_t>(2 * s.rows);
+    tail_rows_ = scratch->Take<const float*>(std::max(s.columns(), s.rows));
+    embeddings_ = scratch->Take<float*>(s.rows);
+    hidden_rows_ = scratch->Take<float*>(s.hidden);
+    d_hidden_rows_ = scratch->Take<float*>(s.hidden);
+    classes_ = scratch->Take<float*>(s.columns());
+    to_embeddings_ = scratch->Take<float*>(s.rows);
+    to_classes_ = scratch->Take<float*>(s.columns());
+  }
+
+  // Once the memory is there.
+  void Start() {
+    // What is never written stays zero: columns past dim.
+    std::memset(hidden_, 0, sizes_.hidden * sizes_.stride * sizeof(float));
+    std::memset(zeros_, 0, sizes_.stride * sizeof(float));
+    for (int64_t i = 0; i < sizes_.hidden; ++i) {
+      hidden_rows_[i] = hidden_ + i * sizes_.stride;
+      d_hidden_rows_[i] = p_.cbow ? d_hidden_ + i * sizes_.stride : nullptr;
+    }
+  }
+
+  // Adds the step of a block to the tables, or to `updates` if that is not null, and asks for the
+  // rows of the next one meanwhile.
+  void Train(const Blocks& text, const Block& block, const Block& next, Updates* updates,
+             Word2VecResult* result) {
+    FindRows(text, block, updates);
+    ListAhead(text, block, next);
+    const int64_t centres = static_cast<int64_t>(block.centres.size());
+    const int64_t rows = p_.cbow ? centres : block.rows();
+    cpu::Word2VecBlock b = {};
+    b.dim = p_.dim;
+    b.rows = rows;
+    b.noise = static_cast<int64_t>(block.noise.size());
+    b.centres = centres;
+    b.centres_are_classes = p_.tree.splits == nullptr;
+    b.hits = hits_.data();
+    b.num_hits = static_cast<int64_t>(hits_.size());
+    b.rate = Rate(block);
+    b.noise_weight = noise_weight_;
+    b.noise_target = noise_target_;
+    b.hidden = hidden_rows_;
+    b.classes = classes_;
+    b.to_hidden = p_.cbow ? d_hidden_rows_ : to_embeddings_;
+    b.to_classes = to_classes_;
+    b.ahead = {ahead_.data(), static_cast<int64_t>(ahead_.size()),
+               p_.dim * static_cast<int64_t>(sizeof(float))};
+    b.packed = packed_;
+    b.tails = tails_;
+    b.tail_rows = tail_rows_;
+    b.logits = logits_;
+    b.weights = weights_;
+    b.band_first = bands_;
+    b.band_last = bands_ + sizes_.rows;
+    const cpu::Word2VecKernels& kernels = *cpu::ActiveKernels().word2vec;
+    if (p_.cbow) {
+      const cpu::Word2VecBags bags = Bags(block, b);
+      kernels.sum_bags(bags);
+      std::memset(d_hidden_, 0, rows * sizes_.stride * sizeof(float));
+      PairWithBags(centres);
+      b.pairs = Pairs();
+      result->loss += kernels.train_block(b);
+      PairWithContexts(block);
+      kernels.spread_bags(bags);
+      result->examples += centres;
+      return;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      std::memcpy(hidden_rows_[i], embeddings_[i], p_.dim * sizeof(float));
+    }
+    b.pairs = Pairs();
+    result->loss += kernels.train_block(b);
+    for (const Centre& centre : block.centres) result->examples += centre.last - centre.first - 1;
+  }
+
+ private:
+  float* Embedding(int32_t word) const { return p_.embeddings + int64_t{word} * p_.dim; }
+  float* Class(int32_t row) const { return p_.weights + int64_t{row} * p_.dim; }
+
+  float Rate(const Block& block) const {
+    const double done = static_cast<double>(block.token) / static_cast<double>(p_.size);
+    return static_cast<float>(p_.first_rate + (p_.last_rate - p_.first_rate) * done);
+  }
+
+  // Where the rows of a block lie and where their updates go.
+  void FindRows(const Blocks& text, const Block& block, Updates* updates) {
+    const int64_t rows = block.rows(), noise = static_cast<int64_t>(block.noise.size());
+    const int64_t noise_columns = cpu::RoundUp(noise, sizes_.lanes);
+    const int64_t centres = static_cast<int64_t>(block.centres.size());
+    const int64_t columns = noise_columns + cpu::RoundUp(centres, sizes_.lanes);
+    float* row = nullptr;
+    if (updates != nullptr) {
+      row = updates->rows;
+      std::memset(row, 0, (rows + noise + centres) * sizes_.stride * sizeof(float));
+      updates->embeddings.clear();
+      updates->weights.clear();
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      const int32_t word = text.word(block.first + i);
+      embeddings_[i] = to_embeddings_[i] = Embedding(word);
+      if (updates == nullptr) continue;
+      updates->embeddings.push_back(word);
+      to_embeddings_[i] = row;
+      row += sizes_.stride;
+    }
+    const auto find_class = [&](int64_t column, int32_t id) {
+      classes_[column] = to_classes_[column] = Class(id);
+      if (updates == nullptr) return;
+      updates->weights.push_back(id);
+      to_classes_[column] = row;
+      row += sizes_.stride;
+    };
+    std::fill_n(classes_, columns, zeros_);
+    const float share = p_.tree.splits != nullptr
+                            ? 1.0f
+                            : static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
+    std::fill_n(noise_weight_, noise_columns, 0.0f);
+    std::fill_n(noise_target_, noise_columns, 0.0f);
+    for (int64_t n = 0; n < noise; ++n) {
+      find_class(n, block.noise[n]);
+      noise_weight_[n] = share;
+      noise_target_[n] = block.targets[n];
+    }
+    PairWithContexts(block);
+    hits_.clear();
+    if (p_.tree.splits != nullptr) return;
+    for (int64_t c = 0; c < centres; ++c) {
+      const int32_t word = text.word(block.centres[c].position);
+      find_class(noise_columns + c, word);
+      for (int64_t n = 0; n < noise; ++n) {
+        if (block.noise[n] != word) continue;
+        hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});
+      }
+    }
+  }
+
+  cpu::CentreRows Pairs() const {
+    return {places_, places_ + sizes_.centres, places_ + 2 * sizes_.centres};
+  }
+
+  // Past the last centre there is none that a row is paired with.
+  void Pair(int64_t c, int64_t first, int64_t last, int64_t self) {
+    places_[c] = static_cast<int32_t>(first);
+    places_[sizes_.centres + c] = static_cast<int32_t>(last);
+    places_[2 * sizes_.centres + c] = static_cast<int32_t>(self);
+  }
+
+  void PairWithContexts(const Block& block) {
+    const int64_t centres = static_cast<int64_t>(block.centres.size());
+    for (int64_t c = 0; c < centres; ++c) {
+      const Centre& centre = block.centres[c];
+      Pair(c, centre.first - block.first, centre.last - block.first, centre.position - block.first);
+    }
+    for (int64_t c = centres; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
+  }
+
+  void PairWithBags(int64_t centres) {
+    for (int64_t c = 0; c < centres; ++c) Pair(c, c, c + 1, -1);
+  }
+
+  cpu::Word2VecBags Bags(const Block& block, const cpu::Word2VecBlock& b) {
+    for (int64_t c = 0; c < sizes_.centres; ++c) forward_[c] = backward_[c] = 1;
+    for (int64_t c = 0; c < b.centres; ++c) {
+      const Centre& centre = block.centres[c];
+      // As word2vec has it, each context of a mean gets the whole gradient.
+      (p_.mean ? forward_ : backward_)[c] =
+          1.0f / static_cast<float>(centre.last - centre.first - 1);
+    }
+    cpu::Word2VecBags bags = {};
+    bags.dim = p_.dim;
+    bags.rows = block.rows();
+    bags.centres = b.centres;
+    bags.bags = Pairs();
+    bags.forward = forward_;
+    bags.backward = backward_;
+    bags.embeddings = embeddings_;
+    bags.to_embeddings = to_embeddings_;
+    bags.hidden = hidden_rows_;
+    bags.d_hidden = d_hidden_rows_;
+    bags.coefficients = coefficients_;
+    bags.tails = tails_;
+    bags.tail_rows = tail_rows_;
+    bags.band_first = b.band_first;
+    bags.band_last = b.band_last;
+    return bags;
+  }
+
+  // The rows of the next block, but the words that are in this one too.
+  void ListAhead(const Blocks& text, const Block& block, const Block& next) {
+    ahead_.clear();
+    if (next.empty()) return;
+    for (int64_t i = std::max(next.first, block.last); i < next.last; ++i) {
+      ahead_.push_back(Embedding(text.word(i)));
+    }
+    for (const int32_t noise : next.noise) ahead_.push_back(Class(noise));
+    if (p_.tree.splits != nullptr) return;
+    for (const Centre& centre : next.centres) {
+      ahead_.push_back(Class(text.word(centre.position)));
+    }
+  }
+
+  const Word2VecProblem& p_;
+  const Sizes sizes_;
+  float *hidden_, *d_hidden_, *coefficients_, *packed_, *logits_, *tails_, *weights_;
+  float *noise_weight_, *noise_target_, *forward_, *backward_, *zeros_;
+  int32_t *places_, *bands_;
+  const float** tail_rows_;
+  float **embeddings_, **hidden_rows_, **d_hidden_rows_, **classes_;
+  float **to_embeddings_, **to_classes_;
+  std::vector<cpu::NoiseHit> hits_;
+  std::vector<const float*> ahead_;
 };
 
 }  // namespace
@@ -500,20 +533,12 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
                              ", the rows of the tables");
     }
   }
-  for (int64_t k = 0; k < problem.classes; ++k) {
-    const int32_t alias = problem.noise[k].alias;
-    if (alias < 0 || alias >= problem.classes) {
-      return InvalidArgument("noise: the alias of word ", k, ", ", alias, ", is not in [0, ",
-                             problem.classes, ")");
-    }
-  }
   return Status();
 }
 
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
-  const Trainer trainer(problem);
   Scratch scratch;
-  for (int i = 0; i < parallel.num_workers(); ++i) trainer.Take(&scratch);
+  for (int i = 0; i < parallel.num_workers(); ++i) Worker(problem, &scratch);
   return scratch.used();
 }
 
@@ -521,15 +546,24 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
                      Word2VecResult* result) {
   FASTW2V_RETURN_IF_ERROR(CheckWord2Vec(problem));
   Scratch scratch(memory);
-  const Trainer trainer(problem);
-  std::vector<Buffers> buffers;
-  for (int i = 0; i < parallel.num_workers(); ++i) buffers.push_back(trainer.Take(&scratch));
+  std::vector<Worker> workers;
+  for (int i = 0; i < parallel.num_workers(); ++i) {
+    workers.emplace_back(problem, &scratch);
+    workers.back().Start();
+  }
   const int64_t num_tasks = (problem.size + kTokensPerTask - 1) / kTokensPerTask;
   std::vector<Word2VecResult> results(num_tasks);
   const auto train = [&](int64_t task, int worker) {
     const int64_t begin = task * kTokensPerTask;
-    trainer.Run(begin, std::min(problem.size, begin + kTokensPerTask), buffers[worker],
-                &results[task]);
+    Blocks text(problem, begin, std::min(problem.size, begin + kTokensPerTask));
+    Block block, next;
+    text.Next(&block);
+    while (!block.empty()) {
+      text.Next(&next);
+      workers[worker].Train(text, block, next, nullptr, &results[task]);
+      std::swap(block, next);
+    }
+    results[task].words = text.words();
   };
   const int64_t cost = kTokensPerTask * problem.dim * 100;
   if (problem.deterministic) {
