@@ -236,8 +236,9 @@ def read_corpus(
 
     Args:
         source: A UTF-8 text file, a line a sentence, plain or compressed by gzip, bzip2, xz or
-            (where a package for it is installed) zstd; a directory of such files, which are read in sorted
-            order; or an iterable of sentences, lists of str, which is gone through once.
+            (where a package for it is installed) zstd; a directory of such files, read in sorted
+            order, without directories below it and hidden files; or an iterable of sentences,
+            lists of str, which is gone through once.
         cache: A file for the ids, which is kept. It is used again when the source's files, their
             sizes and times of change, and all arguments are the same; otherwise, and for an
             iterable, it is written anew. None puts the ids into a temporary file (in the directory
@@ -257,19 +258,21 @@ def read_corpus(
         workers: How many threads count words; by default as many as there are processors. The
             result does not depend on it.
         report: Is called every now and then as ``report(bytes_done, bytes_total, words)``, with the
-            bytes read, the bytes of all files and the words read so far; for an iterable with
-            0, None and the words. A second reading begins at 0 again.
+            bytes read, the bytes of all files and the words read so far; for an iterable with 0,
+            None and the words. A second reading begins at 0 again.
 
     Returns:
-        The corpus. Sentences are cut after 10,000 words, as in gensim.
+        The corpus. Sentences are cut after 10,000 words, as in gensim. It is empty where no word
+        occurs often enough.
 
     Raises:
         ImportError: A file is compressed by zstd and no package for that is installed.
         OSError: A file cannot be read or became shorter, or the ids cannot be written; no part of a
             cache is left, and one that was there stays.
         TypeError: A sentence of an iterable is a str, or a word is none.
-        ValueError: An argument is out of its range, a file is not UTF-8 text or is damaged, or
-            ``cache`` is a file of another kind.
+        ValueError: An argument is out of its range; ``cache`` is a file of another kind; a file is
+            damaged, or is no UTF-8 text, or has a word of more than a megabyte: the message names
+            the file and the offset in its text.
 
     Example:
         >>> corpus = read_corpus([["to", "be", "or", "not"], ["to", "be"]], min_count=2)
@@ -287,7 +290,7 @@ def read_corpus(
         raise ValueError(f"workers is {workers}; it must be at least 1")
     settings = {
         "tokenizer": tokenizer,
-        "limits": None if vocabulary else [min_count, max_vocab_size, max_final_vocab],
+        "limits": None if vocabulary is not None else [min_count, max_vocab_size, max_final_vocab],
         "vocabulary": None if vocabulary is None else _digest(vocabulary),
     }
     files = source_files(source) if isinstance(source, (str, os.PathLike)) else None
