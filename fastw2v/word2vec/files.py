@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and errors that name them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+
+@contextmanager
+def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Adds the file to errors of the system that do not name one: those of reading and writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -23,10 +34,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path = Path(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(part, "x+b") as file:
+        file = open(part, "x+b")
+        try:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            with named_errors(path):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with suppress(OSError):  # all is written, or an error was raised already
+                file.close()
         os.replace(part, path)
     except OSError as error:
         if error.filename == str(part):

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fastw2v.word2vec.files import named_errors
+
 PIECE_BYTES = 1 << 22
 _PIECES_AHEAD = 2
 
@@ -173,16 +175,17 @@ def read_pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
 def _pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
     path = file.path
     with open(path, "rb", buffering=0) as raw:
-        head = raw.read(8)
+        with named_errors(path):
+            head = raw.read(8)
         raw.seek(0)
         opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
         content = raw if opener is None else opener(raw)
         while True:
             try:
-                piece = content.read(PIECE_BYTES)
+                with named_errors(path):
+                    piece = content.read(PIECE_BYTES)
             except _damages() as error:
                 if getattr(error, "errno", None) is not None:  # of the system, not of the content
-                    error.filename = str(path)
                     raise
                 raise ValueError(f"{path} is damaged: {error}") from error
             position = raw.tell()
