@@ -1,53 +1,63 @@
-"""Files that are whole or not there, and errors that name them."""
+"""Writing files so that what was there before survives a failure."""
 
 from __future__ import annotations
 
 import os
-import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Adds the file to errors of the system that do not name one: those of reading and writing."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file for writing (and reading again) that takes its name only when it is complete.
 
+    The bytes go into a file of another name in the same directory, which is renamed at the end of
+    the block. When the block fails, the disk is full or the process is killed, a file that was
+    there before stays as it was. What is not a regular file (a pipe, a terminal) is written as it
+    is.
 
-@contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a new file for reading and writing that takes the place of `path` when all went well.
-
-    It has another name in the same directory until then. Whatever stops the block (a full disk,
-    an interruption) removes it, and leaves what was at `path` as it was.
+    Args:
+        path: The file; where it is a symbolic link, the file that it leads to.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; the error names it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     path = Path(directory, "words.txt")
+        ...     with replacing(path) as file:
+        ...         _ = file.write(b"to be")
+        ...         print(path.exists())
+        ...     print(path.read_text())
+        False
+        to be
     """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    target = os.path.realpath(path)
+    temporary = os.path.join(
+        os.path.dirname(target), f".{os.path.basename(target)[:200]}.{os.getpid()}.partial"
+    )
     try:
-        file = open(part, "x+b")
+        if os.path.exists(target) and not os.path.isfile(target):
+            with open(target, "wb") as file:
+                yield file
+            return
         try:
-            yield file
-            with named_errors(path):
+            with open(temporary, "w+b") as file:
+                if os.path.exists(target):
+                    os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
+            os.replace(temporary, target)
         finally:
-            with suppress(OSError):  # all is written, or an error was raised already
-                file.close()
-        os.replace(part, path)
+            if os.path.exists(temporary):
+                os.unlink(temporary)
     except OSError as error:
-        if error.filename == str(part):
-            error.filename = str(path)
-        raise
-    finally:
-        with suppress(OSError):
-            os.unlink(part)
+        # Writing tells no name (a full disk), opening and renaming tell that of the other file.
+        if error.errno is None or error.filename not in (None, temporary):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error

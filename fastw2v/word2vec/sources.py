@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fastw2v.word2vec.files import named_errors
-
 PIECE_BYTES = 1 << 22
 _PIECES_AHEAD = 2
 
@@ -76,6 +74,12 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
+
+
+def _decompressed(file: BinaryIO, head: bytes) -> Any:
+    """Returns a reader of what a file holds, told by its first bytes."""
+    opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
+    return file if opener is None else opener(file)
 
 
 def _damages() -> tuple[type[BaseException], ...]:
@@ -175,17 +179,17 @@ def read_pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
 def _pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
     path = file.path
     with open(path, "rb", buffering=0) as raw:
-        with named_errors(path):
-            head = raw.read(8)
-        raw.seek(0)
-        opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
-        content = raw if opener is None else opener(raw)
+        content = None
         while True:
             try:
-                with named_errors(path):
-                    piece = content.read(PIECE_BYTES)
+                if content is None:
+                    head = raw.read(8)
+                    raw.seek(0)
+                    content = _decompressed(raw, head)
+                piece = content.read(PIECE_BYTES)
             except _damages() as error:
                 if getattr(error, "errno", None) is not None:  # of the system, not of the content
+                    error.filename = str(path)
                     raise
                 raise ValueError(f"{path} is damaged: {error}") from error
             position = raw.tell()

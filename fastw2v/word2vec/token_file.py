@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastw2v.word2vec.files import named_errors, written_whole
+from fastw2v.word2vec.files import replacing
 from fastw2v.word2vec.vocabulary import Vocabulary
 
 _MAGIC = b"fastw2v tokens 1"
@@ -49,8 +49,8 @@ class TokenFile:
 class TokenWriter:
     """Collects ids in the order of the text, renumbers them and adds the vocabulary."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self.restart()
 
     def restart(self) -> None:
@@ -62,7 +62,7 @@ class TokenWriter:
 
     def append(self, ids: np.ndarray) -> None:
         """Adds int32 ids."""
-        self._write(ids.astype(_ID, copy=False))
+        self._file.write(ids.astype(_ID, copy=False))
         self._num_ids += len(ids)
         self._num_sentences += int(np.count_nonzero(ids < 0))
 
@@ -76,7 +76,7 @@ class TokenWriter:
             read += len(chunk)
             changed = change(chunk)
             self._file.seek(_HEADER.size + write * _ID.itemsize)
-            self._write(changed.astype(_ID, copy=False))
+            self._file.write(changed.astype(_ID, copy=False))
             write += len(changed)
             num_sentences += int(np.count_nonzero(changed < 0))
         self._num_ids, self._num_sentences = write, num_sentences
@@ -89,18 +89,13 @@ class TokenWriter:
         lengths = np.fromiter(map(len, words), _ID, len(words))
         sizes = {"num_types": len(words), "num_sentences": self._num_sentences}
         text = json.dumps({**description, **sizes}).encode()
-        self._write(text)
-        self._write(vocabulary.counts.astype(_COUNT))
-        self._write(lengths)
-        self._write(b"".join(words))
+        self._file.write(text)
+        self._file.write(vocabulary.counts.astype(_COUNT))
+        self._file.write(lengths)
+        self._file.write(b"".join(words))
         self._file.seek(0)
-        self._write(_HEADER.pack(_MAGIC, self._num_ids, len(text)))
-        with named_errors(self._path):
-            self._file.flush()
-
-    def _write(self, content: bytes | np.ndarray) -> None:
-        with named_errors(self._path):
-            self._file.write(content)
+        self._file.write(_HEADER.pack(_MAGIC, self._num_ids, len(text)))
+        self._file.flush()
 
     def read(self) -> TokenFile:
         """Returns what was written; it stays there whatever becomes of the file's name."""
@@ -116,12 +111,17 @@ def token_writer(path: Path | None) -> Iterator[TokenWriter]:
     Raises:
         OSError: It cannot be written; what was at `path` is still there.
     """
-    if path is None:
+    if path is not None:
+        with replacing(path) as file:
+            yield TokenWriter(file)
+        return
+    try:
         with tempfile.TemporaryFile(prefix="fastw2v-") as file:
-            yield TokenWriter(file, Path(tempfile.gettempdir()))
-    else:
-        with written_whole(path) as file:
-            yield TokenWriter(file, path)
+            yield TokenWriter(file)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = tempfile.gettempdir()
+        raise
 
 
 def is_token_file(file: BinaryIO) -> bool:

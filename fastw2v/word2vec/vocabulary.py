@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastw2v.word2vec.files import named_errors, written_whole
+from fastw2v.word2vec.files import replacing
 
 _LINE = re.compile(rb"(.*) ([0-9]{1,30})\r?\n?", re.DOTALL)
 
@@ -111,7 +111,7 @@ class Vocabulary:
             <BLANKLINE>
             ['be', 'to', 'or']
         """
-        with written_whole(path) as file, named_errors(path):
+        with replacing(path) as file:
             for word, count in zip(self.words, self.counts.tolist(), strict=True):
                 if "\n" in word:
                     raise ValueError(f"the word {word!r} holds a line end and cannot be saved")
