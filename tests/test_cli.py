@@ -14,7 +14,8 @@ from gensim.models import KeyedVectors
 from matplotlib import image
 
 import fastw2v
-from fastw2v import cli, demo
+from fastw2v import cli
+from fastw2v.commands import demo
 from fastw2v.word2vec import docstrings
 from fastw2v.word2vec.vectors import WordVectors
 

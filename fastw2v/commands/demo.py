@@ -1,4 +1,4 @@
-"""The main job: from text to word vectors, nearest neighbours and a picture."""
+"""`fastw2v demo`, the main job: from text to word vectors, nearest neighbours and a picture."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastw2v.commands._options import count, number, positive
 from fastw2v.word2vec.corpus import Corpus, build_corpus, read_text
 from fastw2v.word2vec.docstrings import DocstringReader
 from fastw2v.word2vec.map import draw_map
@@ -29,6 +30,49 @@ _PROBES = (
     "image file matrix error function thread server gradient two return delete mean "
     "king man water night mother house white walked morning said money sea"
 ).split()
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="train word vectors on the docstrings of the installed packages",
+        description="Train skip-gram word vectors with the fused sampled softmax on the docstrings "
+        "of the installed Python packages or on a text file; print nearest neighbours, write the "
+        "vectors in word2vec text format and draw a map of the most frequent words.",
+    )
+    demo.add_argument(
+        "--text",
+        metavar="FILE",
+        help="train on this UTF-8 text, plain or compressed by gzip, bzip2 or xz, a sentence per "
+        "line, rather than on docstrings",
+    )
+    demo.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        default="fastw2v-demo",
+        help="where to write vectors.txt and map.png (default: %(default)s)",
+    )
+    for option, kind, default, text in (
+        ("--vector-size", count, 100, "width of the vectors"),
+        ("--window", count, 5, "largest distance between a word and one that it predicts"),
+        ("--min-count", count, 5, "leave out words that occur less often"),
+        (
+            "--sample",
+            number(float, 0, below=1),
+            1e-3,
+            "thin out words more frequent than this; 0: none",
+        ),
+        ("--alpha", positive, 0.025, "learning rate at the beginning"),
+        ("--epochs", count, 3, "passes over the text, if the time allows"),
+        ("--num-sampled", count, 64, "sampled words that compete in each step"),
+        ("--batch-size", count, 1024, "pairs of words in each step"),
+        ("--seed", number(int, 0), 1, "decides the result, unless the time ends training"),
+        ("--max-words", count, None, "read at most so many words"),
+        ("--max-seconds", positive, 150.0, "end training so long after the start"),
+    ):
+        if default is not None:
+            text += f" (default: {default:g})"
+        demo.add_argument(option, type=kind, default=default, metavar="N", help=text)
 
 
 def run(options: argparse.Namespace) -> None:
