@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastw2v._build_info import VERSION
-from fastw2v.commands import demo, info
+from fastw2v.commands import demo, info, vocab
 
 # In the order of `fastw2v --help`.
 _COMMANDS = {
     "demo": demo,
+    "vocab": vocab,
     "info": info,
 }
 

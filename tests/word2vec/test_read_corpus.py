@@ -176,7 +176,7 @@ def test_progress(tmp_path, monkeypatch):
     assert reports == sorted(reports)
     assert {numbers[1] for numbers in reports} == {total}
     assert reports[-1][0] == total
-    assert 0 < reports[0][2] < reports[-1][2] <= corpus.num_words
+    assert 0 < reports[0][2] < reports[-1][2] == corpus.num_words
 
     monkeypatch.setattr(corpus_module, "_BATCH_WORDS", 3)
     reports = []
