@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastw2v._build_info import VERSION
-from fastw2v.commands import demo, info, train
+from fastw2v.commands import demo, info, train, vocab
 
 # In the order of `fastw2v --help`.
 _COMMANDS = {
     "train": train,
     "demo": demo,
+    "vocab": vocab,
     "info": info,
 }
 

@@ -7,6 +7,7 @@ import codecs
 import functools
 import gzip
 import hashlib
+import itertools
 import lzma
 import os
 import pickle
@@ -55,12 +56,14 @@ def _lower_case() -> np.ndarray:
     Letters are those of `tokenize`. Two capitals whose lower case is not one letter on its own are
     left to the core: the dotted I and the sigma at the end of a word.
     """
-    table = np.zeros(sys.maxunicode + 1, np.uint32)
-    surrogates = range(0xD800, 0xE000)
-    characters = "".join(chr(c) for c in range(sys.maxunicode + 1) if c not in surrogates)
+    code_points = np.arange(sys.maxunicode + 1, dtype="<u4")
+    characters = code_points.tobytes().decode("utf-32-le", "surrogatepass")
     letters = "".join(re.findall(r"[^\W\d_]+", characters))
-    table[list(map(ord, letters))] = [ord(letter.lower()[0]) for letter in letters]
-    return table[: np.flatnonzero(table)[-1] + 1]
+    table = np.zeros(ord(letters[-1]) + 1, np.uint32)
+    table[np.frombuffer(letters.encode("utf-32-le"), "<u4")] = [
+        ord(letter.lower()[0]) for letter in letters
+    ]
+    return table
 
 
 def read_text(path: str | Path) -> Iterator[str]:
@@ -236,8 +239,9 @@ def read_corpus(
 
     Args:
         source: A UTF-8 text file, a line a sentence, plain or compressed by gzip, bzip2, xz or
-            (where a package for it is installed) zstd; a directory of such files, which are read in sorted
-            order; or an iterable of sentences, lists of str, which is gone through once.
+            (where a package for it is installed) zstd; a directory of such files, read in sorted
+            order, without directories below it and hidden files; or an iterable of sentences,
+            lists of str, which is gone through once.
         cache: A file for the ids, which is kept. It is used again when the source's files, their
             sizes and times of change, and all arguments are the same; otherwise, and for an
             iterable, it is written anew. None puts the ids into a temporary file (in the directory
@@ -257,19 +261,21 @@ def read_corpus(
         workers: How many threads count words; by default as many as there are processors. The
             result does not depend on it.
         report: Is called every now and then as ``report(bytes_done, bytes_total, words)``, with the
-            bytes read, the bytes of all files and the words read so far; for an iterable with
-            0, None and the words. A second reading begins at 0 again.
+            bytes read, the bytes of all files and the words read so far; for an iterable with 0,
+            None and the words. A second reading begins at 0 again.
 
     Returns:
-        The corpus. Sentences are cut after 10,000 words, as in gensim.
+        The corpus. Sentences are cut after 10,000 words, as in gensim. It is empty where no word
+        occurs often enough.
 
     Raises:
         ImportError: A file is compressed by zstd and no package for that is installed.
         OSError: A file cannot be read or became shorter, or the ids cannot be written; no part of a
             cache is left, and one that was there stays.
         TypeError: A sentence of an iterable is a str, or a word is none.
-        ValueError: An argument is out of its range, a file is not UTF-8 text or is damaged, or
-            ``cache`` is a file of another kind.
+        ValueError: An argument is out of its range; ``cache`` is a file of another kind; a file is
+            damaged, or is no UTF-8 text, or has a word of more than a megabyte: the message names
+            the file and the offset in its text.
 
     Example:
         >>> corpus = read_corpus([["to", "be", "or", "not"], ["to", "be"]], min_count=2)
@@ -279,15 +285,11 @@ def read_corpus(
         [[1, 0, -1], [1, 0, -1]]
     """
     check_limits(min_count, max_vocab_size, max_final_vocab)
-    if tokenizer not in ("whitespace", "words"):
-        raise ValueError(f'tokenizer is {tokenizer!r}; it must be "whitespace" or "words"')
-    if workers is None:
-        workers = len(os.sched_getaffinity(0))
-    elif workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1")
+    letters = _letters_of(tokenizer)
+    workers = _num_workers(workers)
     settings = {
         "tokenizer": tokenizer,
-        "limits": None if vocabulary else [min_count, max_vocab_size, max_final_vocab],
+        "limits": None if vocabulary is not None else [min_count, max_vocab_size, max_final_vocab],
         "vocabulary": None if vocabulary is None else _digest(vocabulary),
     }
     files = source_files(source) if isinstance(source, (str, os.PathLike)) else None
@@ -309,7 +311,6 @@ def read_corpus(
             may_be_read_twice = counts_words and max_vocab_size is not None
             kept = tempfile.TemporaryFile(prefix="fastw2v-") if may_be_read_twice else None
             text = _Sentences(source, kept and stack.enter_context(kept), report)
-        letters = _lower_case() if tokenizer == "words" else None
         writer = stack.enter_context(token_writer(cache))
         scanner = TextScanner(
             max_vocab_size or 0,
@@ -334,6 +335,93 @@ def read_corpus(
                 writer.rewrite(Renumbering(final_ids))
         writer.finish(vocabulary, {**settings, "num_words": num_words})
         return TokenCorpus(writer.read())
+
+
+def read_vocabulary(
+    source: str | os.PathLike[str] | Iterable[Sequence[str]],
+    *,
+    min_count: int = 5,
+    max_vocab_size: int | None = None,
+    max_final_vocab: int | None = None,
+    tokenizer: str = "whitespace",
+    workers: int | None = None,
+    report: Report | None = None,
+) -> Vocabulary:
+    """Counts the words of a text and keeps nothing else.
+
+    Arguments and errors are those of `read_corpus`; the text is read once in any case.
+
+    Example:
+        >>> read_vocabulary([["to", "be", "or", "not"], ["to", "be"]], min_count=2).words
+        ['be', 'to']
+    """
+    check_limits(min_count, max_vocab_size, max_final_vocab)
+    scanner = TextScanner(max_vocab_size or 0, _MAX_SENTENCE, None, _letters_of(tokenizer))
+    text: _Files | _Sentences
+    if isinstance(source, (str, os.PathLike)):
+        text = _Files(source_files(source), _num_workers(workers), report)
+    else:
+        text = _Sentences(source, None, report)
+    for _ in text.scan(scanner):
+        pass
+    words, counts, _ = scanner.vocabulary(min_count, max_final_vocab or 0)
+    return Vocabulary.from_sorted(words, counts)
+
+
+def read_sentences(
+    source: str | os.PathLike[str], tokenizer: str = "whitespace"
+) -> Iterator[list[str]]:
+    r"""Yields the sentences of a text as lists of words, those of a line that is not empty.
+
+    Args:
+        source: A file or a directory, as `read_corpus` takes them.
+        tokenizer: As in `read_corpus`.
+
+    Raises:
+        ImportError, OSError, ValueError: While iterating, as in `read_corpus`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w+") as file:
+        ...     _ = file.write("to be\n\nor not\n")
+        ...     file.flush()
+        ...     list(read_sentences(file.name))
+        [['to', 'be'], ['or', 'not']]
+    """
+    split = tokenize if _letters_of(tokenizer) is not None else str.split
+    for file in source_files(source):
+        rest: list[bytes] = []
+        numbers = itertools.count(1)
+        pieces = (piece for piece, _ in read_pieces(file))
+        for piece in itertools.chain(pieces, [b"\n"]):
+            *lines, last = piece.split(b"\n")
+            if lines:
+                lines[0] = b"".join([*rest, lines[0]])
+                rest = []
+            rest.append(last)
+            for line in lines:
+                number = next(numbers)
+                try:
+                    words = split(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except UnicodeDecodeError as error:
+                    raise ValueError(
+                        f"{file.path} is not UTF-8 text: line {number:,}: {error.reason}"
+                    ) from None
+                for begin in range(0, len(words), _MAX_SENTENCE):
+                    yield words[begin : begin + _MAX_SENTENCE]
+
+
+def _letters_of(tokenizer: str) -> np.ndarray | None:
+    """Returns the letters that make words, None where white space does."""
+    if tokenizer not in ("whitespace", "words"):
+        raise ValueError(f'tokenizer is {tokenizer!r}; it must be "whitespace" or "words"')
+    return _lower_case() if tokenizer == "words" else None
+
+
+def _num_workers(workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
+    return workers or len(os.sched_getaffinity(0))
 
 
 def _digest(vocabulary: Vocabulary) -> str:
@@ -374,12 +462,16 @@ class _Files:
                 with _named(file):
                     ids = scanner.scan(piece, self._workers)
                 yield ids
-                if self._report is not None:
-                    self._report(done + position, total, scanner.num_words)
+                self._tell(done + min(position, file.size), total, scanner)
             with _named(file):
                 ids = scanner.end_text()
             yield ids
             done += file.size
+            self._tell(done, total, scanner)
+
+    def _tell(self, done: int, total: int, scanner: TextScanner) -> None:
+        if self._report is not None:
+            self._report(done, total, scanner.num_words)
 
 
 @contextmanager

@@ -17,13 +17,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PIECE_BYTES = 1 << 22
 _PIECES_AHEAD = 2
 
 
-def _open_zstd(file: BinaryIO) -> BinaryIO:
+def _open_zstd(file: BinaryIO) -> Any:
     for module in ("compression.zstd", "backports.zstd"):
         try:
             return importlib.import_module(module).ZstdFile(file)
@@ -36,15 +36,50 @@ def _open_zstd(file: BinaryIO) -> BinaryIO:
             f"{file.name} is compressed by zstd, which takes the package zstandard: "
             "pip install zstandard"
         ) from None
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return _Frames(file, zstandard.ZstdDecompressor().decompressobj)
 
 
-_OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+class _Frames:
+    """What zstd frames hold; unlike the package's own reader it notices where one is cut short."""
+
+    _INPUT_BYTES = 1 << 14
+
+    def __init__(self, file: BinaryIO, new_frame: Callable[[], Any]) -> None:
+        self._file, self._new_frame = file, new_frame
+        self._frame = None
+        self._rest = b""  # of the input, behind the end of a frame
+        self._ready = bytearray()
+
+    def read(self, size: int) -> bytes:
+        while len(self._ready) < size:
+            compressed = self._rest or self._file.read(self._INPUT_BYTES)
+            if not compressed:
+                if self._frame is not None:
+                    raise EOFError("it ends before the end of a frame")
+                break
+            self._frame = self._frame or self._new_frame()
+            self._ready += self._frame.decompress(compressed)
+            self._rest = b""
+            if self._frame.eof:
+                self._rest = self._frame.unused_data
+                self._frame = None
+        piece = bytes(self._ready[:size])
+        del self._ready[:size]
+        return piece
+
+
+_OPENERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
+
+
+def _decompressed(file: BinaryIO, head: bytes) -> Any:
+    """Returns a reader of what a file holds, told by its first bytes."""
+    opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
+    return file if opener is None else opener(file)
 
 
 def _damages() -> tuple[type[BaseException], ...]:
@@ -144,12 +179,13 @@ def read_pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
 def _pieces(file: SourceFile) -> Iterator[tuple[bytes, int]]:
     path = file.path
     with open(path, "rb", buffering=0) as raw:
-        head = raw.read(8)
-        raw.seek(0)
-        opener = next((open_ for magic, open_ in _OPENERS.items() if head.startswith(magic)), None)
-        content = raw if opener is None else opener(raw)
+        content = None
         while True:
             try:
+                if content is None:
+                    head = raw.read(8)
+                    raw.seek(0)
+                    content = _decompressed(raw, head)
                 piece = content.read(PIECE_BYTES)
             except _damages() as error:
                 if getattr(error, "errno", None) is not None:  # of the system, not of the content

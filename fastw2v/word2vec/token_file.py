@@ -62,7 +62,7 @@ class TokenWriter:
 
     def append(self, ids: np.ndarray) -> None:
         """Adds int32 ids."""
-        self._file.write(memoryview(ids.astype(_ID, copy=False)).cast("B"))
+        self._file.write(ids.astype(_ID, copy=False))
         self._num_ids += len(ids)
         self._num_sentences += int(np.count_nonzero(ids < 0))
 
@@ -76,7 +76,7 @@ class TokenWriter:
             read += len(chunk)
             changed = change(chunk)
             self._file.seek(_HEADER.size + write * _ID.itemsize)
-            self._file.write(memoryview(changed.astype(_ID, copy=False)).cast("B"))
+            self._file.write(changed.astype(_ID, copy=False))
             write += len(changed)
             num_sentences += int(np.count_nonzero(changed < 0))
         self._num_ids, self._num_sentences = write, num_sentences
@@ -90,8 +90,8 @@ class TokenWriter:
         sizes = {"num_types": len(words), "num_sentences": self._num_sentences}
         text = json.dumps({**description, **sizes}).encode()
         self._file.write(text)
-        self._file.write(vocabulary.counts.astype(_COUNT).tobytes())
-        self._file.write(lengths.tobytes())
+        self._file.write(vocabulary.counts.astype(_COUNT))
+        self._file.write(lengths)
         self._file.write(b"".join(words))
         self._file.seek(0)
         self._file.write(_HEADER.pack(_MAGIC, self._num_ids, len(text)))
@@ -111,8 +111,17 @@ def token_writer(path: Path | None) -> Iterator[TokenWriter]:
     Raises:
         OSError: It cannot be written; what was at `path` is still there.
     """
-    with tempfile.TemporaryFile(prefix="fastw2v-") if path is None else replacing(path) as file:
-        yield TokenWriter(file)
+    if path is not None:
+        with replacing(path) as file:
+            yield TokenWriter(file)
+        return
+    try:
+        with tempfile.TemporaryFile(prefix="fastw2v-") as file:
+            yield TokenWriter(file)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = tempfile.gettempdir()
+        raise
 
 
 def is_token_file(file: BinaryIO) -> bool:

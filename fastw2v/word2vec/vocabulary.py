@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from fastw2v.word2vec.files import replacing
+
+_LINE = re.compile(rb"(.*) ([0-9]{1,30})\r?\n?", re.DOTALL)
 
 
 def check_limits(min_count: int, max_vocab_size: int | None, max_final_vocab: int | None) -> None:
@@ -136,15 +139,20 @@ class Vocabulary:
         counts: dict[str, int] = {}
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
+                match = _LINE.fullmatch(line)
                 try:
-                    word, _, count = line.decode().rstrip("\r\n").rpartition(" ")
-                    if not count.isascii() or not count.isdigit():
-                        raise ValueError
-                except ValueError:
-                    raise ValueError(
-                        f"{Path(path)}, line {number}: not a word, a space and a count"
-                    ) from None
-                if word in counts:
-                    raise ValueError(f"{Path(path)}, line {number}: {word!r} is there already")
-                counts[word] = int(count)
+                    word = match[1].decode() if match else None
+                except UnicodeDecodeError:
+                    word = None
+                count = int(match[2]) if match else 0
+                if word is None:
+                    reason = "not a word, a space and a count"
+                elif word in counts:
+                    reason = f"{word!r} is there already"
+                elif count >= 2**63:
+                    reason = f"the count {count} is above 2^63 - 1"
+                else:
+                    counts[word] = count
+                    continue
+                raise ValueError(f"{Path(path)}, line {number}: {reason}")
         return cls(counts, min_count, max_final_vocab)
