@@ -159,7 +159,7 @@ def test_a_terminal_interrupts(text):
         (["empty.txt"], "no word occurs at least min_count = 5 times: the text has 0 words"),
         (["word.txt"], "no word occurs at least min_count = 5 times: the text has 1 words"),
         (["text.txt", "--min-count", "1000"], "no word occurs at least min_count = 1000 times"),
-        (["binary.txt"], "binary.txt is not UTF-8 text"),
+        (["binary.txt"], "binary.txt is not text: it holds a zero byte"),
         (["latin1.txt"], "latin1.txt is not UTF-8 text"),
         (["lonely.txt"], "the text has no two words within one sentence to learn from"),
         (["text.txt", "--eval", "nowhere.txt"], "nowhere.txt: No such file or directory"),
