@@ -12,6 +12,11 @@
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
+// With a tree of the words, hierarchical softmax takes the place of negative sampling: a block is
+// one centre, its contexts (or their bag) meet all nodes on the way to it, softplus(-h w[node])
+// where the way does not turn and softplus(h w[node]) where it does, and weights has a row for each
+// node.
+//
 // A block ends early where its contexts lie more than 2 (block + window) words apart, as runs of
 // sentences without pairs can make them.
 //
@@ -29,6 +34,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "csrc/core/parallel.h"
 #include "csrc/core/random.h"
@@ -57,9 +63,17 @@ Status BuildNoiseTable(const double* counts, int64_t classes, double power, void
 // the way turns. Step i of word k is steps[splits[k] + i] = 2 * node + turn.
 struct WordTree {
   const int64_t* splits = nullptr;  // [classes + 1], never decreasing
-  const int32_t* steps = nullptr;   // [splits[classes]], nodes in [0, classes - 1)
-  int64_t longest = 0;              // of the ways
+  const int32_t* steps = nullptr;   // [num_steps], nodes in [0, classes - 1)
+  int64_t num_steps = 0;
+  int64_t longest = 0;  // of the ways
 };
+
+// Huffman's tree of the counts: the words that occur most have the shortest ways, and the sum of
+// counts[k] times the length of the way to k is the least that a tree can have.
+//
+// counts  [classes]  finite, not negative, 1 <= classes <= 2^30; otherwise kInvalidArgument
+Status BuildWordTree(const double* counts, int64_t classes, std::vector<int64_t>* splits,
+                     std::vector<int32_t>* steps, int64_t* longest);
 
 struct Word2VecProblem {
   float* embeddings = nullptr;  // [classes, dim]
@@ -82,8 +96,10 @@ struct Word2VecProblem {
   int64_t block = 16;
   int64_t shared = 16;
   double first_rate = 0.025, last_rate = 0.025;
-  // The same bits for any number of workers, in a longer time; otherwise tasks run at the same time
-  // and update the same tables without locks ("hogwild").
+  // The same bits for any number of workers: 16 parts of the text are trained on side by side,
+  // block by block, and what their blocks add is added in a fixed order once all of a round are
+  // done. Otherwise tasks run at the same time and update the same tables without locks
+  // ("hogwild").
   bool deterministic = false;
 
   int64_t CentresOfBlock() const { return tree.splits != nullptr ? 1 : block; }

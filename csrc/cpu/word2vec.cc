@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <numeric>
 #include <vector>
 
 #include "csrc/core/sampler.h"
@@ -15,6 +17,7 @@ namespace fastw2v {
 namespace {
 
 constexpr int64_t kTokensPerTask = 2048;
+constexpr int64_t kTasksOfRound = 16;
 constexpr int64_t kMaxClasses = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxWindow = SkipGramProblem::kMaxWindow;
 constexpr int64_t kMaxDraws = 4096;  // of a block
@@ -156,7 +159,12 @@ class Blocks {
       : p_(problem),
         noise_(problem.seed[0], problem.seed[1], -4),
         text_(problem, begin, end),
-        more_(text_.Next(&centre_, &words_)) {}
+        columns_(problem.shared),
+        choices_(problem.shared),
+        next_draws_(begin),
+        more_(text_.Next(&centre_, &words_)) {
+    if (p_.tree.splits == nullptr) DrawColumns();
+  }
 
   // An empty one at the end.
   void Next(Block* block) {
@@ -173,7 +181,7 @@ class Blocks {
     if (p_.tree.splits != nullptr) {
       FindNodes(text_.word(block->centres[0].position), block);
     } else {
-      DrawNoise(text_.token(block->centres[0].position), block);
+      DrawNoise(block);
     }
   }
 
@@ -187,38 +195,57 @@ class Blocks {
            std::max(block.last, centre_.last) - std::min(block.first, centre_.first) <= MaxRows(p_);
   }
 
-  // Draws belong to the token of the first centre. Two of them share a block of random bits.
-  void DrawNoise(int64_t token, Block* block) const {
+  // Block i of a part that begins at token t has the draws of token t + i; two of them share a
+  // block of random bits. Those of the next block are already on their way from memory.
+  void DrawNoise(Block* block) {
     block->noise.resize(p_.shared);
     block->targets.assign(p_.shared, 0);
-    const int64_t first = token * ((p_.shared + 1) / 2);
+    for (int64_t n = 0; n < p_.shared; ++n) {
+      const NoiseColumn& drawn = p_.noise[columns_[n]];
+      // A table that BuildNoiseTable did not make must not lead outside the range. What comes out
+      // cannot be foretold: no branch.
+      const bool valid = static_cast<uint32_t>(drawn.alias) < static_cast<uint64_t>(p_.classes);
+      const int32_t other = -static_cast<int32_t>(valid & (choices_[n] >= drawn.acceptance));
+      block->noise[n] = (drawn.alias & other) | (columns_[n] & ~other);
+    }
+    DrawColumns();
+  }
+
+  void DrawColumns() {
+    const int64_t first = next_draws_++ * ((p_.shared + 1) / 2);
     for (int64_t n = 0; n < p_.shared; n += 2) {
       const PhiloxBlock bits = noise_[first + n / 2];
-      block->noise[n] = Draw(bits.word[0], bits.word[1]);
-      if (n + 1 < p_.shared) block->noise[n + 1] = Draw(bits.word[2], bits.word[3]);
+      const int64_t pair = std::min<int64_t>(2, p_.shared - n);
+      for (int64_t i = 0; i < pair; ++i) {
+        columns_[n + i] =
+            static_cast<int32_t>(bits.word[2 * i] * static_cast<uint64_t>(p_.classes) >> 32);
+        choices_[n + i] = bits.word[2 * i + 1];
+        __builtin_prefetch(p_.noise + columns_[n + i]);
+      }
     }
   }
 
-  int32_t Draw(uint32_t place, uint32_t choice) const {
-    const int32_t column = static_cast<int32_t>(place * static_cast<uint64_t>(p_.classes) >> 32);
-    const NoiseColumn& drawn = p_.noise[column];
-    // A table that BuildNoiseTable did not make must not lead outside the range.
-    const bool own = choice < drawn.acceptance || drawn.alias < 0 || drawn.alias >= p_.classes;
-    return own ? column : drawn.alias;
-  }
-
+  // What is no way in the tree is not followed.
   void FindNodes(int32_t word, Block* block) const {
+    const WordTree& tree = p_.tree;
     block->noise.clear();
     block->targets.clear();
-    for (int64_t i = p_.tree.splits[word]; i < p_.tree.splits[word + 1]; ++i) {
-      block->noise.push_back(p_.tree.steps[i] >> 1);
-      block->targets.push_back(p_.tree.steps[i] & 1 ? 0.0f : 1.0f);
+    const int64_t begin = std::max<int64_t>(0, tree.splits[word]);
+    const int64_t end = std::min({tree.splits[word + 1], tree.num_steps, begin + tree.longest});
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t node = tree.steps[i] >> 1;
+      if (node < 0 || node >= p_.classes) continue;
+      block->noise.push_back(node);
+      block->targets.push_back(tree.steps[i] % 2 == 0 ? 1.0f : 0.0f);
     }
   }
 
   const Word2VecProblem& p_;
   const RandomStream noise_;
   Text text_;
+  std::vector<int32_t> columns_;  // of the noise table, for the next block
+  std::vector<uint32_t> choices_;
+  int64_t next_draws_;
   Centre centre_ = {};
   int64_t words_ = 0;
   bool more_;
@@ -392,9 +419,12 @@ class Worker {
     PairWithContexts(block);
     hits_.clear();
     if (p_.tree.splits != nullptr) return;
+    uint64_t drawn = 0;  // a bit for each word, the same for some
+    for (int64_t n = 0; n < noise; ++n) drawn |= uint64_t{1} << (block.noise[n] & 63);
     for (int64_t c = 0; c < centres; ++c) {
       const int32_t word = text.word(block.centres[c].position);
       find_class(noise_columns + c, word);
+      if ((drawn >> (word & 63) & 1) == 0) continue;
       for (int64_t n = 0; n < noise; ++n) {
         if (block.noise[n] != word) continue;
         hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});
@@ -479,6 +509,105 @@ class Worker {
   std::vector<const float*> ahead_;
 };
 
+int64_t NumTasks(const Word2VecProblem& problem) {
+  return (problem.size + kTokensPerTask - 1) / kTokensPerTask;
+}
+
+// The part of the text that is a task.
+class Part {
+ public:
+  Part(const Word2VecProblem& problem, int64_t task)
+      : text_(problem, task * kTokensPerTask, std::min(problem.size, (task + 1) * kTokensPerTask)) {
+    text_.Next(&block_);
+  }
+
+  bool done() const { return block_.empty(); }
+
+  void Train(Worker* worker, Updates* updates, Word2VecResult* result) {
+    text_.Next(&next_);
+    worker->Train(text_, block_, next_, updates, result);
+    std::swap(block_, next_);
+  }
+
+  int64_t words() const { return text_.words(); }  // met so far
+
+ private:
+  Blocks text_;
+  Block block_, next_;
+};
+
+// Numbers of the updates of a round.
+int64_t RoundMemory(const Word2VecProblem& problem) {
+  const Sizes sizes(problem);
+  return kTasksOfRound * sizes.updates() * sizes.stride;
+}
+
+// Of the updates, in their order, those of every `parts`-th row of the tables from `part` on.
+void Apply(const Word2VecProblem& problem, const std::vector<Updates>& round, int64_t stride,
+           int64_t part, int64_t parts) {
+  const auto axpy = cpu::Kernels<float>().axpy;
+  for (const Updates& updates : round) {
+    const float* row = updates.rows;
+    const auto add = [&](const std::vector<int32_t>& ids, float* table) {
+      for (const int32_t id : ids) {
+        if (id % parts == part) axpy(1, row, table + int64_t{id} * problem.dim, problem.dim);
+        row += stride;
+      }
+    };
+    add(updates.embeddings, problem.embeddings);
+    add(updates.weights, problem.weights);
+  }
+}
+
+void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
+                   std::vector<Worker>* workers, float* rows, Word2VecResult* results) {
+  const Sizes sizes(problem);
+  const int64_t num_tasks = NumTasks(problem), parts = parallel.num_workers();
+  const int64_t cost = problem.CentresOfBlock() * problem.dim * 100;
+  for (int64_t first = 0; first < num_tasks; first += kTasksOfRound) {
+    const int64_t count = std::min(kTasksOfRound, num_tasks - first);
+    std::vector<std::unique_ptr<Part>> texts(count);
+    std::vector<Updates> round(count);
+    parallel.For(count, kTokensPerTask * 100, [&](int64_t i, int) {
+      texts[i] = std::make_unique<Part>(problem, first + i);
+      round[i].rows = rows + i * sizes.updates() * sizes.stride;
+    });
+    for (;;) {
+      bool done = true;
+      for (const std::unique_ptr<Part>& text : texts) done &= text->done();
+      if (done) break;
+      parallel.For(count, cost, [&](int64_t i, int worker) {
+        round[i].embeddings.clear();
+        round[i].weights.clear();
+        if (texts[i]->done()) return;
+        texts[i]->Train(&(*workers)[worker], &round[i], &results[first + i]);
+      });
+      parallel.For(parts, count * cost / (20 * parts),
+                   [&](int64_t part, int) { Apply(problem, round, sizes.stride, part, parts); });
+    }
+    for (int64_t i = 0; i < count; ++i) results[first + i].words = texts[i]->words();
+  }
+}
+
+// Huffman's tree from words in ascending order of their counts: the two nodes of the lowest counts
+// are the next words or the next inner nodes, which come in ascending order too.
+void MergeNodes(const double* counts, const std::vector<int32_t>& order,
+                std::vector<int32_t>* parent, std::vector<bool>* turns) {
+  const int64_t classes = static_cast<int64_t>(order.size());
+  std::vector<double> inner(classes);
+  int64_t next_word = 0, next_inner = 0;
+  for (int64_t made = 0; made + 1 < classes; ++made) {
+    for (const bool turn : {false, true}) {
+      const bool word = next_inner == made ||
+                        (next_word < classes && counts[order[next_word]] <= inner[next_inner]);
+      const int64_t node = word ? order[next_word++] : classes + next_inner++;
+      inner[made] += word ? counts[node] : inner[node - classes];
+      (*parent)[node] = static_cast<int32_t>(made);
+      (*turns)[node] = turn;
+    }
+  }
+}
+
 }  // namespace
 
 std::size_t NoiseTableScratchBytes(int64_t classes) {
@@ -511,6 +640,38 @@ Status BuildNoiseTable(const double* counts, int64_t classes, double power, void
   return Status();
 }
 
+Status BuildWordTree(const double* counts, int64_t classes, std::vector<int64_t>* splits,
+                     std::vector<int32_t>* steps, int64_t* longest) {
+  if (classes < 1 || classes > kMaxClasses / 2) {
+    return InvalidArgument("counts has ", classes, " numbers, expected 1 to ", kMaxClasses / 2);
+  }
+  for (int64_t k = 0; k < classes; ++k) {
+    if (!(counts[k] >= 0 && counts[k] < INFINITY)) {
+      return InvalidArgument("counts[", k, "] = ", counts[k], " is not in [0, inf)");
+    }
+  }
+  std::vector<int32_t> order(classes), parent(2 * classes);
+  std::vector<bool> turns(2 * classes);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t x, int32_t y) { return counts[x] < counts[y]; });
+  MergeNodes(counts, order, &parent, &turns);
+
+  const int64_t root = 2 * classes - 2;  // of one word, itself
+  splits->assign(1, 0);
+  steps->clear();
+  *longest = 0;
+  for (int64_t k = 0; k < classes; ++k) {
+    for (int64_t node = k; node != root; node = classes + parent[node]) {
+      steps->push_back(2 * parent[node] + turns[node]);
+    }
+    std::reverse(steps->begin() + splits->back(), steps->end());
+    splits->push_back(static_cast<int64_t>(steps->size()));
+    *longest = std::max(*longest, splits->back() - (*splits)[k]);
+  }
+  return Status();
+}
+
 Status CheckWord2Vec(const Word2VecProblem& problem) {
   const auto in_range = [](const char* name, int64_t value, int64_t most) {
     return value >= 1 && value <= most
@@ -523,6 +684,10 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
   FASTW2V_RETURN_IF_ERROR(in_range("shared", problem.shared, kMaxDraws));
   if (problem.size > 0) {
     FASTW2V_RETURN_IF_ERROR(in_range("the number of words", problem.classes, kMaxClasses));
+  }
+  if (problem.tree.splits != nullptr) {
+    FASTW2V_RETURN_IF_ERROR(in_range("the longest way in the tree", problem.tree.longest + 1,
+                                     std::max<int64_t>(1, problem.classes)));
   }
   for (const double rate : {problem.first_rate, problem.last_rate}) {
     if (!std::isfinite(rate)) return InvalidArgument("rate = ", rate, " is not finite");
@@ -539,6 +704,7 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
   Scratch scratch;
   for (int i = 0; i < parallel.num_workers(); ++i) Worker(problem, &scratch);
+  if (problem.deterministic) scratch.Take<float>(RoundMemory(problem));
   return scratch.used();
 }
 
@@ -551,25 +717,17 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     workers.emplace_back(problem, &scratch);
     workers.back().Start();
   }
-  const int64_t num_tasks = (problem.size + kTokensPerTask - 1) / kTokensPerTask;
-  std::vector<Word2VecResult> results(num_tasks);
-  const auto train = [&](int64_t task, int worker) {
-    const int64_t begin = task * kTokensPerTask;
-    Blocks text(problem, begin, std::min(problem.size, begin + kTokensPerTask));
-    Block block, next;
-    text.Next(&block);
-    while (!block.empty()) {
-      text.Next(&next);
-      workers[worker].Train(text, block, next, nullptr, &results[task]);
-      std::swap(block, next);
-    }
-    results[task].words = text.words();
-  };
-  const int64_t cost = kTokensPerTask * problem.dim * 100;
+  std::vector<Word2VecResult> results(NumTasks(problem));
   if (problem.deterministic) {
-    Serial().For(num_tasks, cost, train);
+    float* rows = scratch.Take<float>(RoundMemory(problem));
+    TrainInRounds(problem, parallel, &workers, rows, results.data());
   } else {
-    parallel.For(num_tasks, cost, train);
+    const int64_t cost = kTokensPerTask * problem.dim * 100;
+    parallel.For(NumTasks(problem), cost, [&](int64_t task, int worker) {
+      Part part(problem, task);
+      while (!part.done()) part.Train(&workers[worker], nullptr, &results[task]);
+      results[task].words = part.words();
+    });
   }
   *result = Word2VecResult();
   for (const Word2VecResult& part : results) {

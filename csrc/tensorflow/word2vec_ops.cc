@@ -1,4 +1,6 @@
-// Fastw2v>NoiseTable and Fastw2v>Word2VecTrain: csrc/core/word2vec.h as TensorFlow ops.
+// Fastw2v>NoiseTable, Fastw2v>HuffmanTree and Fastw2v>Word2VecTrain: csrc/core/word2vec.h as
+// TensorFlow ops.
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -69,13 +71,68 @@ class NoiseTableOp : public OpKernel {
   }
 };
 
+absl::Status HuffmanTreeShape(InferenceContext* c) {
+  ShapeHandle counts;
+  tensorflow::shape_inference::DimensionHandle splits;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &counts));
+  TF_RETURN_IF_ERROR(c->Add(c->Dim(counts, 0), 1, &splits));
+  c->set_output(0, c->Vector(splits));
+  c->set_output(1, c->Vector(c->UnknownDim()));
+  c->set_output(2, c->Scalar());
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Fastw2v>HuffmanTree")
+    .Input("counts: double")
+    .Output("splits: int64")
+    .Output("steps: int32")
+    .Output("longest: int64")
+    .SetShapeFn(HuffmanTreeShape)
+    .Doc(R"doc(
+A binary tree of the words, those that occur most nearest to the root.
+
+counts: [num_words], finite and not negative.
+splits: [num_words + 1]; the way from the root to word k is steps[splits[k]:splits[k + 1]].
+steps: 2 * node + turn, node in [0, num_words - 1).
+longest: Scalar, the number of steps of the longest way.
+)doc");
+
+class HuffmanTreeOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& counts = context->input(0);
+    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsVector(counts.shape()), "counts", counts,
+                                       "[num_words]"));
+    std::vector<int64_t> splits;
+    std::vector<int32_t> steps;
+    int64_t longest = 0;
+    OP_REQUIRES_OK(context,
+                   ToTensorFlow(BuildWordTree(counts.flat<double>().data(), counts.NumElements(),
+                                              &splits, &steps, &longest)));
+    Tensor* output = nullptr;
+    const int64_t num_splits = static_cast<int64_t>(splits.size());
+    const int64_t num_steps = static_cast<int64_t>(steps.size());
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({num_splits}), &output));
+    std::copy(splits.begin(), splits.end(), output->flat<int64_t>().data());
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({num_steps}), &output));
+    std::copy(steps.begin(), steps.end(), output->flat<int32_t>().data());
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({}), &output));
+    output->scalar<int64_t>()() = longest;
+  }
+};
+
 absl::Status TrainShape(InferenceContext* c) {
   ShapeHandle unused;
   tensorflow::shape_inference::DimensionHandle two;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 2, &unused));
-  for (int i = 5; i < 7; ++i) {
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(5), 1, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(6), 1, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(7), 0, &unused));
+  for (int i = 8; i < 10; ++i) {
     TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 1, &unused));
     TF_RETURN_IF_ERROR(c->WithValue(c->Dim(unused, 0), 2, &two));
   }
@@ -89,6 +146,9 @@ REGISTER_OP("Fastw2v>Word2VecTrain")
     .Input("ids: int32")
     .Input("keep_probability: float")
     .Input("noise: int32")
+    .Input("tree_splits: int64")
+    .Input("tree_steps: int32")
+    .Input("tree_longest: int64")
     .Input("seed: int64")
     .Input("rates: double")
     .Output("loss: double")
@@ -112,7 +172,10 @@ weights: Variable, float32 [num_words, dim], another one.
 ids: [size], the words in order; a negative id is no word and ends a sentence.
 keep_probability: [num_words], the probability that subsampling keeps a word; or empty, where all
   words stay.
-noise: [num_words, 2], of Fastw2v>NoiseTable.
+noise: [num_words, 2], of Fastw2v>NoiseTable; or [0, 2], where there is a tree.
+tree_splits: [num_words + 1], of Fastw2v>HuffmanTree, for hierarchical softmax; or empty.
+tree_steps: [num_steps].
+tree_longest: Scalar.
 seed: [2], decides all draws.
 rates: [2], the learning rate at the first token and after the last.
 loss: The sum over all examples, in nats.
@@ -209,14 +272,27 @@ class Word2VecTrainOp : public OpKernel {
 
   static absl::Status ReadInputs(OpKernelContext* context, Word2VecProblem* problem) {
     const Tensor &ids = context->input(2), &keep_probability = context->input(3);
-    const Tensor &noise = context->input(4), &seed = context->input(5), &rates = context->input(6);
-    TF_RETURN_IF_ERROR(CheckShape(TensorShapeUtils::IsVector(ids.shape()), "ids", ids, "[size]"));
-    TF_RETURN_IF_ERROR(CheckShape(TensorShapeUtils::IsVector(keep_probability.shape()),
-                                  "keep_probability", keep_probability, "[num_words] or [0]"));
+    const Tensor& noise = context->input(4);
+    const Tensor &splits = context->input(5), &steps = context->input(6);
+    const Tensor& longest = context->input(7);
+    const Tensor &seed = context->input(8), &rates = context->input(9);
+    const auto is_vector = [](const Tensor& t) { return TensorShapeUtils::IsVector(t.shape()); };
+    TF_RETURN_IF_ERROR(CheckShape(is_vector(ids), "ids", ids, "[size]"));
+    TF_RETURN_IF_ERROR(CheckShape(is_vector(keep_probability), "keep_probability", keep_probability,
+                                  "[num_words] or [0]"));
+    TF_RETURN_IF_ERROR(CheckShape(TensorShapeUtils::IsMatrix(noise.shape()), "noise", noise,
+                                  "[num_words, 2] or [0, 2]"));
     TF_RETURN_IF_ERROR(
-        CheckShape(TensorShapeUtils::IsMatrix(noise.shape()), "noise", noise, "[num_words, 2]"));
+        CheckShape(is_vector(splits), "tree_splits", splits, "[num_words + 1] or [0]"));
+    TF_RETURN_IF_ERROR(CheckShape(is_vector(steps), "tree_steps", steps, "[num_steps]"));
+    TF_RETURN_IF_ERROR(CheckShape(TensorShapeUtils::IsScalar(longest.shape()), "tree_longest",
+                                  longest, "a scalar"));
     TF_RETURN_IF_ERROR(CheckShape(seed.shape() == TensorShape({2}), "seed", seed, "[2]"));
     TF_RETURN_IF_ERROR(CheckShape(rates.shape() == TensorShape({2}), "rates", rates, "[2]"));
+    if (splits.NumElements() > 0) {
+      problem->tree = {splits.flat<int64_t>().data(), steps.flat<int32_t>().data(),
+                       steps.NumElements(), longest.scalar<int64_t>()()};
+    }
     problem->ids = ids.flat<int32_t>().data();
     problem->size = ids.NumElements();
     if (keep_probability.NumElements() > 0) {
@@ -236,6 +312,11 @@ class Word2VecTrainOp : public OpKernel {
     TF_RETURN_IF_ERROR(CheckShape(
         problem.keep_probability == nullptr || keep_probability.dim_size(0) == problem.classes,
         "keep_probability", keep_probability, absl::StrCat("[", problem.classes, "]").c_str()));
+    if (problem.tree.splits != nullptr) {
+      const Tensor& splits = context->input(5);
+      return CheckShape(splits.dim_size(0) == problem.classes + 1, "tree_splits", splits,
+                        absl::StrCat("[", problem.classes + 1, "]").c_str());
+    }
     return CheckShape(noise.shape() == TensorShape({problem.classes, 2}), "noise", noise,
                       absl::StrCat("[", problem.classes, ", 2]").c_str());
   }
@@ -244,6 +325,7 @@ class Word2VecTrainOp : public OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("Fastw2v>NoiseTable").Device(tensorflow::DEVICE_CPU), NoiseTableOp);
+REGISTER_KERNEL_BUILDER(Name("Fastw2v>HuffmanTree").Device(tensorflow::DEVICE_CPU), HuffmanTreeOp);
 REGISTER_KERNEL_BUILDER(Name("Fastw2v>Word2VecTrain").Device(tensorflow::DEVICE_CPU),
                         Word2VecTrainOp);
 

@@ -13,6 +13,7 @@ from fastw2v._tables import prepare_rows, to_tensor, unwrap
 
 _MOST = 4096
 
+tf.no_gradient("Fastw2v>HuffmanTree")
 tf.no_gradient("Fastw2v>NoiseTable")
 tf.no_gradient("Fastw2v>Word2VecTrain")
 
@@ -69,14 +70,50 @@ def noise_table(counts: Any, ns_exponent: float = 0.75) -> tf.Tensor:
     return _ops.fastw2v_noise_table(counts=to_counts(counts), power=power)
 
 
+class HuffmanTree(NamedTuple):
+    """A binary tree of the words, see `huffman_tree`.
+
+    Attributes:
+        splits: int64 [num_words + 1]; the way from the root to word ``k`` is
+            ``steps[splits[k]:splits[k + 1]]``.
+        steps: int32, ``2 * node + turn`` each; node is in [0, num_words - 1).
+        longest: int64 scalar, the number of steps of the longest way.
+    """
+
+    splits: tf.Tensor
+    steps: tf.Tensor
+    longest: tf.Tensor
+
+
+def huffman_tree(counts: Any) -> HuffmanTree:
+    """Huffman's tree of the counts [num_words], for hierarchical softmax: the words that occur most
+    are nearest to the root.
+
+    Raises:
+        ValueError: Wrong rank or dtype.
+        tf.errors.InvalidArgumentError: A count is NaN, infinite or negative.
+
+    Example:
+        >>> from fastw2v.word2vec.train_op import huffman_tree
+        >>> tree = huffman_tree([10, 5, 1])
+        >>> tree.splits.numpy().tolist(), int(tree.longest)
+        ([0, 1, 3, 5], 2)
+
+    Source: Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and
+    Phrases and their Compositionality", NIPS 2013, section 2.1.
+    """
+    return HuffmanTree(*_ops.fastw2v_huffman_tree(counts=to_counts(counts)))
+
+
 @tf.autograph.experimental.do_not_convert
 def train_block(
     embeddings: tf.Variable,
     weights: tf.Variable,
     ids: Any,
     *,
-    noise: tf.Tensor,
     seed: Any,
+    noise: tf.Tensor | None = None,
+    tree: HuffmanTree | None = None,
     keep_probability: tf.Tensor | None = None,
     sg: bool = True,
     cbow_mean: bool = True,
@@ -97,10 +134,13 @@ def train_block(
     Args:
         embeddings: The word vectors, a float32 ``tf.Variable`` [num_words, dim].
         weights: The vectors of words as classes (gensim's ``syn1neg``), another variable of the
-            same shape; zeros at first.
+            same shape, or with ``tree`` those of its nodes (``syn1``; the last row is not used);
+            zeros at first.
         ids: int32 [size], the words in order; a negative id is no word and ends a sentence.
-        noise: The words to draw, see `noise_table`.
         seed: A pair of integers that decides all draws; take another one for every call.
+        noise: Negative sampling: the words to draw, see `noise_table`.
+        tree: Hierarchical softmax: the tree of the words, see `huffman_tree`. Either this or
+            ``noise`` is given; ``negative``, ``block`` and ``shared`` are not looked at then.
         keep_probability: float32 [num_words], see the function of this name. None keeps all words.
         sg: Skip-gram, each context of a word paired with it; otherwise CBOW, all its contexts
             together.
@@ -146,6 +186,8 @@ def train_block(
     for which, table in tables.items():
         tables[which] = _variable(which, table)
         prepare_rows(tables[which], None)
+    if (noise is None) == (tree is None):
+        raise ValueError("either noise or tree must be given, and not both")
     if last_rate is None:
         last_rate = first_rate
     rates = [_rate("first_rate", first_rate), _rate("last_rate", last_rate)]
@@ -159,7 +201,10 @@ def train_block(
                 if keep_probability is None
                 else to_floats("keep_probability", keep_probability, tf.float32)
             ),
-            noise=noise,
+            noise=tf.zeros([0, 2], tf.int32) if noise is None else noise,
+            tree_splits=tf.zeros([0], tf.int64) if tree is None else tree.splits,
+            tree_steps=tf.zeros([0], tf.int32) if tree is None else tree.steps,
+            tree_longest=tf.zeros([], tf.int64) if tree is None else tree.longest,
             seed=to_integers("seed", seed, [2]),
             rates=tf.stack(rates),
             window=to_integer("window", window, 1, 2**31 - 1),
