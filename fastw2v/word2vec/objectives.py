@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -107,7 +108,6 @@ class TextObjective(Objective):
 
     def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
         super().__init__(tables, counts, settings)
-        self._noise = train_op.noise_table(counts, settings.ns_exponent)
         self._keep = train_op.keep_probability(counts, settings.sample) if settings.sample else None
 
     def train(
@@ -118,23 +118,33 @@ class TextObjective(Objective):
             self._tables.embeddings,
             self._tables.weights,
             ids,
-            noise=self._noise,
+            **self._classes(),
             keep_probability=self._keep,
             seed=seed,
             sg=settings.sg,
             cbow_mean=settings.cbow_mean,
             window=settings.window,
             shrink_windows=settings.shrink_windows,
-            negative=settings.negative,
             first_rate=first_rate,
             last_rate=last_rate,
             deterministic=settings.deterministic,
         )
         return float(trained.loss), int(trained.examples)
 
+    def _classes(self) -> dict[str, Any]:
+        """What a word is set against, as `train_op.train_block` takes it."""
+        raise NotImplementedError
+
 
 class NegativeSampling(TextObjective):
     """Words against words of the noise."""
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._noise = train_op.noise_table(counts, settings.ns_exponent)
+
+    def _classes(self) -> dict[str, Any]:
+        return {"noise": self._noise, "negative": self._settings.negative}
 
     def _biases(self) -> tf.Tensor:
         # The loss is least where h w = log p(w|h) - log q(w) - log negative, for the noise q: so
@@ -145,6 +155,13 @@ class NegativeSampling(TextObjective):
 
 class HierarchicalSoftmax(TextObjective):
     """Turns in a binary tree whose leaves are the words."""
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._tree = train_op.huffman_tree(counts)
+
+    def _classes(self) -> dict[str, Any]:
+        return {"tree": self._tree}
 
     def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
         loss, number = self.train(ids, seed, 0.0, 0.0)  # a step of length 0

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import fastw2v
-from fastw2v.word2vec import objectives, saved_model
+from fastw2v.word2vec import objectives, saved_model, train_op
 from fastw2v.word2vec.corpus import read_corpus
 
 TOPICS, TOPIC_WORDS = 8, 12
@@ -53,6 +53,8 @@ FORMS = {
     "skip-gram": {},
     "CBOW": {"sg": 0, "alpha": 0.2},
     "CBOW, sums": {"sg": 0, "cbow_mean": 0},
+    "hierarchical softmax": {"hs": 1, "negative": 0},
+    "hierarchical softmax, CBOW": {"sg": 0, "hs": 1, "negative": 0, "alpha": 0.2},
     "softmax": {"loss": "softmax", "batch_size": 512},
     "softmax, CBOW": {"sg": 0, "loss": "softmax", "batch_size": 512},
     "sampled softmax": {"loss": "sampled_softmax", "num_sampled": 24, "batch_size": 512},
@@ -91,7 +93,9 @@ def test_as_gensim_is_used(corpus):
     assert "ba" in model.wv
 
 
-@pytest.mark.parametrize("form", ["skip-gram", "CBOW", "softmax", "sampled softmax"])
+@pytest.mark.parametrize(
+    "form", ["skip-gram", "CBOW", "hierarchical softmax", "softmax", "sampled softmax"]
+)
 def test_deterministic(small_corpus, form, many_blocks):
     def train(seed):
         options = SMALL | FORMS[form]
@@ -169,6 +173,16 @@ def test_log_likelihood_is_that_of_the_definition(form):
         | {"num_sampled": 2, "shrink_windows": False, "window": 2, "alpha": 0.02},
     )
     embeddings, weights = model.embeddings.numpy(), model.weights.numpy()
+
+    def log_probabilities(hidden):
+        if model.hs:
+            splits, steps, _ = train_op.huffman_tree(model.vocabulary.counts)
+            logits = hidden @ weights[steps.numpy() // 2].T
+            turns = -np.logaddexp(0, np.where(steps.numpy() % 2, logits, -logits))
+            return np.add.reduceat(turns, splits.numpy()[:-1], axis=1)
+        logits = hidden @ weights.T + biases
+        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
     if model.loss is None:
         noise = model.vocabulary.counts**0.75
         biases = np.log(noise / noise.sum())
@@ -184,8 +198,7 @@ def test_log_likelihood_is_that_of_the_definition(form):
             else:
                 combine = np.mean if model.cbow_mean else np.sum
                 hidden = combine(embeddings[around], axis=0, keepdims=True)
-            logits = hidden @ weights.T + biases
-            found.extend(logits[:, word] - np.log(np.exp(logits).sum(axis=1)))
+            found.extend(log_probabilities(hidden)[:, word])
     assert model.evaluate(text) == pytest.approx(np.mean(found), rel=1e-5)
     assert model.evaluate([*text, ["unknown", "a"]]) == pytest.approx(np.mean(found), rel=1e-5)
 
@@ -217,7 +230,10 @@ def stop_after(number):
 # In a pass, at its last block, at its end.
 @pytest.mark.parametrize(
     ("form", "after"),
-    [("skip-gram", 0), ("skip-gram", 5), ("skip-gram", 6), ("CBOW", 15), ("sampled softmax", 9)],
+    [
+        *(("skip-gram", 0), ("skip-gram", 5), ("skip-gram", 6), ("CBOW", 15)),
+        *(("hierarchical softmax", 5), ("sampled softmax", 9)),
+    ],
 )
 def test_resumed_training_gives_the_same_bits(small_corpus, many_blocks, form, after, tmp_path):
     options = SMALL | FORMS[form] | {"deterministic": True}
