@@ -333,8 +333,7 @@ def read_corpus(
                     writer.append(ids)
             else:
                 writer.rewrite(Renumbering(final_ids))
-        writer.finish(vocabulary, {**settings, "num_words": num_words})
-        return TokenCorpus(writer.read())
+        return TokenCorpus(writer.finish(vocabulary, {**settings, "num_words": num_words}))
 
 
 def read_vocabulary(

@@ -29,6 +29,7 @@ _HEADER = struct.Struct("<16sqq")  # magic, ids, bytes of the JSON text
 _ID = np.dtype("<i4")
 _COUNT = np.dtype("<i8")
 _CHUNK_IDS = 1 << 22
+_CHUNK_WORDS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -83,25 +84,25 @@ class TokenWriter:
         self._file.seek(_HEADER.size + write * _ID.itemsize)
         self._file.truncate()
 
-    def finish(self, vocabulary: Vocabulary, description: dict[str, Any]) -> None:
-        """Writes all else that the file holds."""
-        words = [word.encode() for word in vocabulary.words]
-        lengths = np.fromiter(map(len, words), _ID, len(words))
-        sizes = {"num_types": len(words), "num_sentences": self._num_sentences}
-        text = json.dumps({**description, **sizes}).encode()
+    def finish(self, vocabulary: Vocabulary, description: dict[str, Any]) -> TokenFile:
+        """Writes all else that the file holds.
+
+        Returns:
+            What was written; it stays there whatever becomes of the file's name.
+        """
+        words = vocabulary.words
+        description = {**description, "num_sentences": self._num_sentences}
+        text = json.dumps({**description, "num_types": len(words)}).encode()
+        lengths = np.fromiter((len(word.encode()) for word in words), _ID, len(words))
         self._file.write(text)
         self._file.write(vocabulary.counts.astype(_COUNT))
         self._file.write(lengths)
-        self._file.write(b"".join(words))
+        for begin in range(0, len(words), _CHUNK_WORDS):
+            self._file.write("".join(words[begin : begin + _CHUNK_WORDS]).encode())
         self._file.seek(0)
         self._file.write(_HEADER.pack(_MAGIC, self._num_ids, len(text)))
         self._file.flush()
-
-    def read(self) -> TokenFile:
-        """Returns what was written; it stays there whatever becomes of the file's name."""
-        tokens = read_token_file(self._file)
-        assert tokens is not None
-        return tokens
+        return TokenFile(_map_ids(self._file, self._num_ids), vocabulary, description)
 
 
 @contextmanager
@@ -124,6 +125,11 @@ def token_writer(path: Path | None) -> Iterator[TokenWriter]:
         raise
 
 
+def _map_ids(file: BinaryIO, num_ids: int) -> np.ndarray:
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(content, _ID, num_ids, _HEADER.size)
+
+
 def is_token_file(file: BinaryIO) -> bool:
     """Whether an open file begins as one that a `TokenWriter` wrote."""
     return file.read(len(_MAGIC)) == _MAGIC
@@ -138,9 +144,12 @@ def read_token_file(file: BinaryIO) -> TokenFile | None:
     magic, num_ids, text_bytes = _HEADER.unpack_from(content)
     text = _HEADER.size + num_ids * _ID.itemsize
     counts = text + text_bytes
-    if magic != _MAGIC or not text <= counts <= size:
+    if magic != _MAGIC or not _HEADER.size <= text < counts <= size:
         return None
-    description = json.loads(content[text:counts])
+    try:
+        description = json.loads(content[text:counts])
+    except ValueError:
+        return None
     num_types = description.pop("num_types")
     lengths = counts + num_types * _COUNT.itemsize
     words = lengths + num_types * _ID.itemsize
@@ -151,7 +160,7 @@ def read_token_file(file: BinaryIO) -> TokenFile | None:
         return None
     places = [words, *(words + ends).tolist()]
     return TokenFile(
-        ids=np.frombuffer(content, _ID, num_ids, _HEADER.size),
+        ids=_map_ids(file, num_ids),
         vocabulary=Vocabulary.from_sorted(
             [content[begin:end].decode() for begin, end in itertools.pairwise(places)],
             np.frombuffer(content, _COUNT, num_types, counts).copy(),
