@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastw2v._build_info import VERSION
-from fastw2v.commands import demo, info
+from fastw2v.commands import analogy, convert, demo, eval, info, map, neighbors
 
 # In the order of `fastw2v --help`.
 _COMMANDS = {
     "demo": demo,
+    "eval": eval,
+    "neighbors": neighbors,
+    "analogy": analogy,
+    "map": map,
+    "convert": convert,
     "info": info,
 }
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing that takes its name only when it is complete.
+    """Opens a file for writing (and reading again) that takes its name only when it is complete.
 
     The bytes go into a file of another name in the same directory, which is renamed at the end of
     the block. When the block fails, the disk is full or the process is killed, a file that was
@@ -46,7 +46,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
                 yield file
             return
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "w+b") as file:
                 if os.path.exists(target):
                     os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
                 yield file
