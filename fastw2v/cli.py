@@ -9,13 +9,28 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastw2v._build_info import VERSION
-from fastw2v.commands import demo, info, train, vocab
+from fastw2v.commands import (
+    analogy,
+    convert,
+    demo,
+    eval,
+    info,
+    map,
+    neighbors,
+    train,
+    vocab,
+)
 
 # In the order of `fastw2v --help`.
 _COMMANDS = {
     "train": train,
-    "demo": demo,
+    "eval": eval,
+    "neighbors": neighbors,
+    "analogy": analogy,
+    "map": map,
+    "convert": convert,
     "vocab": vocab,
+    "demo": demo,
     "info": info,
 }
 

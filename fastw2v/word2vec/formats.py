@@ -93,6 +93,8 @@ def read_word2vec(
         OSError: The file cannot be read.
         ValueError: It is damaged, cut off or not in that format; the message names line or word.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1, or None for all words")
     decode = _Decoder(path, encoding, errors)
     with _reading(path) as file:
         if not header:
@@ -244,24 +246,21 @@ def _read_text(
             size = max(len(lines[0].split()) - 1, 1)
         if not lines[-1]:
             lines.pop()
-        if num_words is not None and len(words) + len(lines) > num_words:
-            beyond = num_words - len(words)
-            if wanted == num_words and any(line.strip() for line in lines[beyond:]):
-                raise ValueError(
-                    f"{path}, line {first + num_words}: expected the end after the {num_words:,} "
-                    "words that line 1 promises"
-                )
-            del lines[beyond:]
-        if wanted is not None:
-            del lines[wanted - len(words) :]
-        if not lines:
-            continue
-        number = first + len(words)
-        pairs = [line.partition(b" ") for line in lines]
-        blocks.append(_parse(path, number, pairs, size))
-        words += [decode(word, f"line {number + row}") for row, (word, _, _) in enumerate(pairs)]
-        if wanted is not None and len(words) == wanted < (num_words or wanted + 1):
+        room = len(lines) if wanted is None else wanted - len(words)
+        beyond = lines[room:]
+        del lines[room:]
+        if lines:
+            number = first + len(words)
+            pairs = [line.partition(b" ") for line in lines]
+            blocks.append(_parse(path, number, pairs, size))
+            words += [decode(pair[0], f"line {number + row}") for row, pair in enumerate(pairs)]
+        if len(words) == wanted != num_words:
             break
+        if any(line.strip() for line in beyond):
+            raise ValueError(
+                f"{path}, line {first + len(words)}: expected the end after the {len(words):,} "
+                "words that line 1 promises"
+            )
     if num_words is not None and len(words) < wanted:
         raise ValueError(
             f"{path}, line {first + len(words)}: expected a word and {size} numbers, found the end "

@@ -43,7 +43,15 @@ class UnknownWordError(KeyError):
 def _spelled_like(word: str, words: Sequence[str]) -> list[str]:
     candidates = [other for other in words if abs(len(other) - len(word)) <= 2]
     similar = [other for other in candidates if other.casefold() == word.casefold()]
-    similar += difflib.get_close_matches(word, candidates, _MAX_SUGGESTIONS, 0.7)
+    close = set(difflib.get_close_matches(word, candidates, 4 * _MAX_SUGGESTIONS, 0.7))
+    matcher = difflib.SequenceMatcher(b=word)
+
+    def difference(other: str) -> float:
+        matcher.set_seq1(other)
+        return -matcher.ratio()
+
+    # Of those that are spelled equally like it, the most frequent ones.
+    similar += sorted((other for other in candidates if other in close), key=difference)
     return list(dict.fromkeys(similar))[:_MAX_SUGGESTIONS]
 
 
@@ -470,13 +478,22 @@ class WordVectors:
             )
 
     @classmethod
-    def load(cls, path: str | Path, format: str | None = None) -> WordVectors:
+    def load(
+        cls,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        unicode_errors: str = "strict",
+        limit: int | None = None,
+    ) -> WordVectors:
         """Reads the vectors of a file.
 
         Args:
             path: The file.
             format: As in ``save``; ``projector`` can only be written. A file of gensim is a pickle,
                 which can run any program: load only what you trust.
+            unicode_errors: As in ``load_word2vec_format``, for word2vec's formats and GloVe's.
+            limit: Return only so many words, the most frequent ones.
 
         Raises:
             OSError: The file cannot be read.
@@ -484,14 +501,22 @@ class WordVectors:
             ImportError: The format is gensim's, which is not installed.
         """
         format = _checked_format(path, format)
-        if format == "npz":
-            return cls(*formats.read_npz(path))
-        if format == "gensim":
-            return cls._load_gensim(path)
         if format == "projector":
             raise ValueError(f"{path}: the format projector can only be written")
+        if format in ("npz", "gensim"):
+            loaded = cls(*formats.read_npz(path)) if format == "npz" else cls._load_gensim(path)
+            if limit is None or limit >= len(loaded):
+                return loaded
+            if limit < 1:
+                raise ValueError(f"limit is {limit}; it must be at least 1, or None for all words")
+            counts = None if loaded.counts is None else loaded.counts[:limit]
+            return cls(loaded.words[:limit], loaded.vectors[:limit].copy(), counts)
         return cls.load_word2vec_format(
-            path, binary=format == "binary", no_header=format == "glove"
+            path,
+            binary=format == "binary",
+            unicode_errors=unicode_errors,
+            limit=limit,
+            no_header=format == "glove",
         )
 
     def save_npz(self, path: str | Path) -> None:

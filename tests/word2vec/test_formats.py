@@ -103,6 +103,9 @@ def test_many_blocks(binary, monkeypatch, tmp_path):
     """Blocks that end anywhere in a word, a number or a line give what one block gives."""
     vectors = WordVectors([f"w{i}" for i in range(300)], np.random.default_rng(0).random((300, 3)))
     vectors.save_word2vec_format(tmp_path / "v", binary=binary)
+    if not binary:
+        with open(tmp_path / "v", "a") as file:
+            file.write("\n \n" * 20)
     for size in (5, 64, 997):
         monkeypatch.setattr(formats, "_BLOCK_BYTES", size)
         assert_same(WordVectors.load_word2vec_format(tmp_path / "v", binary=binary), vectors)
@@ -272,6 +275,10 @@ def test_formats_that_are_refused(tmp_path):
         WordVectors(["a\0"], [[1.0]]).save(tmp_path / "v.npz")
     with pytest.raises(FileNotFoundError):
         WordVectors.load(tmp_path / "v.bin")
+    for name in ("v.bin", "v.npz"):
+        vectors.save(tmp_path / name)
+        with pytest.raises(ValueError, match="limit is 0; it must be at least 1"):
+            WordVectors.load(tmp_path / name, limit=0)
 
 
 # ---- What was there before -----------------------------------------------------------------------
