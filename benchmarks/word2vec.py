@@ -119,7 +119,7 @@ def _fastw2v(job: Job) -> dict[str, Any]:
     import fastw2v
     from fastw2v.word2vec.corpus import read_corpus
 
-    fastw2v.Word2Vec([["warm", "up"]] * 50, vector_size=8, epochs=1)
+    fastw2v.Word2Vec([["warm", "up"]] * 50, vector_size=8, epochs=1, sample=0)
     peak = _Peak()
     model = fastw2v.Word2Vec(**job.settings(), deterministic=job.deterministic)
     begin = time.perf_counter()
@@ -146,7 +146,7 @@ def _fastw2v(job: Job) -> dict[str, Any]:
 def _gensim(job: Job) -> dict[str, Any]:
     from gensim.models import Word2Vec
 
-    Word2Vec([["warm", "up"]] * 50, vector_size=8, epochs=1)
+    Word2Vec([["warm", "up"]] * 50, vector_size=8, epochs=1, sample=0)
     peak = _Peak()
     model = Word2Vec(**job.settings(), workers=job.threads)
     begin = time.perf_counter()
