@@ -219,11 +219,11 @@ def test_huffman_tree_refuses(kernels):
 @pytest.mark.parametrize("cbow", [False, True])
 def test_deterministic_for_any_number_of_threads(kernels, cbow, hs):
     rng = np.random.default_rng(4)
-    ids = rng.integers(WORDS, size=70_000, dtype=np.int32)
+    ids = rng.integers(WORDS, size=36_000, dtype=np.int32)
     ids[rng.random(ids.size) < 0.1] = -1
     counts = np.arange(1.0, WORDS + 1)
     results = []
-    for threads in (1, 2, 5):
+    for threads in (1, 3):
         results.append(tables())
         got = kernels.train_word2vec(
             *(*results[-1], ids, kernels.keep_probabilities(counts, 1e-2)),

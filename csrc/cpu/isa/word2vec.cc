@@ -15,8 +15,9 @@ namespace {
 using V = Vector<float>;
 typedef int32_t Integers __attribute__((vector_size(kVectorBytes)));
 constexpr int64_t kWidth = kLanes<float>;
-// Rows of a tile; with two vectors of each and the operands they fill sixteen registers.
-constexpr int64_t kTileRows = 6;
+// A tile is as many rows of a result by as many vectors of each; with the operands they fill
+// sixteen registers.
+constexpr int64_t kTileRows = 4, kTileVectors = 3;
 
 inline Integers LoadIntegers(const int32_t* p) {
   Integers v;
@@ -49,40 +50,54 @@ class Prefetcher {
   int64_t next_ = 0;
 };
 
-template <int rows>
-struct Rows {
-  static constexpr int kValue = rows;
+template <int n>
+struct Count {
+  static constexpr int kValue = n;
 };
 
-// Calls body(first, Rows<n>) for tiles of nearly the same size: one of few rows would not keep the
+// Calls body(first, Count<n>) for tiles of nearly the same size: one of few rows would not keep the
 // multipliers busy.
 template <typename Body>
 inline void ForTiles(int64_t rows, const Body& body) {
-  static_assert(kTileRows == 6, "cases");
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  static_assert(kTileRows == 4, "cases");
   int64_t first = 0;
-  for (int64_t t = tiles; t > 0; --t) {
+  for (int64_t t = (rows + kTileRows - 1) / kTileRows; t > 0; --t) {
     const int64_t size = (rows - first + t - 1) / t;
     switch (size) {
       case 1:
-        body(first, Rows<1>{});
+        body(first, Count<1>{});
         break;
       case 2:
-        body(first, Rows<2>{});
+        body(first, Count<2>{});
         break;
       case 3:
-        body(first, Rows<3>{});
-        break;
-      case 4:
-        body(first, Rows<4>{});
-        break;
-      case 5:
-        body(first, Rows<5>{});
+        body(first, Count<3>{});
         break;
       default:
-        body(first, Rows<6>{});
+        body(first, Count<4>{});
     }
     first += size;
+  }
+}
+
+// The same for vectors: three at a time, or two, so that none is left alone. Of one there is only
+// one.
+template <typename Body>
+inline void ForVectors(int64_t vectors, const Body& body) {
+  static_assert(kTileVectors == 3, "cases");
+  int64_t first = 0;
+  while (first < vectors) {
+    const int64_t left = vectors - first;
+    if (left == 1) {
+      body(first, Count<1>{});
+      first += 1;
+    } else if (left == 2 || left == 4) {
+      body(first, Count<2>{});
+      first += 2;
+    } else {
+      body(first, Count<3>{});
+      first += 3;
+    }
   }
 }
 
@@ -135,46 +150,53 @@ void CopyTails(const float* const* rows, int64_t num_rows, int64_t dim, float* t
   }
 }
 
+// Logits of some rows with the classes of vectors of columns.
 template <int kRows, int kVectors>
-inline void LogitTile(const Word2VecBlock& b, int64_t first, int64_t vector, int64_t columns) {
+inline void LogitTile(const Word2VecBlock& b, int64_t first, const int64_t* vectors,
+                      int64_t columns) {
   const int64_t panel = VectorsFor(b.dim) * kWidth * kWidth;
-  const float* right = b.packed + vector * panel;
-  const float* left[kRows];
+  const float *left[kRows], *right[kVectors];
   V sum[kRows][kVectors];
-#pragma GCC unroll 6
+#pragma GCC unroll 3
+  for (int v = 0; v < kVectors; ++v) right[v] = b.packed + vectors[v] * panel;
+#pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
     left[i] = b.hidden[first + i];
-#pragma GCC unroll 2
+#pragma GCC unroll 3
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V{};
   }
   for (int64_t p = 0; p < b.dim; ++p) {
     V x[kVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) x[v] = Load<float>(right + v * panel + p * kWidth);
-#pragma GCC unroll 6
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) x[v] = Load<float>(right[v] + p * kWidth);
+#pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const float h = left[i][p];
-#pragma GCC unroll 2
+#pragma GCC unroll 3
       for (int v = 0; v < kVectors; ++v) sum[i][v] += h * x[v];
     }
   }
-  float* z = b.logits + first * columns + vector * kWidth;
-#pragma GCC unroll 6
+#pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) Store<float>(z + i * columns + v * kWidth, sum[i][v]);
+    float* z = b.logits + (first + i) * columns;
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) Store<float>(z + vectors[v] * kWidth, sum[i][v]);
   }
 }
 
+// Of some rows with the noise, and with the centres of the band.
 template <int kRows>
-inline void LogitTiles(const Word2VecBlock& b, int64_t first, int64_t begin, int64_t end,
+inline void LogitTiles(const Word2VecBlock& b, int64_t first, int64_t noise, const Range& band,
                        int64_t columns, Prefetcher* ahead) {
-  int64_t v = begin;
-  for (; v + 2 <= end; v += 2) {
+  const int64_t gap = noise < band.first ? band.first - noise : 0;
+  const int64_t count = noise + (band.first < band.last ? band.last - band.first : 0);
+  ForVectors(count, [&](int64_t begin, auto size) {
+    constexpr int kVectors = decltype(size)::kValue;
+    int64_t vectors[kVectors];
+    for (int v = 0; v < kVectors; ++v) vectors[v] = begin + v + (begin + v < noise ? 0 : gap);
     ahead->One();
-    LogitTile<kRows, 2>(b, first, v, columns);
-  }
-  if (v < end) LogitTile<kRows, 1>(b, first, v, columns);
+    LogitTile<kRows, kVectors>(b, first, vectors, columns);
+  });
 }
 
 // ---- Sums of rows -----------------------------------------------------------------------------
@@ -194,53 +216,51 @@ struct RowSums {
   int64_t num_results, dim;
 };
 
-template <int kRows, int kVectors, bool kByRows>
-inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t column,
-                    const float* const* terms, int64_t term_column, int64_t width) {
+// Vectors of results; with kTail the last one is filled by the tails, and only partly added.
+template <int kRows, int kVectors, bool kByRows, bool kTail>
+inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t column) {
+  constexpr int kWhole = kTail ? kVectors - 1 : kVectors;
   V sum[kRows][kVectors] = {};
-#pragma GCC unroll 6
+#pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) __builtin_prefetch(s.results[first + i] + column, 1);
   const float* const coefficients = s.coefficients + (kByRows ? first * s.stride : first);
+  const int64_t tail_column = s.tails == nullptr ? column + kWhole * kWidth : 0;
+  const float* const* const tails = s.tails == nullptr ? s.terms : s.tails;
   const auto add = [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      const float* term = terms[p] + term_column;
+      const float* term = s.terms[p] + column;
       const float* const x = coefficients + (kByRows ? p : p * s.stride);
       V right[kVectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) right[v] = Load<float>(term + v * kWidth);
-#pragma GCC unroll 6
+#pragma GCC unroll 3
+      for (int v = 0; v < kWhole; ++v) right[v] = Load<float>(term + v * kWidth);
+      if (kTail) right[kVectors - 1] = Load<float>(tails[p] + tail_column);
+#pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {
         const float c = x[kByRows ? i * s.stride : i];
-#pragma GCC unroll 2
+#pragma GCC unroll 3
         for (int v = 0; v < kVectors; ++v) sum[i][v] += c * right[v];
       }
     }
   };
   add(s.always.first, s.always.last);
   add(band.first, band.last);
-  if (width == kVectors * kWidth) {
-#pragma GCC unroll 6
-    for (int i = 0; i < kRows; ++i) {
-      float* row = s.results[first + i] + column;
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + sum[i][v]);
-      }
-    }
-    return;
-  }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
-    float edge[kWidth];
-    Store<float>(edge, sum[i][0]);
     float* row = s.results[first + i] + column;
-    for (int64_t j = 0; j < width; ++j) row[j] += edge[j];
+#pragma GCC unroll 3
+    for (int v = 0; v < kWhole; ++v) {
+      Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + sum[i][v]);
+    }
+    if (!kTail) continue;
+    float edge[kWidth];
+    Store<float>(edge, sum[i][kVectors - 1]);
+    row += kWhole * kWidth;
+    for (int64_t j = 0; j < s.dim - column - kWhole * kWidth; ++j) row[j] += edge[j];
   }
 }
 
 template <bool kByRows>
 void AddSums(const RowSums& s, Prefetcher* ahead) {
-  const int64_t whole = s.dim / kWidth * kWidth;
   ForTiles(s.num_results, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     Range band = {0, 0};
@@ -248,19 +268,16 @@ void AddSums(const RowSums& s, Prefetcher* ahead) {
       band = Join(s.band_first, s.band_last, first, kRows);
       band = {band.first + s.offset, band.last + s.offset};
     }
-    int64_t column = 0;
-    for (; column + 2 * kWidth <= whole; column += 2 * kWidth) {
+    ForVectors(VectorsFor(s.dim), [&](int64_t vector, auto size) {
+      constexpr int kVectors = decltype(size)::kValue;
       if (ahead != nullptr) ahead->One();
-      SumTile<kRows, 2, kByRows>(s, first, band, column, s.terms, column, 2 * kWidth);
-    }
-    if (column < whole) {
-      SumTile<kRows, 1, kByRows>(s, first, band, column, s.terms, column, kWidth);
-      column += kWidth;
-    }
-    if (column == s.dim) return;
-    const float* const* terms = s.tails == nullptr ? s.terms : s.tails;
-    SumTile<kRows, 1, kByRows>(s, first, band, column, terms, s.tails == nullptr ? column : 0,
-                               s.dim - column);
+      const int64_t column = vector * kWidth;
+      if (column + kVectors * kWidth <= s.dim) {
+        SumTile<kRows, kVectors, kByRows, false>(s, first, band, column);
+      } else {
+        SumTile<kRows, kVectors, kByRows, true>(s, first, band, column);
+      }
+    });
   });
 }
 
@@ -363,10 +380,10 @@ double TrainBlock(const Word2VecBlock& b) {
   FindBands(b.pairs, b.centres_are_classes ? b.centres : 0, b.rows, b.band_first, b.band_last);
   ForTiles(b.rows, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
-    LogitTiles<kRows>(b, first, 0, noise_columns / kWidth, columns, &ahead);
     const Range band = Join(b.band_first, b.band_last, first, kRows);
-    LogitTiles<kRows>(b, first, (noise_columns + band.first) / kWidth,
-                      (noise_columns + VectorsFor(band.last) * kWidth) / kWidth, columns, &ahead);
+    const int64_t noise = noise_columns / kWidth;
+    LogitTiles<kRows>(b, first, noise, {noise + band.first / kWidth, noise + VectorsFor(band.last)},
+                      columns, &ahead);
   });
   const double loss = Differentiate(b, noise_columns, columns);
 
