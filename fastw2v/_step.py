@@ -14,7 +14,7 @@ from fastw2v._library import ops as _ops
 from fastw2v._tables import Table
 
 if TYPE_CHECKING:  # Keras is imported by those alone who use its optimizers
-    from fastw2v.optimizers import RowOptimizer
+    from fastw2v._row_optimizer import RowOptimizer
 
 tf.no_gradient("Fastw2v>SoftmaxStep")
 tf.no_gradient("Fastw2v>SampledStep")

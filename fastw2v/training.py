@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 
 from fastw2v import xla
+from fastw2v._row_optimizer import RowOptimizer
 from fastw2v._step import Step
 from fastw2v._tables import unwrap
-from fastw2v.optimizers import RowOptimizer
 
 _TABLES = ("embeddings", "weights", "biases")
 

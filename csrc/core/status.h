@@ -8,7 +8,7 @@
 
 namespace fastw2v {
 
-enum class StatusCode { kOk, kInvalidArgument, kResourceExhausted };
+enum class StatusCode { kOk, kInvalidArgument, kResourceExhausted, kInternal };
 
 class [[nodiscard]] Status {
  public:

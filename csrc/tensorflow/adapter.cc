@@ -26,6 +26,8 @@ absl::Status ToTensorFlow(const Status& status) {
       return absl::InvalidArgumentError(status.message());
     case StatusCode::kResourceExhausted:
       return absl::ResourceExhaustedError(status.message());
+    case StatusCode::kInternal:
+      break;
   }
   return absl::InternalError(status.message());
 }

@@ -30,8 +30,8 @@ struct UpdateAttributes {
   int NumState() const { return NumSlots(rule) + (average ? 1 : 0) + (clock ? 2 : 0); }
 };
 
-// The inputs of FASTW2V_UPDATE_NUMBERS; fastw2v/optimizers.py lists the hyperparameters in the same
-// order.
+// The inputs of FASTW2V_UPDATE_NUMBERS; fastw2v/_row_optimizer.py lists the hyperparameters in the
+// same order.
 inline absl::Status ReadHyperparameters(tensorflow::OpKernelContext* context,
                                         Hyperparameters* parameters) {
   double* const numbers[] = {&parameters->weight_decay,
