@@ -23,6 +23,7 @@ _HOMES = {
     "softmax_loss": "fastw2v.ops",
     "top_k": "fastw2v.ops",
     "train_step": "fastw2v.training",
+    "WordVectors": "fastw2v.word2vec.vectors",
 }
 _MODULES = ("data", "doctor", "keras", "optimizers", "reference", "samplers")
 

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -73,7 +74,7 @@ class Browser:
         return self
 
     def __exit__(self, *exception):
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # its children too
         self._process.wait()
         os.close(self._read)
         os.close(self._write)

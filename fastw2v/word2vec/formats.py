@@ -34,6 +34,7 @@ SUFFIXES = {
     "gensim": (".kv", ".model"),
     "projector": (),
 }
+_COMPRESSIBLE = ("text", "binary", "glove")
 
 
 class Contents(NamedTuple):
@@ -55,10 +56,11 @@ def format_of(path: str | Path) -> str:
         ('text', 'binary')
     """
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes[-1:] == [".gz"]:
+    compressed = suffixes[-1:] == [".gz"]
+    if compressed:
         suffixes.pop()
     for name, known in SUFFIXES.items():
-        if suffixes and suffixes[-1] in known:
+        if suffixes and suffixes[-1] in known and (name in _COMPRESSIBLE or not compressed):
             return name
     all_known = ", ".join(suffix for known in SUFFIXES.values() for suffix in known)
     raise ValueError(
@@ -140,20 +142,23 @@ def write_word2vec(
                 file.write(b"".join(line % (word, *vector) for word, vector in rows))
 
 
-def read_counts(path: str | Path, words: Sequence[str], encoding: str = "utf8") -> np.ndarray:
+def read_counts(
+    path: str | Path, words: Sequence[str], encoding: str = "utf8", errors: str = "strict"
+) -> np.ndarray:
     """Reads word2vec's vocabulary file, ``word count`` on each line; words without one count 0.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: A line is not a word and an integer.
+        ValueError: A line is not a word and an integer, or a word is no text.
     """
     counts: dict[str, int] = {}
+    decode = _Decoder(path, encoding, errors)
     with _reading(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if len(fields) != 2 or not fields[1].isdigit():
                 raise ValueError(f"{path}, line {number}: expected a word and its count")
-            counts[fields[0].decode(encoding)] = int(fields[1])
+            counts[decode(fields[0], f"line {number}")] = int(fields[1])
     return np.array([counts.get(word, 0) for word in words], dtype=np.int64)
 
 

@@ -44,8 +44,8 @@ def tsne(
     pull = _neighbour_probabilities(distances, perplexity).ravel() / num_points
     near = neighbours.ravel()
     point = np.repeat(np.arange(num_points), neighbours.shape[1])
-    left, singular, _ = np.linalg.svd(points, full_matrices=False)
-    layout = left[:, :2] * singular[:2]
+    _, axes = np.linalg.eigh(points.T @ points)  # the last ones hold most of the variance
+    layout = points @ axes[:, :-3:-1]
     if layout.shape[1] < 2:
         layout = np.pad(layout, ((0, 0), (0, 2 - layout.shape[1])))
     layout *= 1e-4 / (layout[:, 0].std() or 1.0)

@@ -14,6 +14,7 @@ import numpy as np
 from fastw2v import _kernels
 from fastw2v.word2vec import formats
 from fastw2v.word2vec.evaluation import WordPairs, evaluate_word_analogies, evaluate_word_pairs
+from fastw2v.word2vec.files import replacing
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -469,7 +470,9 @@ class WordVectors:
         if format == "npz":
             formats.write_npz(path, self._contents())
         elif format == "gensim":
-            self.to_gensim().save(str(path))
+            keyed = self.to_gensim()
+            with replacing(path) as file:
+                keyed.save(file)
         elif format == "projector":
             formats.write_projector(path, self._contents())
         else:
@@ -591,7 +594,7 @@ class WordVectors:
         )
         counts = None
         if fvocab is not None:
-            counts = formats.read_counts(fvocab, contents.words, encoding)
+            counts = formats.read_counts(fvocab, contents.words, encoding, unicode_errors)
         return cls(contents.words, contents.vectors, counts)
 
     def to_gensim(self) -> KeyedVectors:

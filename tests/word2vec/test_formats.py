@@ -74,6 +74,9 @@ def test_counts_are_in_a_file_of_their_own(vectors, tmp_path):
     (tmp_path / "counts").write_text("a 1\nb\n")
     with pytest.raises(ValueError, match="counts, line 2: expected a word and its count"):
         WordVectors.load_word2vec_format(tmp_path / "v.bin", tmp_path / "counts", True)
+    (tmp_path / "counts").write_bytes(b"a 1\n\xff 2\n")
+    with pytest.raises(ValueError, match=r"counts, line 2: b'\\xff' is not utf8 text"):
+        WordVectors.load_word2vec_format(tmp_path / "v.bin", tmp_path / "counts", True)
     with pytest.raises(ValueError, match="no counts"):
         WordVectors(["a"], [[1.0]]).save_word2vec_format(tmp_path / "w.txt", tmp_path / "counts")
 
@@ -200,6 +203,7 @@ NAN = np.array([1, np.nan], "<f4").tobytes()
         ("v.xyz", b"", "does not tell its format: it ends in none of .txt"),
         ("v", b"", "does not tell its format"),
         ("v.gz", b"", "does not tell its format"),
+        ("v.npz.gz", b"", "does not tell its format"),
     ],
 )
 def test_load_refuses(name, content, message, tmp_path):
@@ -284,7 +288,7 @@ def test_formats_that_are_refused(tmp_path):
 # ---- What was there before -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["v.txt", "v.bin.gz", "v.npz"])
+@pytest.mark.parametrize("name", ["v.txt", "v.bin.gz", "v.npz", "v.kv"])
 def test_a_full_disk_leaves_the_old_file_whole(name, tmp_path):
     path = tmp_path / name
     WordVectors(["a"], [[1.0]]).save(path)
