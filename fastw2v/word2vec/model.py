@@ -130,7 +130,7 @@ class Word2Vec(tf.Module):
     Example:
         >>> import fastw2v
         >>> text = [["red", "green", "blue"], ["one", "two", "three"]] * 200
-        >>> model = fastw2v.Word2Vec(text, vector_size=8, deterministic=True)
+        >>> model = fastw2v.Word2Vec(text, vector_size=8, sample=0, deterministic=True)
         >>> model.wv["red"].shape, len(model.losses)
         ((8,), 5)
         >>> model.losses[-1] < model.losses[0]
@@ -360,7 +360,7 @@ class Word2Vec(tf.Module):
         with contextlib.ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
             tell = _Telling(stack, report, progress, tensorboard)
-            if not run.block:
+            if not run.block and not run.finished:
                 _call(callbacks, "on_epoch_begin", self)
             for now in self._trained(text, run, max_seconds or math.inf):
                 log_likelihood = None
@@ -421,7 +421,7 @@ class Word2Vec(tf.Module):
         Example:
             >>> import fastw2v
             >>> text = [["red", "green", "blue"], ["one", "two", "three"]] * 200
-            >>> model = fastw2v.Word2Vec(text, vector_size=8, loss="softmax", epochs=20)
+            >>> model = fastw2v.Word2Vec(text, vector_size=8, sample=0, epochs=20)
             >>> -1.2 < model.evaluate([["red", "green", "blue"]]) < -0.6  # -log(6) is -1.79
             True
         """
@@ -455,7 +455,7 @@ class Word2Vec(tf.Module):
 
         Example:
             >>> import fastw2v
-            >>> model = fastw2v.Word2Vec([["to", "be"]] * 20, vector_size=8)
+            >>> model = fastw2v.Word2Vec([["to", "be"]] * 20, vector_size=8, sample=0)
             >>> layer = model.embedding_layer(trainable=False)
             >>> layer(tf.constant([model.vocabulary.index["be"]])).shape
             TensorShape([1, 8])
@@ -504,7 +504,7 @@ class Word2Vec(tf.Module):
 
         Example:
             >>> import tempfile, fastw2v
-            >>> model = fastw2v.Word2Vec([["to", "be"]] * 20, vector_size=8)
+            >>> model = fastw2v.Word2Vec([["to", "be"]] * 20, vector_size=8, sample=0)
             >>> with tempfile.TemporaryDirectory() as directory:
             ...     model.save(f"{directory}/model")
             ...     same = fastw2v.Word2Vec.load(f"{directory}/model")
@@ -583,10 +583,10 @@ class Word2Vec(tf.Module):
                 raise ValueError("no text is given: give sentences or corpus_file")
             return self._corpus[1]
         source = _one_source(sentences, corpus_file)
-        if self._corpus is not None and (
-            source is self._corpus[0] or isinstance(source, str) and source == self._corpus[0]
-        ):
-            return self._corpus[1]
+        if self._corpus is not None:
+            same_path = isinstance(source, (str, os.PathLike)) and source == self._corpus[0]
+            if same_path or source is self._corpus[0]:
+                return self._corpus[1]
         return self._encoded(source, cache, workers)
 
     def _encoded(self, source: Source, cache: FilePath | None, workers: int | None) -> TokenCorpus:
