@@ -326,7 +326,7 @@ def test_full_disk_leaves_the_old_file_whole(small_corpus, many_blocks, tmp_path
     with files_at_most(len(before) // 2), pytest.warns(RuntimeWarning, match="no checkpoint was"):
         with pytest.raises(OSError):
             model.train(epochs=2, checkpoint=path, checkpoint_every=1e-6)
-    assert len(model.losses) == epochs
+    assert len(model.losses) == 6
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["model"]
 
 
