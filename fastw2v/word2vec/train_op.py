@@ -148,13 +148,16 @@ def train_block(
         window: How far a word looks to each side, among the words that stay.
         shrink_windows: Whether the window of each word is drawn from ``1, ..., window``.
         negative: How many drawn words the loss of an example counts.
-        block: How many words are trained on together, with the same drawn words, in [1, 4096].
+        block: How many words are trained on together, with the same drawn words, in [1, 4096]:
+            their updates are made at once, from the tables as they were before.
         shared: How many words are drawn for a block, in [1, 4096]. Each counts ``negative /
             shared`` times for each example.
         first_rate: The learning rate at the first token, a number or a float tensor.
         last_rate: The learning rate after the last token; between them it changes linearly. None
             takes ``first_rate``.
-        deterministic: Gives the same bits for any number of threads, in a longer time. Otherwise
+        deterministic: Gives the same bits for any number of threads. Sixteen parts of the text are
+            trained on side by side, and their updates made together after each block: about a
+            third more work than otherwise, and threads wait for each other twice a block. Otherwise
             threads update the tables without locks, and with more than one of them results differ
             from run to run.
         name: Name of the op.
