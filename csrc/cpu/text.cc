@@ -9,7 +9,7 @@
 #include "csrc/cpu/word_table.h"
 
 // A piece is cut into blocks. Each block is scanned by one task into a table of its own, which
-// stays in the second-level cache, and its different words, a fifth of the words of running text,
+// stays in the second-level cache, and its different words, a tenth of the words of a book,
 // are looked up in the table of all words, which no task changes. Then, block after block, new
 // words are added and counts summed; then tasks write the ids. Only the middle part is serial.
 
