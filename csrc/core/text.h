@@ -72,7 +72,7 @@ class TextScanner {
   Status ScanSentences(const char* bytes, const int64_t* lengths, const int64_t* sentence_words,
                        int64_t num_sentences);
 
-  // The ids of what the last of these three calls took. CopyIds writes ids().size of them.
+  // The ids of what the last of these three calls took. CopyIds writes num_ids() of them.
   int64_t num_ids() const;
   void CopyIds(int32_t* ids) const;
 

@@ -9,7 +9,7 @@
 #include "csrc/cpu/word_table.h"
 
 // A piece is cut into blocks. Each block is scanned by one task into a table of its own, which
-// stays in the second-level cache, and its different words, a fifth of the words of running text,
+// stays in the second-level cache, and its different words, a tenth of the words of a book,
 // are looked up in the table of all words, which no task changes. Then, block after block, new
 // words are added and counts summed; then tasks write the ids. Only the middle part is serial.
 
@@ -17,6 +17,7 @@ namespace fastw2v {
 namespace {
 
 using cpu::HashWord;
+using cpu::WordBeginning;
 using cpu::WordTable;
 
 // Rough cost in CPU cycles, for the scheduler alone.
@@ -113,11 +114,16 @@ class Alphabet {
   std::array<Kind, 256> kinds_;
 };
 
+// A word of a block. Most words are told from all others without a look at the text.
 struct BlockWord {
-  std::string_view text;
+  std::string_view text() const { return {data, size}; }
+
+  uint64_t beginning;
+  const char* data;
+  uint32_t size;
   uint32_t hash;
   int32_t type;  // -1: not known
-  int64_t count;
+  int32_t count;
 };
 
 // A part of a text, between separators, and what was found in it.
@@ -165,7 +171,7 @@ class Block {
     constexpr std::size_t kAhead = 8;
     for (std::size_t i = 0; i < words_.size(); ++i) {
       if (i + kAhead < words_.size()) table.Prefetch(words_[i + kAhead].hash);
-      words_[i].type = table.Find(words_[i].text, words_[i].hash);
+      words_[i].type = table.Find(words_[i].text(), words_[i].hash);
     }
   }
 
@@ -293,19 +299,22 @@ void Block::AddStretch(const Alphabet& alphabet, std::string_view stretch) {
 }
 
 void Block::Add(std::string_view word) {
-  const uint32_t hash = HashWord(word);
+  const uint64_t beginning = WordBeginning(word);
+  const uint32_t hash = HashWord(word, beginning);
   const std::size_t mask = slots_.size() - 1;
   std::size_t slot = hash & mask;
   for (; slots_[slot] != 0; slot = (slot + 1) & mask) {
     if (slots_[slot] >> 32 != hash) continue;
     const std::size_t place = (slots_[slot] & 0xffffffff) - 1;
-    if (words_[place].text != word) continue;
-    ++words_[place].count;
+    BlockWord& known = words_[place];
+    if (known.size != word.size() || known.beginning != beginning) continue;
+    if (word.size() > 8 && known.text().substr(8) != word.substr(8)) continue;
+    ++known.count;
     tokens_.push_back(static_cast<int32_t>(place));
     return;
   }
   tokens_.push_back(static_cast<int32_t>(words_.size()));
-  words_.push_back({word, hash, -1, 1});
+  words_.push_back({beginning, word.data(), static_cast<uint32_t>(word.size()), hash, -1, 1});
   slots_[slot] = uint64_t{hash} << 32 | words_.size();
   if (2 * words_.size() > slots_.size()) Grow();
 }
@@ -517,7 +526,7 @@ class TextScanner::Implementation {
       return Status();
     }
     for (BlockWord& word : block->words()) {
-      if (word.type < 0) word.type = table_.FindOrAdd(word.text, word.hash);
+      if (word.type < 0) word.type = table_.FindOrAdd(word.text(), word.hash);
       table_.count(word.type) += word.count;
     }
     return Status();
@@ -541,7 +550,7 @@ class TextScanner::Implementation {
         continue;
       }
       BlockWord& word = block->words()[static_cast<std::size_t>(token)];
-      if (word.type < 0) word.type = table_.FindOrAdd(word.text, word.hash);
+      if (word.type < 0) word.type = table_.FindOrAdd(word.text(), word.hash);
       ++table_.count(word.type);
       if (++open_words == rules_.max_sentence) end_sentence();
     }

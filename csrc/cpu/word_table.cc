@@ -9,35 +9,7 @@ namespace {
 
 constexpr std::size_t kFirstSlots = 1 << 10;
 
-template <typename T>
-uint64_t Load(const char* from) {
-  T value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
-
-uint64_t Mix(uint64_t state, uint64_t value) {
-  state = (state ^ value) * 0x9e3779b97f4a7c15;
-  return state ^ state >> 32;
-}
-
 }  // namespace
-
-uint32_t HashWord(std::string_view word) {
-  const char* data = word.data();
-  const std::size_t size = word.size();
-  uint64_t hash = size;
-  if (size > 8) {
-    for (std::size_t i = 0; i + 8 < size; i += 8) hash = Mix(hash, Load<uint64_t>(data + i));
-    hash = Mix(hash, Load<uint64_t>(data + size - 8));
-  } else if (size >= 4) {
-    hash = Mix(hash, Load<uint32_t>(data) << 32 | Load<uint32_t>(data + size - 4));
-  } else if (size > 0) {
-    hash = Mix(hash, Load<uint8_t>(data) << 16 | Load<uint8_t>(data + size / 2) << 8 |
-                         Load<uint8_t>(data + size - 1));
-  }
-  return static_cast<uint32_t>(Mix(hash, 0xd6e8feb86659fd93));
-}
 
 std::string_view WordTable::word(int64_t id) const {
   const int64_t place = places_[id];

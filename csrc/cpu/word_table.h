@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -11,7 +12,34 @@
 namespace fastw2v {
 namespace cpu {
 
-uint32_t HashWord(std::string_view word);
+// The first eight bytes of a word; of a shorter one, bits that no other of its length has.
+inline uint64_t WordBeginning(std::string_view word) {
+  const char* data = word.data();
+  const std::size_t size = word.size();
+  const auto load = [](auto value, const char* from) {
+    std::memcpy(&value, from, sizeof(value));
+    return static_cast<uint64_t>(value);
+  };
+  if (size >= 8) return load(uint64_t{}, data);
+  if (size >= 4) return load(uint32_t{}, data) << 32 | load(uint32_t{}, data + size - 4);
+  if (size == 0) return 0;
+  return load(uint8_t{}, data) << 16 | load(uint8_t{}, data + size / 2) << 8 |
+         load(uint8_t{}, data + size - 1);
+}
+
+inline uint32_t HashWord(std::string_view word, uint64_t beginning) {
+  const auto mix = [](uint64_t state, uint64_t value) {
+    state = (state ^ value) * 0x9e3779b97f4a7c15;
+    return state ^ state >> 32;
+  };
+  uint64_t hash = mix(word.size(), beginning);
+  for (std::size_t i = 8; i < word.size(); i += 8) {
+    const std::size_t place = i + 8 <= word.size() ? i : word.size() - 8;
+    hash = mix(hash, WordBeginning(word.substr(place)));
+  }
+  return static_cast<uint32_t>(mix(hash, 0xd6e8feb86659fd93));
+}
+inline uint32_t HashWord(std::string_view word) { return HashWord(word, WordBeginning(word)); }
 
 // An array that grows without moving: no moment at which it is there twice.
 template <typename T>

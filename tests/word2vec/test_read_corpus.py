@@ -11,7 +11,7 @@ from gensim.models import Word2Vec
 
 from fastw2v.word2vec import corpus as corpus_module
 from fastw2v.word2vec import sources, token_file
-from fastw2v.word2vec.corpus import read_corpus, tokenize
+from fastw2v.word2vec.corpus import read_corpus, read_sentences, tokenize
 from fastw2v.word2vec.vocabulary import Vocabulary
 
 LINES = ["b a b", "", "rare a", " b ", "b"]
@@ -366,3 +366,35 @@ def test_words_of_any_characters():
     corpus = read_corpus(sentences, min_count=1)
     words = [corpus.vocabulary.words[i] if i >= 0 else None for i in corpus.ids]
     assert words == [*sentences[0], None, *sentences[1], None]
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 20])
+def test_sentences_of_files(tmp_path, monkeypatch, piece_bytes):
+    monkeypatch.setattr(sources, "PIECE_BYTES", piece_bytes)
+    (tmp_path / "1").write_bytes("\ufeffOne é\n\n \ntwo漢\r\n".encode())
+    (tmp_path / "2").write_bytes(gzip.compress(b"three's"))
+    assert list(read_sentences(tmp_path)) == [["One", "é"], ["two漢"], ["three's"]]
+    (words, *_) = read_sentences(tmp_path, "words")
+    assert words == ["one", "é"]
+
+
+def test_sentences_of_a_long_line(tmp_path):
+    path = write(tmp_path / "text", ["a b " * 12_000])
+    assert [len(words) for words in read_sentences(path)] == [10_000, 10_000, 4000]
+
+
+def test_sentences_that_are_no_text(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"a b\nc\nd \xff\ne\n")
+    with pytest.raises(ValueError, match=f"{path} is not UTF-8 text: line 3: invalid start byte"):
+        list(read_sentences(path))
+    with pytest.raises(ValueError, match="tokenizer is 'bpe'"):
+        list(read_sentences(path, "bpe"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every directory")
+def test_a_directory_that_may_not_be_read(tmp_path):
+    directory = tmp_path / "locked"
+    directory.mkdir(mode=0)
+    with pytest.raises(PermissionError, match=str(directory)):
+        read_corpus(directory)
