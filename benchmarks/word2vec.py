@@ -10,8 +10,8 @@ Each measurement is a process of its own, and the two take turns. Words per seco
 file, in both cases, by the time of training or of reading alone; peak memory is that of the process
 less what it had when its libraries were loaded and warm.
 
-With several threads gensim's `corpus_file` lowers the learning rate by each thread's own share of the
-text, so that it stays higher than the settings say; scores are those that its users get.
+With several threads gensim's `corpus_file` lowers the learning rate by each thread's own share of
+the text, so that it stays higher than the settings say; scores are those that its users get.
 
 What is measured ("part" in the CSV; the rows of other parts stay as they are):
 
