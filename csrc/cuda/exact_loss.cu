@@ -4,8 +4,9 @@
 //   forward    A block owns a tile of rows and a run of class tiles. Every thread keeps the maximum
 //              and the sum of exponentials of the columns it holds; they are joined at the end of
 //              the run, and by FinishLoss over the runs of a row.
-//   backward   A chunk of classes at a time: the logits again, their gradient P into scratch of
-//              bounded size, and its products P W (d_hidden) and P^T X (d_weights).
+//   backward   Narrow 16-bit tables: the logits again, twice, and their gradient P from shared
+//              memory into the products P W (d_hidden) and P^T X (d_weights). Others: a chunk of
+//              classes at a time, P into scratch of bounded size and from there into the products.
 //
 // Sums are cut by the problem alone, never by the device, and joined in a fixed order.
 #include <cmath>
@@ -365,7 +366,7 @@ constexpr int64_t kBiasBytes = (2 + kWarpsM) * kTile * sizeof(typename Products:
 
 // Block (x, y): row tile x, run y of `tiles` class tiles from first_tile on.
 template <typename Products, bool kGradient>
-__global__ void __launch_bounds__(kThreads, Products::kBlocks)
+__global__ void __launch_bounds__(kThreads, kGradient ? 1 : Products::kBlocks)
     Logits(Operands<Products> operands, LogitResults<Products> results, int64_t first_tile,
            int64_t last_tile, int64_t tiles, bool rows_stay) {
   using T = typename Products::Element;
@@ -678,9 +679,11 @@ constexpr int64_t FusedSharedBytes(int panels) {
   return (panels + 1) * kPanelBytes + panels * kPanelBytes + kTile * sizeof(float);
 }
 
-// Blocks on a multiprocessor: as many as its registers (and on sm_80 its shared memory) hold.
+// Blocks on a multiprocessor: as many as its registers hold without a spill.
+template <typename T>
 constexpr int FusedBlocks(bool of_hidden, int panels) {
-  return panels == 1 || (panels == 2 && of_hidden) ? 2 : 1;
+  if (panels == 1) return 2;
+  return panels == 2 && of_hidden && std::is_same_v<T, BFloat16> ? 2 : 1;
 }
 
 template <typename Products>
@@ -695,7 +698,8 @@ struct FusedResults {
 
 // Block (x, 0, z): owner tile x, part z of the tiles of the others.
 template <typename Products, bool kOfHidden, int kPanels>
-__global__ void __launch_bounds__(kThreads, FusedBlocks(kOfHidden, kPanels))
+__global__ void __launch_bounds__(kThreads,
+                                  FusedBlocks<typename Products::Element>(kOfHidden, kPanels))
     FusedGradient(Operands<Products> operands,
                   const RowGradientTerms<typename Products::Sum>* terms,
                   FusedResults<Products> results) {
@@ -706,7 +710,8 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kOfHidden, kPanels))
   constexpr int kRows = kOfHidden ? kTile : kOthers;
   constexpr int kAlongM = kRows / 32;
   // At once, or in two passes where two blocks share the registers of a multiprocessor.
-  constexpr int kPasses = kPanels == 2 && kOfHidden ? 2 : 1, kN = 4 / kPasses;
+  constexpr int kPasses = kPanels == 2 && FusedBlocks<T>(kOfHidden, kPanels) == 2 ? 2 : 1;
+  constexpr int kN = 4 / kPasses;
   using Warps = FusedWarps<kPanels>;
 
   T* const owners = reinterpret_cast<T*>(SharedMemory());  // panels of [kTile, kWidth]

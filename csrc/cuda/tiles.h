@@ -184,7 +184,7 @@ template <bool kThree>
 struct ProductsTf32 {
   using Element = float;
   using Sum = float;
-  static constexpr int kBlocks = kThree ? 1 : 2;
+  static constexpr int kBlocks = 1;
   static constexpr int kStep = 8;
 
   bool round_bfloat16 = false;  // in place of TF32, whose numbers contain those of bfloat16

@@ -110,8 +110,16 @@ def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
     return computed
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("options", EXACT_OPTIONS)
+# All options in the two types whose kernels differ most, what they share in the others too.
+OPTION_CASES = [
+    (options, dtype)
+    for options in EXACT_OPTIONS
+    for dtype in DTYPES
+    if dtype in ("float64", "bfloat16") or options in ("no biases", "softmax, all at once")
+]
+
+
+@pytest.mark.parametrize(("options", "dtype"), OPTION_CASES)
 def test_every_option_equals_the_definition(cuda, device, options, dtype):
     problem, d_loss = exact_problem(dtype=dtype, **OPTIONS[options])
     check(cuda, device, problem, d_loss, dtype)
@@ -125,11 +133,11 @@ SIZES = {
     "a tile": (128, 128, 64),
     "above a tile": (129, 129, 65),
     "runs of classes": (3, 1000, 12),
-    "several tiles, rows of 200 bytes": (260, 300, 100),
+    "several tiles, rows of 200 bytes": (260, 140, 100),
     "two panels": (40, 140, 128),
     "rows of 600 bytes": (20, 30, 300),
+    "rows of 1040 bytes": (30, 40, 520),
     "hidden rows that do not stay": (10, 20, 900),
-    "rows of 1040 bytes": (30, 140, 520),
 }
 
 
@@ -235,7 +243,7 @@ def test_what_is_not_wanted_changes_nothing(cuda, device, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_same_bits_every_time(cuda, device, dtype):
-    problem, d_loss = exact_problem(dtype=dtype, batch=140, classes=300, dim=40, num_true=2)
+    problem, d_loss = exact_problem(dtype=dtype, batch=140, classes=140, dim=20, num_true=2)
     once = compute(cuda, device, problem, d_loss, dtype)
     for one_call in (False, True):
         again = compute(cuda, device, problem, d_loss, dtype, one_call=one_call).arrays()
@@ -309,7 +317,7 @@ def test_a_large_offset_of_all_logits_cancels(cuda, device, offset, dtype):
         assert largest_error(values, truth[name]) < 2 * TOLERANCE[dtype] + 1e-15, name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("options", [{}, {"logit_softcap": 2.0}], ids=["plain", "softcap"])
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", ["hidden", "weights", "biases"])
