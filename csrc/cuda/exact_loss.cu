@@ -13,7 +13,10 @@
 #include <limits>
 
 #include "csrc/core/scratch.h"
+#include "csrc/cuda/exact_logits.h"
+#include "csrc/cuda/exact_loss_hopper.h"
 #include "csrc/cuda/loss.h"
+#include "csrc/cuda/products_hopper.h"
 #include "csrc/cuda/tiles.h"
 
 namespace fastw2v::cuda {
@@ -31,6 +34,9 @@ static_assert(kWarpM * kWarpN * kThreads / kWarp == kTile * kTile);
 constexpr int64_t kManyBlocks = 4096;
 constexpr int64_t kGradientBlocks = 512;
 constexpr int64_t kChunkBytes = int64_t{64} << 20;  // of P; one tile of classes at least
+// Where Hopper's products take P, whose tiles are larger: as many as keep all multiprocessors busy.
+constexpr int64_t kHopperChunkBytes = int64_t{256} << 20;
+constexpr int64_t kHopperBlocks = 132;
 
 constexpr int64_t kPanelBytes = int64_t{kTile} * kPanelRowBytes;
 
@@ -177,19 +183,6 @@ __global__ void __launch_bounds__(kThreads)
   loss[b] = value;
 }
 
-// P in float16 is kept as 2^shift times itself, so that small gradients do not vanish: the largest
-// possible one lies in [2^14, 2^15). `largest` has the bits of the largest, as a float.
-template <typename Products>
-__device__ __forceinline__ typename Products::Sum GradientUnit(const uint32_t* largest,
-                                                               bool inverse) {
-  if constexpr (std::is_same_v<typename Products::Element, Half>) {
-    const int exponent = static_cast<int>(*largest >> 23) - 127;
-    const int shift = *largest == 0 ? 0 : exponent < -100 ? 114 : 14 - exponent;
-    return __uint_as_float(static_cast<uint32_t>(127 + (inverse ? -shift : shift)) << 23);
-  }
-  return 1;
-}
-
 template <typename Products>
 __global__ void __launch_bounds__(kThreads)
     PrepareGradient(Operands<Products> operands, LossNumbers<typename Products::Sum> numbers,
@@ -227,7 +220,8 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= size) return;
   typename Products::Sum total = 0;
   for (int64_t part = 0; part < count; ++part) total += parts[part * stride + i];
-  if (largest != nullptr) total *= GradientUnit<Products>(largest, /*inverse=*/true);
+  if (largest != nullptr)
+    total *= GradientUnit<typename Products::Element>(largest, /*inverse=*/true);
   sum[i] = Round<T>(total);
 }
 
@@ -423,7 +417,9 @@ __global__ void __launch_bounds__(kThreads, kGradient ? 1 : Products::kBlocks)
     max[i] = -std::numeric_limits<A>::infinity();
     sum_exp[i] = sum_shifted[i] = 0;
   }
-  const A unit = kGradient ? GradientUnit<Products>(results.largest, /*inverse=*/false) : A{1};
+  const A unit = kGradient
+                     ? GradientUnit<typename Products::Element>(results.largest, /*inverse=*/false)
+                     : A{1};
 
   A c[kPiecesM][kPiecesN][4];
   Clear(c);
@@ -619,7 +615,8 @@ __global__ void __launch_bounds__(kThreads, Products::kBlocks)
     stage_number = (stage_number + 1) % kStages;
   }
 
-  const A factor = results.factor * GradientUnit<Products>(results.largest, /*inverse=*/true);
+  const A factor =
+      results.factor * GradientUnit<typename Products::Element>(results.largest, /*inverse=*/true);
 #pragma unroll
   for (int i = 0; i < 2 * kPiecesM; ++i) {
 #pragma unroll
@@ -758,7 +755,8 @@ __global__ void __launch_bounds__(kThreads,
   constexpr int kBiases = kOfHidden ? kOthers : kTile;
   if (threadIdx.x < kBiases) biases[threadIdx.x] = bias_of(tile0);
 
-  const float unit = GradientUnit<Products>(results.product.largest, /*inverse=*/false);
+  const float unit =
+      GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/false);
   float sum[Warps::kM][Warps::kN][4];
   Clear(sum);
   float column_sums[kPasses] = {};  // of column SummedColumn() of the pass
@@ -824,7 +822,8 @@ __global__ void __launch_bounds__(kThreads,
     }
   }
 
-  const float inverse = GradientUnit<Products>(results.product.largest, /*inverse=*/true);
+  const float inverse =
+      GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/true);
   if (results.multiply) {
 #pragma unroll
     for (int i = 0; i < 2 * Warps::kM; ++i) {
@@ -864,6 +863,13 @@ __global__ void __launch_bounds__(kThreads,
 
 // ---- the calls
 
+// Do Hopper's products take P? They multiply operands as they are.
+template <typename T>
+bool HopperProducts(const LossProblem<T>& p, const Device& device) {
+  return sizeof(T) == 2 && !(std::is_same_v<T, Half> && p.options.round_bfloat16) &&
+         hopper::SupportsProducts(p.weights, p.dim, device);
+}
+
 // How the work is cut: by the problem and by what fits into a multiprocessor's shared memory.
 template <typename T>
 struct Sizes {
@@ -877,6 +883,8 @@ struct Sizes {
   // (or tiles of the others) in a part, and parts.
   int64_t hidden_part, hidden_parts;
   int64_t weight_part, weight_parts;
+
+  bool hopper = false;  // Hopper's products take P
 
   Sizes(const LossProblem<T>& p, const Device& device) {
     constexpr int64_t kWidth = kPanelWidth<T>;
@@ -900,10 +908,21 @@ struct Sizes {
       Cut(Divide(p.batch, kOthers), class_tiles, 8, &weight_part, &weight_parts);
       return;
     }
-    const int64_t fitting = kChunkBytes / static_cast<int64_t>(rows * kTile * sizeof(T));
+    hopper = HopperProducts(p, device);
+    const int64_t chunk_bytes = hopper ? kHopperChunkBytes : kChunkBytes;
+    const int64_t fitting = chunk_bytes / static_cast<int64_t>(rows * kTile * sizeof(T));
     const int64_t chunks = Divide(class_tiles, std::max<int64_t>(fitting, 1));
     chunk_tiles = Divide(class_tiles, chunks);
     chunk_run = std::min<int64_t>(8, Divide(chunk_tiles * row_tiles, kManyBlocks / 4));
+    if (hopper) {
+      const int64_t columns = Divide(p.dim, ::fastw2v::cuda::hopper::ProductTileColumns(p.dim));
+      const int64_t blocks = row_tiles * columns;
+      hidden_parts = std::clamp<int64_t>(kHopperBlocks / blocks, 1, Divide(chunk_tiles, 8));
+      hidden_part = Divide(chunk_tiles * kTile / kWidth, hidden_parts);
+      weight_part = rows / kWidth;
+      weight_parts = 1;
+      return;
+    }
     const int64_t columns = Divide(p.dim, kTile);
     Cut(chunk_tiles * kTile / kWidth, row_tiles * columns, 32, &hidden_part, &hidden_parts);
     Cut(rows / kWidth, chunk_tiles * columns, 32, &weight_part, &weight_parts);
@@ -1125,6 +1144,9 @@ class ExactLoss {
     }
     const Matrix<T> p = MakeMatrix<T>(scratch_.p, sizes_.rows, results.pitch, results.pitch);
     const unsigned columns = NumBlocks(p_.dim, kTile);
+    if constexpr (sizeof(T) == 2) {
+      if (sizes_.hopper) return HopperChunk(class0, classes, d_hidden, d_weights);
+    }
     constexpr std::size_t kBytes = 2 * kStages * kPanelBytes;
     if (d_hidden != nullptr) {
       const T* const weights = p_.weights + class0 * p_.dim;
@@ -1144,6 +1166,36 @@ class ExactLoss {
     if (sizes_.weight_parts == 1) return Status();
     const int64_t size = classes * p_.dim;
     return Add(scratch_.weight_sums, sizes_.weight_parts, size, size, nullptr, to);
+  }
+
+  // The products of P with `classes` classes from class0 on.
+  Status HopperChunk(int64_t class0, int64_t classes, A* d_hidden, T* d_weights) {
+    hopper::GradientProduct<T> product;
+    product.p = scratch_.p;
+    product.p_rows = sizes_.rows;
+    product.pitch = sizes_.chunk_tiles * kTile;
+    product.columns = p_.dim;
+    product.largest = scratch_.largest;
+    if (d_hidden != nullptr) {
+      product.other = p_.weights + class0 * p_.dim;
+      product.other_rows = classes;
+      product.other_columns = p_.dim;
+      product.rows = p_.batch;
+      product.factor = static_cast<float>(p_.options.logit_scale);
+      product.sums = sizes_.hidden_parts > 1 ? scratch_.hidden_sums : d_hidden;
+      product.parts = sizes_.hidden_parts;
+      product.first = class0 == 0;
+      FASTW2V_RETURN_IF_ERROR(hopper::MultiplyGradient(product, stream_));
+    }
+    if (d_weights == nullptr) return Status();
+    product.other = scratch_.hidden;
+    product.other_rows = sizes_.rows;
+    product.other_columns = sizes_.width;
+    product.rows = classes;
+    product.factor = operands_.scale;
+    product.sums = nullptr;
+    product.rounded = d_weights + class0 * p_.dim;
+    return hopper::MultiplyGradient(product, stream_);
   }
 
   template <bool kGradient>
@@ -1191,20 +1243,42 @@ Status WithProducts(const LossProblem<T>& problem, const Stream& stream, void* m
   }
 }
 
+// Hopper has kernels of its own for many problems.
+template <typename T>
+bool HopperForward(const LossProblem<T>& problem, const Device& device) {
+  if constexpr (sizeof(T) == 2) return hopper::SupportsForward(problem, device);
+  return false;
+}
+template <typename T>
+bool HopperBackward(const LossProblem<T>& problem, const Device& device) {
+  if constexpr (sizeof(T) == 2) return hopper::SupportsBackward(problem, device);
+  return false;
+}
+
 }  // namespace
 
 template <typename T>
 std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device& device) {
   if (problem.batch == 0) return 0;
+  std::size_t of_hopper = 0;
+  if constexpr (sizeof(T) == 2) {
+    if (HopperForward(problem, device)) of_hopper = hopper::ExactLossScratchBytes(problem, device);
+    if (HopperBackward(problem, device)) return of_hopper;
+  }
   Scratch scratch;
   ExactScratch<T>(problem, Sizes<T>(problem, device), &scratch);
-  return scratch.used();
+  return std::max(scratch.used(), of_hopper);
 }
 
 template <typename T>
 Status ExactLossForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
                         Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer) {
   if (problem.batch == 0) return Status();
+  if constexpr (sizeof(T) == 2) {
+    if (HopperForward(problem, stream.device)) {
+      return hopper::ExactLossForward(problem, stream, scratch, loss, normalizer);
+    }
+  }
   return WithProducts(problem, stream, scratch,
                       [&](auto& call) { return call.Forward(loss, normalizer); });
 }
@@ -1220,6 +1294,12 @@ Status ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_
     }
     return d_biases == nullptr ? Status() : Zero(d_biases, bytes, stream);
   }
+  if constexpr (sizeof(T) == 2) {
+    if (HopperBackward(problem, stream.device)) {
+      return hopper::ExactLossBackward(problem, d_loss, normalizer, stream, scratch, d_hidden,
+                                       d_weights, d_biases);
+    }
+  }
   return WithProducts(problem, stream, scratch, [&](auto& call) {
     return call.Backward(d_loss, normalizer, d_hidden, d_weights, d_biases);
   });
@@ -1233,6 +1313,11 @@ Status ExactLossWithGradients(const LossProblem<T>& problem, const Accumulator<T
   if (problem.batch == 0) {
     return ExactLossBackward<T>(problem, d_loss, {}, stream, scratch, d_hidden, d_weights,
                                 d_biases);
+  }
+  if (HopperForward(problem, stream.device)) {
+    FASTW2V_RETURN_IF_ERROR(ExactLossForward<T>(problem, stream, scratch, loss, normalizer));
+    return ExactLossBackward<T>(problem, d_loss, {normalizer.max, normalizer.log_sum}, stream,
+                                scratch, d_hidden, d_weights, d_biases);
   }
   return WithProducts(problem, stream, scratch, [&](auto& call) -> Status {
     FASTW2V_RETURN_IF_ERROR(call.Forward(loss, normalizer));
