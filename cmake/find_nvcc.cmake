@@ -8,10 +8,9 @@ for folder in [sysconfig.get_paths()['purelib'], *site.getsitepackages()]:
     print(*glob.glob(folder + '/nvidia/cu*/bin'), sep='\\n')"
     OUTPUT_VARIABLE package_paths OUTPUT_STRIP_TRAILING_WHITESPACE)
   string(REPLACE "\n" ";" package_paths "${package_paths}")
-  find_program(FASTW2V_NVCC nvcc
-    HINTS /usr/local/cuda/bin ${package_paths} DOC "nvcc")
+  find_program(FASTW2V_NVCC nvcc PATHS /usr/local/cuda/bin ${package_paths} DOC "nvcc")
   if(FASTW2V_NVCC)
-    set(CMAKE_CUDA_COMPILER ${FASTW2V_NVCC})
+    set(ENV{CUDACXX} ${FASTW2V_NVCC})
   endif()
 endif()
 set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})

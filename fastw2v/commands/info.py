@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         "Python": platform.python_version(),
         "instruction set": _kernels.instruction_set(),
         "threads": threads or len(os.sched_getaffinity(0)),
-        "GPU support": "yes" if CUDA else "no, fastw2v was built without CUDA",
+        "GPU support": f"yes, CUDA {CUDA}" if CUDA else "no, fastw2v was built without CUDA",
         "GPUs": ", ".join(gpus) or "TensorFlow finds none",
     }
     width = max(map(len, lines))

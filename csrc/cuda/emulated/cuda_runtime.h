@@ -248,6 +248,7 @@ inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaSt
   if (bytes > 0) std::memset(p, value, bytes);
   return cudaSuccess;
 }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 
 #endif  // FASTW2V_CUDA_EMULATED_CUDA_RUNTIME_H_
