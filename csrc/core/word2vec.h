@@ -1,4 +1,5 @@
-// Training of word vectors on running text, in place: skip-gram and CBOW with negative sampling.
+// Training of word vectors on running text, in place: skip-gram and CBOW, with negative sampling or
+// hierarchical softmax.
 //
 // word2vec trains pair by pair: each context of a centre with that centre and `negative` words
 // drawn for the pair. Here `block` centres are taken at a time, with all their contexts and with
@@ -11,12 +12,19 @@
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
-// A block ends early where its contexts lie more than 2 block (window + 1) words apart, as runs of
+// With a tree of the words, hierarchical softmax takes the place of negative sampling: a block is
+// one centre, its contexts (or their bag) meet all nodes on the way to it, softplus(-h w[node])
+// where the way does not turn and softplus(h w[node]) where it does, and weights has a row for each
+// node.
+//
+// A block ends early where its contexts lie more than 2 (block + window) words apart, as runs of
 // sentences without pairs can make them.
 //
 // The expected loss is that of word2vec. The tables of a block are updated at once, by gradients
 // taken at its beginning, times a learning rate that falls linearly from the first token to the
 // last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
+//
+// Which words stay and how far each looks is what csrc/core/skipgram.h draws for the same seeds.
 //
 // Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and Phrases and
 // their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and Dubey,
@@ -26,28 +34,75 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "csrc/core/parallel.h"
-#include "csrc/core/sampler.h"
-#include "csrc/core/skipgram.h"
+#include "csrc/core/random.h"
 #include "csrc/core/status.h"
 
 namespace fastw2v {
 
+// Walker's alias table in eight bytes a column, so that a draw meets one line of the cache: column
+// k gives word k where 32 random bits are below `acceptance`, and `alias` otherwise. Each word is
+// drawn with its probability within 2^-31.
+struct NoiseColumn {
+  uint32_t acceptance;
+  int32_t alias;
+};
+
+// Bytes of scratch, aligned to Scratch::kAlignment, for BuildNoiseTable.
+std::size_t NoiseTableScratchBytes(int64_t classes);
+
+// The table of p(k) ~ counts[k]^power; what counts and power may be says BuildUnigramTable.
+//
+// columns  [classes], classes < 2^31
+Status BuildNoiseTable(const double* counts, int64_t classes, double power, void* scratch,
+                       NoiseColumn* columns);
+
+// Hierarchical softmax: the nodes on the way from the root of a binary tree to each word, and where
+// the way turns. Step i of word k is steps[splits[k] + i] = 2 * node + turn.
+struct WordTree {
+  const int64_t* splits = nullptr;  // [classes + 1], never decreasing
+  const int32_t* steps = nullptr;   // [num_steps], nodes in [0, classes - 1)
+  int64_t num_steps = 0;
+  int64_t longest = 0;  // of the ways
+};
+
+// Huffman's tree of the counts: the words that occur most have the shortest ways, and the sum of
+// counts[k] times the length of the way to k is the least that a tree can have.
+//
+// counts  [classes]  finite, not negative, 1 <= classes <= 2^30; otherwise kInvalidArgument
+Status BuildWordTree(const double* counts, int64_t classes, std::vector<int64_t>* splits,
+                     std::vector<int32_t>* steps, int64_t* longest);
+
 struct Word2VecProblem {
   float* embeddings = nullptr;  // [classes, dim]
   float* weights = nullptr;     // [classes, dim]
-  int64_t classes = 0;
+  int64_t classes = 0;          // < 2^31
   int64_t dim = 0;
 
-  SkipGramProblem text;  // subsampling, windows, seeds; `shuffle` is not looked at
-  ClassDistribution noise;
+  const int32_t* ids = nullptr;  // [size], below classes; a negative one ends a sentence
+  int64_t size = 0;
+  const float* keep_probability = nullptr;  // [classes], or null: every word stays
+  int64_t window = 5;
+  bool shrink_windows = true;  // reaches are drawn from 1, ..., window
+  int64_t seed[2] = {0, 0};
+
+  const NoiseColumn* noise = nullptr;  // [classes], where there is no tree
+  WordTree tree;
   bool cbow = false;
   bool mean = true;  // CBOW: mean, else sum
   int64_t negative = 5;
   int64_t block = 16;
   int64_t shared = 16;
   double first_rate = 0.025, last_rate = 0.025;
+  // The same bits for any number of workers: 16 parts of the text are trained on side by side,
+  // block by block, and what their blocks add is added in a fixed order once all of a round are
+  // done. Otherwise tasks run at the same time and update the same tables without locks
+  // ("hogwild").
+  bool deterministic = false;
+
+  int64_t CentresOfBlock() const { return tree.splits != nullptr ? 1 : block; }
 };
 
 struct Word2VecResult {
@@ -56,10 +111,13 @@ struct Word2VecResult {
   int64_t words = 0;     // that subsampling has left
 };
 
+// kInvalidArgument for an option outside its range, or an id that is not below `classes`.
+Status CheckWord2Vec(const Word2VecProblem& problem);
+
+// Of a valid problem.
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel);
 
-// Trains on the whole text once. Tasks run at the same time and update the same tables without
-// locks ("hogwild"): with more than one thread results differ from run to run.
+// Trains on the whole text once.
 Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* scratch,
                      Word2VecResult* result);
 

@@ -13,6 +13,8 @@
 
 namespace fastw2v::cpu {
 
+struct Word2VecKernels;  // csrc/cpu/word2vec_kernels.h
+
 // Operands of a matrix product c[m, n] = left[m, k] * right[k, n].
 template <typename A>
 struct LeftOperand {
@@ -146,13 +148,6 @@ struct UpdateKernels {
   void (*drift)(A decay, A step, A momentum, A* w, A* m, int64_t n);
   // w = decay * w - step * m / (sqrt(v) + epsilon); m *= momentum.
   void (*drift_scaled)(const DriftNumbers<A>& numbers, A* w, A* m, const A* v, int64_t n);
-};
-
-struct Word2VecKernels {
-  // z becomes rate * (target - weight * sigmoid(z)), what a step adds for a gradient by z; returns
-  // the sum of weight * softplus(z) - target * z. n is a multiple of kRowMultiple.
-  float (*logistic_gradient)(float* z, const float* weight, const float* target, float rate,
-                             int64_t n);
 };
 
 struct Conversions {

@@ -14,6 +14,7 @@ void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
 void BindWord2Vec(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
+void BindText(pybind11::module_& module);
 void BindTopK(pybind11::module_& module);
 }  // namespace fastw2v
 
@@ -38,5 +39,6 @@ PYBIND11_MODULE(_kernels, module) {
   BindSamplers(module);
   BindWord2Vec(module);
   BindSkipGrams(module);
+  BindText(module);
   BindTopK(module);
 }

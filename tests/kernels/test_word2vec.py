@@ -17,7 +17,7 @@ def tables(seed=0, dim=DIM):
 def only_noise(kernels, word=NOISE):
     counts = np.zeros(WORDS)
     counts[word] = 1
-    return kernels.unigram_table(counts, 0.75)
+    return kernels.noise_table(counts, 0.75)
 
 
 def windows(ids, window):
@@ -41,13 +41,17 @@ def softplus(z):
 
 
 def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+    return np.exp(-np.logaddexp(0, -z))
 
 
 def train(
-    ids, embeddings, weights, window, negative, block, rate, last_rate, cbow=False, mean=True
+    ids, embeddings, weights, window, classes_of, block, rate, last_rate, cbow=False, mean=True
 ):
-    """The definition in csrc/core/word2vec.h, where only one word is drawn; returns the loss."""
+    """The definition in csrc/core/word2vec.h; returns the loss and the number of examples.
+
+    classes_of(word) are the classes that a pair or bag of that centre meets, each with its weight
+    and the sign of its logit: +1 is softplus(-z), -1 softplus(z).
+    """
     loss, examples = 0.0, 0
     centres = list(windows(ids, window))
     while centres:
@@ -58,24 +62,46 @@ def train(
         d_embeddings, d_weights = np.zeros_like(embeddings), np.zeros_like(weights)
         for k, contexts in part:
             centre = ids[k]
-            noise = 0 if centre == NOISE else negative
             bags = [(contexts, 1 / len(contexts) if mean else 1)] if cbow else []
             for bag, scale in bags or [([i], 1) for i in contexts]:
                 rows = [ids[i] for i in bag]
                 hidden = scale * embeddings[rows].sum(axis=0)
-                true, drawn = hidden @ weights[centre], hidden @ weights[NOISE]
-                loss += softplus(-true) + noise * softplus(drawn)
+                d_hidden = np.zeros_like(hidden)
+                for row, weight, sign in classes_of(centre):
+                    z = sign * (hidden @ weights[row])
+                    loss += weight * softplus(-z)
+                    step_by_z = weight * sign * sigmoid(-z)
+                    d_hidden += step_by_z * weights[row]
+                    d_weights[row] += step_by_z * hidden
                 examples += 1
-                g_true, g_drawn = 1 - sigmoid(true), -noise * sigmoid(drawn)
-                d_hidden = g_true * weights[centre] + g_drawn * weights[NOISE]
-                d_weights[centre] += g_true * hidden
-                d_weights[NOISE] += g_drawn * hidden
                 share = 1 if not cbow or mean else 1 / len(contexts)
                 for row in rows:
                     d_embeddings[row] += share * d_hidden
         embeddings += step * d_embeddings
         weights += step * d_weights
     return loss, examples
+
+
+def with_noise(negative):
+    """Classes of negative sampling where one word alone is drawn."""
+
+    def classes_of(centre):
+        yield centre, 1, 1
+        if centre != NOISE:
+            yield NOISE, negative, -1
+
+    return classes_of
+
+
+def with_tree(tree):
+    """Classes of hierarchical softmax: the nodes on the way to the centre."""
+    splits, steps, _ = tree
+
+    def classes_of(centre):
+        for step in steps[splits[centre] : splits[centre + 1]]:
+            yield step >> 1, 1, -1 if step % 2 else 1
+
+    return classes_of
 
 
 TEXTS = {
@@ -92,7 +118,7 @@ TEXTS = {
 @pytest.mark.parametrize("block, shared", [(1, 1), (3, 2), (16, 16), (40, 5)])
 @pytest.mark.parametrize("name", TEXTS)
 def test_equals_the_definition(kernels, name, block, shared, form):
-    ids = TEXTS[name].astype(np.int64)
+    ids = TEXTS[name].astype(np.int32)
     embeddings, weights = tables()
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
     options = {"cbow": form != "skip-gram", "mean": form != "cbow sums"}
@@ -112,7 +138,7 @@ def test_equals_the_definition(kernels, name, block, shared, form):
         last_rate=0.1,
         **options,
     )
-    loss, examples = train(ids, *truth, 3, 4, block, 0.2, 0.1, **options)
+    loss, examples = train(ids, *truth, 3, with_noise(4), block, 0.2, 0.1, **options)
     assert got[0] == pytest.approx(loss, rel=1e-5)
     assert got[1] == examples and got[2] == np.sum(ids >= 0)
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
@@ -121,21 +147,144 @@ def test_equals_the_definition(kernels, name, block, shared, form):
 
 @pytest.mark.parametrize("dim", [1, 15, 16, 17, 100])
 def test_widths(kernels, dim):
-    ids = np.random.default_rng(1).integers(WORDS, size=60)
+    ids = np.random.default_rng(1).integers(WORDS, size=60, dtype=np.int32)
     embeddings, weights = tables(dim=dim)
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
     kernels.train_word2vec(
         embeddings, weights, ids, None, only_noise(kernels), [1, 2], shrink_windows=False
     )
-    train(ids, *truth, 5, 5, 16, 0.025, 0.025)
+    train(ids, *truth, 5, with_noise(5), 16, 0.025, 0.025)
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["skip-gram", "cbow", "cbow sums"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_hierarchical_softmax_equals_the_definition(kernels, name, form):
+    ids = TEXTS[name].astype(np.int32)
+    embeddings, weights = tables()
+    truth = [table.astype(np.float64) for table in (embeddings, weights)]
+    options = {"cbow": form != "skip-gram", "mean": form != "cbow sums"}
+    tree = kernels.huffman_tree(np.arange(1.0, WORDS + 1) ** 2)
+    got = kernels.train_word2vec(
+        *(embeddings, weights, ids, None, None, [1, 2]),
+        tree=tree,
+        **{"window": 3, "shrink_windows": False, "first_rate": 0.2, "last_rate": 0.1},
+        **options,
+    )
+    loss, examples = train(ids, *truth, 3, with_tree(tree), 1, 0.2, 0.1, **options)
+    assert got == (pytest.approx(loss, rel=1e-5), examples, np.sum(ids >= 0))
+    np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)
+
+
+def way(tree, word):
+    splits, steps, _ = tree
+    return [(step >> 1, step & 1) for step in steps[splits[word] : splits[word + 1]]]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[5.0], [3.0, 1.0], [1.0] * 8, [0, 0, 1, 0.5], [2.0**k for k in range(12)], [3, 9, 4, 4, 1, 7]],
+    ids=["one word", "two", "all alike", "zeros", "a chain", "mixed"],
+)
+def test_huffman_tree(kernels, counts):
+    counts = np.array(counts, np.float64)
+    tree = kernels.huffman_tree(counts)
+    ways = [way(tree, word) for word in range(len(counts))]
+    assert tree[2] == max(map(len, ways))
+    # Ways are those of one binary tree whose leaves are the words.
+    children = {}
+    for word, steps in enumerate(ways):
+        places = [node for node, _ in steps[1:]] + [f"word {word}"]
+        for step, child in zip(steps, places, strict=len(counts) > 1):
+            assert children.setdefault(step, child) == child
+    assert len(children) == 2 * (len(counts) - 1)
+    assert len(set(children.values())) == len(children)
+    heap, cost = sorted(counts), 0.0
+    while len(heap) > 1:
+        pair, heap = heap[:2], heap[2:]
+        cost += sum(pair)
+        heap = sorted([*heap, sum(pair)])
+    assert cost == sum(count * len(steps) for count, steps in zip(counts, ways, strict=True))
+
+
+def test_huffman_tree_refuses(kernels):
+    for counts, message in (([], "counts has 0 numbers"), ([1, np.nan], r"counts\[1\] = nan")):
+        with pytest.raises(ValueError, match=message):
+            kernels.huffman_tree(np.array(counts, np.float64))
+
+
+@pytest.mark.parametrize("hs", [False, True])
+@pytest.mark.parametrize("cbow", [False, True])
+def test_deterministic_for_any_number_of_threads(kernels, cbow, hs):
+    rng = np.random.default_rng(4)
+    ids = rng.integers(WORDS, size=36_000, dtype=np.int32)
+    ids[rng.random(ids.size) < 0.1] = -1
+    counts = np.arange(1.0, WORDS + 1)
+    results = []
+    for threads in (1, 3):
+        results.append(tables())
+        got = kernels.train_word2vec(
+            *(*results[-1], ids, kernels.keep_probabilities(counts, 1e-2)),
+            *(None if hs else kernels.noise_table(counts, 0.75), [1, 2]),
+            **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001, "num_threads": threads},
+            tree=kernels.huffman_tree(counts) if hs else None,
+            deterministic=True,
+        )
+        results[-1] += (got,)
+    for result in results[1:]:
+        assert result[2] == results[0][2]
+        for table, first in zip(result[:2], results[0][:2], strict=True):
+            np.testing.assert_array_equal(table, first)
+    # And nearly what one block after the other gives.
+    embeddings, weights = tables()
+    got = kernels.train_word2vec(
+        *(embeddings, weights, ids, kernels.keep_probabilities(counts, 1e-2)),
+        *(None if hs else kernels.noise_table(counts, 0.75), [1, 2]),
+        **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001},
+        tree=kernels.huffman_tree(counts) if hs else None,
+    )
+    assert results[0][2][1:] == got[1:]
+    assert results[0][2][0] == pytest.approx(got[0], rel=0.01)
+
+
+def test_meets_the_pairs_of_skip_grams(kernels):
+    ids = np.random.default_rng(5).integers(WORDS, size=9_000)
+    ids[::23] = -1
+    keep = kernels.keep_probabilities(np.bincount(ids[ids >= 0], minlength=WORDS) * 1.0, 1e-2)
+    pairs = kernels.skip_grams(ids, 4, seed=[8, 9], keep_probability=keep)[0]
+    noise = only_noise(kernels)
+    arguments = *tables(), ids.astype(np.int32), keep, noise, [8, 9]
+    assert kernels.train_word2vec(*arguments, window=4)[1] == len(pairs)
+
+
+def test_nan_in_a_table_shows_in_the_loss(kernels):
+    embeddings, weights = tables()
+    embeddings[3, 1] = np.nan
+    ids = np.arange(20, dtype=np.int32)
+    loss, examples, _ = kernels.train_word2vec(
+        *(embeddings, weights, ids, None, only_noise(kernels), [1, 2])
+    )
+    assert np.isnan(loss) and examples > 0
+
+
+def test_large_logits(kernels):
+    embeddings, weights = (1000 * table for table in tables())
+    truth = [table.astype(np.float64) for table in (embeddings, weights)]
+    ids = np.arange(20, dtype=np.int32)
+    loss, _, _ = kernels.train_word2vec(
+        *(embeddings, weights, ids, None, only_noise(kernels), [1, 2]), shrink_windows=False
+    )
+    expected, _ = train(ids, *truth, 5, with_noise(5), 16, 0.025, 0.025)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(embeddings, truth[0], rtol=1e-4)
+
+
 @pytest.mark.parametrize("cbow", [False, True])
 def test_every_instruction_set(kernels, each_instruction_set, cbow):
-    ids = np.random.default_rng(2).integers(WORDS, size=300)
-    noise = kernels.unigram_table(np.arange(1.0, WORDS + 1), 0.75)
+    ids = np.random.default_rng(2).integers(WORDS, size=300, dtype=np.int32)
+    noise = kernels.noise_table(np.arange(1.0, WORDS + 1), 0.75)
     results = []
     for _ in each_instruction_set():
         results.append(tables())
@@ -149,10 +298,11 @@ def test_learns_which_words_stand_together(kernels):
     rng = np.random.default_rng(3)
     # Sentences of words of one of three groups of ten.
     text = np.concatenate([[*rng.integers(10 * g, 10 * g + 10, 12), -1] for g in [0, 1, 2] * 400])
+    text = text.astype(np.int32)
     embeddings, weights = tables()
     embeddings *= 0.05
     weights[:] = 0
-    noise = kernels.unigram_table(np.ones(WORDS), 0.75)
+    noise = kernels.noise_table(np.ones(WORDS), 0.75)
     losses = []
     for epoch in range(6):
         loss, examples, _ = kernels.train_word2vec(
@@ -170,9 +320,9 @@ def test_learns_which_words_stand_together(kernels):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"negative": 0}, "negative = 0 is not at least 1"),
-        ({"block": 0}, "block = 0 is not at least 1"),
-        ({"shared": -2}, "shared = -2 is not at least 1"),
+        ({"negative": 0}, "negative = 0 is not in"),
+        ({"block": 0}, "block = 0 is not in"),
+        ({"shared": -2}, "shared = -2 is not in"),
         ({"window": 0}, "window = 0 is not in"),
     ],
 )
@@ -180,11 +330,17 @@ def test_bad_arguments_change_nothing(kernels, options, message):
     embeddings, weights = tables()
     with pytest.raises(ValueError, match=message):
         kernels.train_word2vec(
-            embeddings, weights, np.arange(5), None, only_noise(kernels), [1, 2], **options
+            embeddings,
+            weights,
+            np.arange(5, dtype=np.int32),
+            None,
+            only_noise(kernels),
+            [1, 2],
+            **options,
         )
     with pytest.raises(ValueError, match=r"ids\[1\] = 30 is not below 30"):
         kernels.train_word2vec(
-            embeddings, weights, np.array([1, 30]), None, only_noise(kernels), [1, 2]
+            embeddings, weights, np.array([1, 30], np.int32), None, only_noise(kernels), [1, 2]
         )
     for table, fresh in zip((embeddings, weights), tables(), strict=True):
         np.testing.assert_array_equal(table, fresh)

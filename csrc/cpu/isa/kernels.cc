@@ -6,8 +6,7 @@
 
 #include <math.h>
 
-#include <utility>
-
+#include "csrc/cpu/isa/transpose.h"
 #include "csrc/cpu/isa/vectors.h"
 
 #define FASTW2V_STRING_(x) #x
@@ -32,44 +31,6 @@ struct Rows {
 
 // ---- Matrix product ---------------------------------------------------------------------------
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define FASTW2V_HAVE_SHUFFLE
-#endif
-#endif
-
-#ifdef FASTW2V_HAVE_SHUFFLE
-template <typename A, int... i>
-inline void Interleave(Vector<A> x, Vector<A> y, Vector<A>* low, Vector<A>* high,
-                       std::integer_sequence<int, i...>) {
-  constexpr int lanes = kLanes<A>;
-  *low = __builtin_shufflevector(x, y, (i / 2 + i % 2 * lanes)...);
-  *high = __builtin_shufflevector(x, y, (lanes / 2 + i / 2 + i % 2 * lanes)...);
-}
-
-// A square of kLanes rows, `stride` apart, whose columns become rows of a panel. Interleaving the
-// upper half of the rows with the lower half, log2(kLanes) times, transposes it.
-template <typename A>
-inline void TransposeSquare(const A* x, int64_t stride, A* packed) {
-  constexpr int lanes = kLanes<A>;
-  Vector<A> rows[lanes], next[lanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) rows[i] = Load<A>(x + i * stride);
-#pragma GCC unroll 4
-  for (int half = 1; half < lanes; half *= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < lanes / 2; ++i) {
-      Interleave<A>(rows[i], rows[i + lanes / 2], &next[2 * i], &next[2 * i + 1],
-                    std::make_integer_sequence<int, lanes>{});
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) Store<A>(packed + i * kPanel<A>, rows[i]);
-}
-#endif
-
 // Columns that lie side by side are copied; rows that do are transposed square by square.
 template <typename A>
 void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, A* packed) {
@@ -88,7 +49,8 @@ void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, 
       constexpr int lanes = kLanes<A>;
       for (; done + lanes <= k; done += lanes) {
         for (int j = 0; j < panel; j += lanes) {
-          TransposeSquare<A>(source + done + j * stride_n, stride_n, packed + done * panel + j);
+          TransposeSquare<A>([&](int i) { return source + done + (j + i) * stride_n; },
+                             packed + done * panel + j, panel);
         }
       }
     }

@@ -1,14 +1,317 @@
-// The logistic loss of word2vec, compiled once per instruction set by the rules at the top of
-// kernels.cc.
+// A block of word2vec (csrc/cpu/word2vec_kernels.h), compiled once per instruction set by the rules
+// at the top of kernels.cc.
+//
+// Its matrix products are small: about 26 rows of words, 32 classes, 100 columns. So operands are
+// read where they lie in the tables, results go straight there, and of the pairs of a word with a
+// centre only those near the text's own are computed: the centres that the rows of a tile meet are
+// a band.
+#include "csrc/cpu/isa/transpose.h"
 #include "csrc/cpu/isa/vectors.h"
-#include "csrc/cpu/kernels.h"
+#include "csrc/cpu/word2vec_kernels.h"
 
 namespace fastw2v::cpu::FASTW2V_ISA {
 namespace {
 
+using V = Vector<float>;
+typedef int32_t Integers __attribute__((vector_size(kVectorBytes)));
+constexpr int64_t kWidth = kLanes<float>;
+// A tile is as many rows of a result by as many vectors of each; with the operands they fill
+// sixteen registers.
+constexpr int64_t kTileRows = 4, kTileVectors = 3;
+
+inline Integers LoadIntegers(const int32_t* p) {
+  Integers v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+inline int64_t Min(int64_t x, int64_t y) { return x < y ? x : y; }
+inline int64_t Max(int64_t x, int64_t y) { return x > y ? x : y; }
+inline int64_t VectorsFor(int64_t n) { return (n + kWidth - 1) / kWidth; }
+
+class Prefetcher {
+ public:
+  explicit Prefetcher(const RowsAhead& ahead) : ahead_(ahead) {}
+
+  void One() {
+    if (next_ == ahead_.count) return;
+    const char* row = reinterpret_cast<const char*>(ahead_.rows[next_++]);
+    for (int64_t i = 0; i < ahead_.bytes; i += 64) __builtin_prefetch(row + i);
+    // GCC takes a function that only prefetches for one without effects.
+    asm volatile("");
+  }
+
+  void Rest() {
+    while (next_ < ahead_.count) One();
+  }
+
+ private:
+  const RowsAhead& ahead_;
+  int64_t next_ = 0;
+};
+
+template <int n>
+struct Count {
+  static constexpr int kValue = n;
+};
+
+// Calls body(first, Count<n>) for tiles of nearly the same size: one of few rows would not keep the
+// multipliers busy.
+template <typename Body>
+inline void ForTiles(int64_t rows, const Body& body) {
+  static_assert(kTileRows == 4, "cases");
+  int64_t first = 0;
+  for (int64_t t = (rows + kTileRows - 1) / kTileRows; t > 0; --t) {
+    const int64_t size = (rows - first + t - 1) / t;
+    switch (size) {
+      case 1:
+        body(first, Count<1>{});
+        break;
+      case 2:
+        body(first, Count<2>{});
+        break;
+      case 3:
+        body(first, Count<3>{});
+        break;
+      default:
+        body(first, Count<4>{});
+    }
+    first += size;
+  }
+}
+
+// The same for vectors: three at a time, or two, so that none is left alone. Of one there is only
+// one.
+template <typename Body>
+inline void ForVectors(int64_t vectors, const Body& body) {
+  static_assert(kTileVectors == 3, "cases");
+  int64_t first = 0;
+  while (first < vectors) {
+    const int64_t left = vectors - first;
+    if (left == 1) {
+      body(first, Count<1>{});
+      first += 1;
+    } else if (left == 2 || left == 4) {
+      body(first, Count<2>{});
+      first += 2;
+    } else {
+      body(first, Count<3>{});
+      first += 3;
+    }
+  }
+}
+
+// A range of the terms of a sum.
+struct Range {
+  int64_t first, last;
+};
+
+inline Range Join(const int32_t* first, const int32_t* last, int64_t begin, int64_t count) {
+  Range joined = {first[begin], last[begin]};
+  for (int64_t i = begin + 1; i < begin + count; ++i) {
+    joined.first = Min(joined.first, first[i]);
+    joined.last = Max(joined.last, last[i]);
+  }
+  return joined;
+}
+
+// ---- Logits -----------------------------------------------------------------------------------
+
+// packed[v][p][lane] = column p of row v * kWidth + lane; `rows` is a multiple of kWidth.
+void PackRows(const float* const* rows, const float* const* tails, int64_t num_rows, int64_t dim,
+              float* packed) {
+  const int64_t whole = dim / kWidth * kWidth, padded = VectorsFor(dim) * kWidth;
+  for (int64_t first = 0; first < num_rows; first += kWidth) {
+    for (int64_t p = 0; p < padded; p += kWidth) {
+      const auto row_at = [&](int64_t i) {
+        return p < whole ? rows[first + i] + p : tails[first + i];
+      };
+#ifdef FASTW2V_HAVE_SHUFFLE
+      TransposeSquare<float>(row_at, packed + p * kWidth, kWidth);
+#else
+      for (int64_t i = 0; i < kWidth; ++i) {
+        for (int64_t k = 0; k < kWidth; ++k) packed[(p + k) * kWidth + i] = row_at(i)[k];
+      }
+#endif
+    }
+    packed += padded * kWidth;
+  }
+}
+
+// The last dim % kWidth columns of rows, filled up with zeros, and where they begin.
+void CopyTails(const float* const* rows, int64_t num_rows, int64_t dim, float* tails,
+               const float** tail_rows) {
+  const int64_t whole = dim / kWidth * kWidth;
+  for (int64_t i = 0; i < num_rows; ++i) {
+    float* tail = tails + i * kWidth;
+    Store<float>(tail, V{});
+    for (int64_t p = whole; p < dim; ++p) tail[p - whole] = rows[i][p];
+    tail_rows[i] = tail;
+  }
+}
+
+// Logits of some rows with the classes of vectors of columns.
+template <int kRows, int kVectors>
+inline void LogitTile(const Word2VecBlock& b, int64_t first, const int64_t* vectors,
+                      int64_t columns) {
+  const int64_t panel = VectorsFor(b.dim) * kWidth * kWidth;
+  const float *left[kRows], *right[kVectors];
+  V sum[kRows][kVectors];
+#pragma GCC unroll 3
+  for (int v = 0; v < kVectors; ++v) right[v] = b.packed + vectors[v] * panel;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    left[i] = b.hidden[first + i];
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V{};
+  }
+  for (int64_t p = 0; p < b.dim; ++p) {
+    V x[kVectors];
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) x[v] = Load<float>(right[v] + p * kWidth);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      const float h = left[i][p];
+#pragma GCC unroll 3
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += h * x[v];
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    float* z = b.logits + (first + i) * columns;
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) Store<float>(z + vectors[v] * kWidth, sum[i][v]);
+  }
+}
+
+// Of some rows with the noise, and with the centres of the band.
+template <int kRows>
+inline void LogitTiles(const Word2VecBlock& b, int64_t first, int64_t noise, const Range& band,
+                       int64_t columns, Prefetcher* ahead) {
+  const int64_t gap = noise < band.first ? band.first - noise : 0;
+  const int64_t count = noise + (band.first < band.last ? band.last - band.first : 0);
+  ForVectors(count, [&](int64_t begin, auto size) {
+    constexpr int kVectors = decltype(size)::kValue;
+    int64_t vectors[kVectors];
+    for (int v = 0; v < kVectors; ++v) vectors[v] = begin + v + (begin + v < noise ? 0 : gap);
+    ahead->One();
+    LogitTile<kRows, kVectors>(b, first, vectors, columns);
+  });
+}
+
+// ---- Sums of rows -----------------------------------------------------------------------------
+
+// result[i] += sum over terms p of coefficient(i, p) * terms[p].
+struct RowSums {
+  const float* coefficients;
+  int64_t stride;
+  bool by_rows;  // coefficient (i, p) at [i * stride + p], else at [p * stride + i]
+  const float* const* terms;
+  const float* const* tails;  // the last columns of the terms; null: they are filled up with zeros
+  Range always;               // terms of every result
+  // Beside these, those from offset + band_first[i] to offset + band_last[i]; null: none.
+  const int32_t *band_first, *band_last;
+  int64_t offset;
+  float* const* results;
+  int64_t num_results, dim;
+};
+
+// Vectors of results; with kTail the last one is filled by the tails, and only partly added.
+template <int kRows, int kVectors, bool kByRows, bool kTail>
+inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t column) {
+  constexpr int kWhole = kTail ? kVectors - 1 : kVectors;
+  V sum[kRows][kVectors] = {};
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) __builtin_prefetch(s.results[first + i] + column, 1);
+  const float* const coefficients = s.coefficients + (kByRows ? first * s.stride : first);
+  const int64_t tail_column = s.tails == nullptr ? column + kWhole * kWidth : 0;
+  const float* const* const tails = s.tails == nullptr ? s.terms : s.tails;
+  const auto add = [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const float* term = s.terms[p] + column;
+      const float* const x = coefficients + (kByRows ? p : p * s.stride);
+      V right[kVectors];
+#pragma GCC unroll 3
+      for (int v = 0; v < kWhole; ++v) right[v] = Load<float>(term + v * kWidth);
+      if (kTail) right[kVectors - 1] = Load<float>(tails[p] + tail_column);
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        const float c = x[kByRows ? i * s.stride : i];
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) sum[i][v] += c * right[v];
+      }
+    }
+  };
+  add(s.always.first, s.always.last);
+  add(band.first, band.last);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    float* row = s.results[first + i] + column;
+#pragma GCC unroll 3
+    for (int v = 0; v < kWhole; ++v) {
+      Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + sum[i][v]);
+    }
+    if (!kTail) continue;
+    float edge[kWidth];
+    Store<float>(edge, sum[i][kVectors - 1]);
+    row += kWhole * kWidth;
+    for (int64_t j = 0; j < s.dim - column - kWhole * kWidth; ++j) row[j] += edge[j];
+  }
+}
+
+template <bool kByRows>
+void AddSums(const RowSums& s, Prefetcher* ahead) {
+  ForTiles(s.num_results, [&](int64_t first, auto rows) {
+    constexpr int kRows = decltype(rows)::kValue;
+    Range band = {0, 0};
+    if (s.band_first != nullptr) {
+      band = Join(s.band_first, s.band_last, first, kRows);
+      band = {band.first + s.offset, band.last + s.offset};
+    }
+    ForVectors(VectorsFor(s.dim), [&](int64_t vector, auto size) {
+      constexpr int kVectors = decltype(size)::kValue;
+      if (ahead != nullptr) ahead->One();
+      const int64_t column = vector * kWidth;
+      if (column + kVectors * kWidth <= s.dim) {
+        SumTile<kRows, kVectors, kByRows, false>(s, first, band, column);
+      } else {
+        SumTile<kRows, kVectors, kByRows, true>(s, first, band, column);
+      }
+    });
+  });
+}
+
+void AddSums(const RowSums& s, Prefetcher* ahead) {
+  s.by_rows ? AddSums<true>(s, ahead) : AddSums<false>(s, ahead);
+}
+
+// For each row the centres that it is paired with lie from band_first to band_last.
+void FindBands(const CentreRows& pairs, int64_t centres, int64_t rows, int32_t* band_first,
+               int32_t* band_last) {
+  for (int64_t i = 0; i < rows; ++i) {
+    band_first[i] = static_cast<int32_t>(centres);
+    band_last[i] = 0;
+  }
+  for (int64_t c = 0; c < centres; ++c) {
+    const int32_t centre = static_cast<int32_t>(c);
+    for (int64_t i = pairs.first[c]; i < pairs.last[c]; ++i) {
+      band_first[i] = band_first[i] < centre ? band_first[i] : centre;
+      band_last[i] = centre + 1;
+    }
+  }
+}
+
+// Whether row i is paired with each of the centres from c on: -1 or 0.
+inline Integers Paired(const CentreRows& pairs, int64_t c, int64_t row) {
+  const Integers i = Integers{} + static_cast<int32_t>(row);
+  return (LoadIntegers(pairs.first + c) <= i) & (i < LoadIntegers(pairs.last + c)) &
+         (LoadIntegers(pairs.self + c) != i);
+}
+
+// ---- Loss -------------------------------------------------------------------------------------
+
 // softplus(z) = max(z, 0) + log1p(exp(-|z|)) and its derivative.
-inline void Logistic(Vector<float> z, Vector<float>* softplus, Vector<float>* sigmoid) {
-  using V = Vector<float>;
+inline void Logistic(V z, V* softplus, V* sigmoid) {
   const V magnitude = z < 0 ? -z : z;
   const V t = Exp(-magnitude);
   const V inverse = 1.0f / (1.0f + t);
@@ -16,24 +319,165 @@ inline void Logistic(Vector<float> z, Vector<float>* softplus, Vector<float>* si
   *sigmoid = z < 0 ? t * inverse : inverse;
 }
 
-// z becomes rate * (target - weight * sigmoid(z)); returns sum weight * softplus(z) - target * z.
-float LogisticGradient(float* z, const float* weight, const float* target, float rate, int64_t n) {
-  using V = Vector<float>;
-  constexpr int lanes = kLanes<float>;
-  V sum = {};
-  for (int64_t i = 0; i < n; i += lanes) {
-    const V x = Load<float>(z + i), w = Load<float>(weight + i), t = Load<float>(target + i);
-    V softplus, sigmoid;
-    Logistic(x, &softplus, &sigmoid);
-    sum += w * softplus - t * x;
-    Store<float>(z + i, rate * (t - w * sigmoid));
+// Logits become what the step adds for a gradient by them, 0 where there is no pair. Returns the
+// loss.
+double Differentiate(const Word2VecBlock& b, int64_t noise_columns, int64_t columns) {
+  const int64_t centre_columns = columns - noise_columns;
+  double loss = 0;
+  for (int64_t i = 0; i < b.rows; ++i) {
+    float* z = b.logits + i * columns;
+    float* paired = b.weights + noise_columns;
+    Integers met = {};
+    for (int64_t c = 0; c < centre_columns; c += kWidth) {
+      const Integers mask = Paired(b.pairs, c, i);
+      met -= mask;
+      Store<float>(paired + c, mask ? V{} + 1.0f : V{});
+    }
+    int32_t pairs = 0;
+    for (int64_t lane = 0; lane < kWidth; ++lane) pairs += met[lane];
+    for (int64_t n = 0; n < noise_columns; n += kWidth) {
+      Store<float>(b.weights + n, static_cast<float>(pairs) * Load<float>(b.noise_weight + n));
+    }
+    for (int64_t h = 0; h < b.num_hits; ++h) {
+      const NoiseHit& hit = b.hits[h];
+      b.weights[hit.noise] -= paired[hit.centre] * b.noise_weight[hit.noise];
+    }
+    V sum = {};
+    for (int64_t n = 0; n < noise_columns; n += kWidth) {
+      const V x = Load<float>(z + n), weight = Load<float>(b.weights + n);
+      const V target = Load<float>(b.noise_target + n);
+      V softplus, sigmoid;
+      Logistic(x, &softplus, &sigmoid);
+      sum += weight * (softplus - target * x);
+      Store<float>(z + n, b.rate * weight * (target - sigmoid));
+    }
+    z += noise_columns;
+    const int64_t band_first = b.band_first[i] / kWidth * kWidth, band_last = b.band_last[i];
+    for (int64_t c = 0; c < centre_columns; c += kWidth) {
+      if (c < band_first || c >= band_last) {
+        Store<float>(z + c, V{});
+        continue;
+      }
+      const V x = Load<float>(z + c), weight = Load<float>(paired + c);
+      V softplus, sigmoid;
+      Logistic(x, &softplus, &sigmoid);
+      sum += weight > 0 ? softplus - x : V{};
+      Store<float>(z + c, weight > 0 ? b.rate * (1.0f - sigmoid) : V{});
+    }
+    loss += static_cast<double>(Sum<float>(sum));
   }
-  return Sum<float>(sum);
+  return loss;
+}
+
+double TrainBlock(const Word2VecBlock& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
+  const int64_t classes = b.centres_are_classes ? VectorsFor(b.centres) * kWidth : 0;
+  const int64_t columns = noise_columns + VectorsFor(b.centres) * kWidth;
+  const int64_t met = noise_columns + classes;
+  Prefetcher ahead(b.ahead);
+  CopyTails(b.classes, met, b.dim, b.tails, b.tail_rows);
+  PackRows(b.classes, b.tail_rows, met, b.dim, b.packed);
+  FindBands(b.pairs, b.centres_are_classes ? b.centres : 0, b.rows, b.band_first, b.band_last);
+  ForTiles(b.rows, [&](int64_t first, auto rows) {
+    constexpr int kRows = decltype(rows)::kValue;
+    const Range band = Join(b.band_first, b.band_last, first, kRows);
+    const int64_t noise = noise_columns / kWidth;
+    LogitTiles<kRows>(b, first, noise, {noise + band.first / kWidth, noise + VectorsFor(band.last)},
+                      columns, &ahead);
+  });
+  const double loss = Differentiate(b, noise_columns, columns);
+
+  const float* const* tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
+  RowSums sums = {};
+  sums.coefficients = b.logits;
+  sums.stride = columns;
+  sums.dim = b.dim;
+  sums.by_rows = true;
+  sums.terms = b.classes;
+  sums.tails = tails;
+  sums.always = {0, b.noise};
+  sums.band_first = b.band_first;
+  sums.band_last = b.band_last;
+  sums.offset = noise_columns;
+  sums.results = b.to_hidden;
+  sums.num_results = b.rows;
+  AddSums(sums, &ahead);
+
+  sums.by_rows = false;
+  sums.terms = b.hidden;
+  sums.tails = nullptr;
+  sums.always = {0, b.rows};
+  sums.band_first = sums.band_last = nullptr;
+  sums.offset = 0;
+  sums.results = b.to_classes;
+  sums.num_results = b.noise;
+  AddSums(sums, &ahead);
+  if (b.centres_are_classes) {
+    sums.coefficients = b.logits + noise_columns;
+    sums.always = {0, 0};
+    sums.band_first = b.pairs.first;
+    sums.band_last = b.pairs.last;
+    sums.results = b.to_classes + noise_columns;
+    sums.num_results = b.centres;
+    AddSums(sums, &ahead);
+  }
+  ahead.Rest();
+  return loss;
+}
+
+// ---- Bags -------------------------------------------------------------------------------------
+
+void WeighBags(const Word2VecBags& b, const float* weight) {
+  const int64_t columns = VectorsFor(b.centres) * kWidth;
+  for (int64_t i = 0; i < b.rows; ++i) {
+    for (int64_t c = 0; c < columns; c += kWidth) {
+      const V w = Load<float>(weight + c);
+      Store<float>(b.coefficients + i * columns + c, Paired(b.bags, c, i) ? w : V{});
+    }
+  }
+}
+
+void SumBags(const Word2VecBags& b) {
+  WeighBags(b, b.forward);
+  CopyTails(b.embeddings, b.rows, b.dim, b.tails, b.tail_rows);
+  const int64_t padded = VectorsFor(b.dim) * kWidth;
+  for (int64_t c = 0; c < b.centres; ++c) {
+    for (int64_t p = 0; p < padded; p += kWidth) Store<float>(b.hidden[c] + p, V{});
+  }
+  RowSums sums = {};
+  sums.coefficients = b.coefficients;
+  sums.stride = VectorsFor(b.centres) * kWidth;
+  sums.by_rows = false;
+  sums.terms = b.embeddings;
+  sums.tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
+  sums.band_first = b.bags.first;
+  sums.band_last = b.bags.last;
+  sums.results = b.hidden;
+  sums.num_results = b.centres;
+  sums.dim = b.dim;
+  AddSums(sums, nullptr);
+}
+
+void SpreadBags(const Word2VecBags& b) {
+  WeighBags(b, b.backward);
+  FindBands(b.bags, b.centres, b.rows, b.band_first, b.band_last);
+  RowSums sums = {};
+  sums.coefficients = b.coefficients;
+  sums.stride = VectorsFor(b.centres) * kWidth;
+  sums.by_rows = true;
+  sums.terms = b.d_hidden;
+  sums.band_first = b.band_first;
+  sums.band_last = b.band_last;
+  sums.results = b.to_embeddings;
+  sums.num_results = b.rows;
+  sums.dim = b.dim;
+  AddSums(sums, nullptr);
 }
 
 }  // namespace
 
 extern const Word2VecKernels kWord2VecKernels;
-const Word2VecKernels kWord2VecKernels = {LogisticGradient};
+const Word2VecKernels kWord2VecKernels = {static_cast<int>(kWidth), TrainBlock, SumBags,
+                                          SpreadBags};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

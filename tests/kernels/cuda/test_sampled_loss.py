@@ -87,20 +87,22 @@ def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
     return computed
 
 
-@pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
 @pytest.mark.parametrize(("form", "options"), CASES)
-def test_every_option_equals_the_definition(cuda, device, form, options, one_call):
+def test_every_option_equals_the_definition(cuda, device, form, options):
     arguments = {"batch": 11, "dim": 20, "num_sampled": 30} | OPTIONS[options]
     problem, d_loss = sampled_problem(form, **arguments)
-    check(cuda, device, problem, d_loss, "float32", one_call=one_call)
+    check(cuda, device, problem, d_loss, "float32")
 
 
+@pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", SAMPLED)
-def test_every_type_equals_the_definition(cuda, device, form, dtype):
-    options = OPTIONS["sampled, all at once"]
-    problem, d_loss = sampled_problem(form, dtype=dtype, batch=30, dim=18, **options)
-    check(cuda, device, problem, d_loss, dtype)
+def test_every_type_equals_the_definition(cuda, device, form, dtype, one_call):
+    options = dict(OPTIONS["sampled, all at once"])
+    if FORMS[form][1] == "softmax":
+        options["z_loss"] = 0.003
+    problem, d_loss = sampled_problem(form, dtype=dtype, batch=14, dim=18, **options)
+    check(cuda, device, problem, d_loss, dtype, one_call=one_call)
 
 
 # (batch, num_sampled, dim) and why: tiles of 64 examples and classes, up to 512 columns at a time,
