@@ -6,7 +6,12 @@
 #   make install    only set up
 #   make bench      measure speed and memory against other libraries (minutes), write the figures
 #   make lint       format and style
-#   make sanitize   the core under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
+#                   UndefinedBehaviorSanitizer
+#   make emulated   the tests of the CUDA kernels, emulated on the processor
+#   make cuda       registers and spills of the CUDA kernels that make install has built with nvcc
+#   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
+#                   TensorFlow, with what $(PYTHON) has
 #
 # Another Python or TensorFlow goes into an environment of its own:
 #   make test PYTHON=python3.12 TENSORFLOW=tensorflow-cpu==2.20.0 VENV=.venv-2.20
@@ -22,16 +27,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/stamps
 SANITIZED := $(VENV)/sanitized
+EMULATED := $(VENV)/emulated
+KERNELS_ALONE = PATH=$(abspath $(BIN)):$$PATH cmake -S . -G Ninja \
+  -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+  -DFASTW2V_TENSORFLOW=OFF -DFASTW2V_CUDA=EMULATED
 PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
 TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
 # Directories count too: they change when a file is deleted.
 SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmake \
   -name __pycache__ -prune -o \
-  '(' -type d -o -name '*.py' -o -name '*.h' -o -name '*.cc' -o -name '*.cmake' -o -name '*.in' ')' \
+  '(' -type d -o -name '*.py' -o -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cmake' -o -name '*.in' ')' \
   ! -name _build_info.py -print)
-CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
+CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test bench lint sanitize
+.PHONY: install demo test bench lint sanitize emulated cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -49,6 +58,7 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/top_k.py
+	$(BIN)/python benchmarks/word2vec.py --parts speed vocabulary
 	$(BIN)/python benchmarks/figures.py
 
 lint: $(STAMPS)/lint
@@ -58,12 +68,22 @@ lint: $(STAMPS)/lint
 	$(BIN)/python tools/check_includes.py
 
 sanitize: $(STAMPS)/sanitize
-	PATH=$(abspath $(BIN)):$$PATH cmake -S . -B $(SANITIZED) -G Ninja \
-	  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
-	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
-	  -DFASTW2V_TENSORFLOW=OFF -DFASTW2V_SANITIZE=address+undefined
+	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined
 	PATH=$(abspath $(BIN)):$$PATH cmake --build $(SANITIZED)
 	set -a && . $(SANITIZED)/environment && $(BIN)/pytest --capture=sys tests/kernels
+
+# Twice: what one order of the threads hides another may show.
+emulated: $(STAMPS)/sanitize
+	$(KERNELS_ALONE) -B $(EMULATED)
+	PATH=$(abspath $(BIN)):$$PATH cmake --build $(EMULATED)
+	for order in forward 1; do FASTW2V_KERNELS=$$(ls $(EMULATED)/fastw2v/_kernels*.so) \
+	  FASTW2V_EMULATED_ORDER=$$order $(BIN)/pytest tests/kernels/cuda || exit; done
+
+cuda: install
+	$(BIN)/python tools/check_cuda_resources.py build
+
+gpu-check:
+	$(PYTHON) tools/gpu_check.py
 
 $(PYTHON_STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: fastw2v needs Python 3.10" \

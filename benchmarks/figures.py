@@ -43,6 +43,10 @@ _INTRODUCTIONS = {
     "data": "Skip-gram pairs from word ids, on one thread, in millions a second: whole windows, "
     "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "
     "`skipgrams`.",
+    "word2vec": "Word vectors, by `fastw2v.Word2Vec` and by gensim's `corpus_file`, the settings, "
+    "file and threads the same: words of the file per second, and how many times as many; peak "
+    "memory beside that of the libraries. Scores are gensim's evaluation, mean and range over "
+    "seeds; the log-likelihood is of a text held out.",
 }
 
 
@@ -219,8 +223,84 @@ def _data_table(rows: list[Row]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _word2vec_tables(rows: list[Row]) -> str:
+    """A table of speeds and memory, one of scores, one of likelihoods, as far as there are rows."""
+    texts = {row["text"]: f"{row['text']} ({int(row['text_words']):,} words)" for row in rows}
+    parts = [fill(f"gensim {rows[0]['gensim']}; texts: {', '.join(texts.values())}.", 100)]
+    cases: dict[tuple[str, str], dict[tuple[str, str], Row]] = {}
+    for row in rows:
+        case = cases.setdefault((row["part"], row["case"]), {})
+        case[row["contestant"], row["measure"]] = row
+    for lines in (_word2vec_speeds(cases), _word2vec_scores(cases), _word2vec_likelihoods(cases)):
+        if lines:
+            parts.append("\n".join(_line(line) for line in lines))
+    return "\n\n".join(parts)
+
+
+def _word2vec_speeds(cases: dict) -> list[list[str]]:
+    lines = []
+    for (part, name), case in cases.items():
+        if part in ("speed", "vocabulary", "scaling"):
+            speeds = [
+                f"{float(case[who, 'words_per_s']['value']) / 1e6:.3g} M words/s"
+                for who in (_OURS, "gensim")
+            ]
+            times = f"{float(case[_OURS, 'times_gensim']['value']):.1f}x"
+            lines.append([part, name, *speeds, times])
+        elif part == "memory":
+            peaks = [
+                f"{float(case[who, 'peak_bytes']['value']) / 1e6:,.0f} MB"
+                for who in (_OURS, "gensim")
+            ]
+            needed = float(case[_OURS, "tables_and_ids_bytes"]["value"]) / 1e6
+            lines.append([part, f"{name}; tables and ids {needed:,.0f} MB", *peaks, ""])
+    head = [["work", "case", _OURS, "gensim", "times"], ["---"] * 5]
+    return [*head, *lines] if lines else []
+
+
+def _word2vec_scores(cases: dict) -> list[list[str]]:
+    measures = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
+    lines = [
+        [
+            name,
+            who,
+            *(
+                "{value:.3f} ({low:.3f} to {high:.3f})".format(
+                    **{key: float(case[who, measure][key]) for key in ("value", "low", "high")}
+                )
+                for measure in measures
+            ),
+        ]
+        for (part, name), case in cases.items()
+        if part == "quality"
+        for who in (_OURS, "gensim")
+    ]
+    head = [["trained", "by", *measures.values()], ["---"] * 5]
+    return [*head, *lines] if lines else []
+
+
+def _word2vec_likelihoods(cases: dict) -> list[list[str]]:
+    lines = [
+        [
+            name,
+            who,
+            f"{float(case[who, 'log_likelihood']['value']):.4f}",
+            f"{float(case[who, 'words_per_s']['value']) / 1e6:.3g} M words/s",
+        ]
+        for (part, name), case in cases.items()
+        if part == "likelihood"
+        for who in (_OURS, f"{_OURS}, deterministic")
+    ]
+    head = [["trained", "by", "log-likelihood, nats", "speed"], ["---"] * 4]
+    return [*head, *lines] if lines else []
+
+
 # CSVs that are not of losses.
-_OTHER_TABLES = {"training": _training_table, "data": _data_table}
+_OTHER_TABLES = {
+    "training": _training_table,
+    "data": _data_table,
+    "word2vec": _word2vec_tables,
+}
 
 
 def _line(cells: Iterable[str]) -> str:

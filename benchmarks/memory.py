@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
+import process
 import tensorflow as tf
 
 # A server that has imported the libraries and started nothing; each measurement is a fork of it.
@@ -38,24 +38,13 @@ def peak_extra_bytes(steps: Callable[[Any], dict], case: Any, contestant: str) -
 def _measured(steps: Callable[[Any], dict], case: Any, contestant: str) -> int:
     steps(case.smallest())[contestant]()  # allocates what is there once for all: threads, code
     step = steps(case)[contestant]
-    _trim()
-    before = _resident("VmRSS:")
+    process.trim()
+    before = process.resident("VmRSS:")
     step()  # compiles; what it keeps from here on counts, what it frees does not
-    _trim()
-    with open("/proc/self/clear_refs", "w") as clear:
-        clear.write("5")  # the peak starts from here
+    process.trim()
+    process.forget_peak()
     loss, gradients = step()
-    return _resident("VmHWM:") - before - sum(map(_bytes, [loss, *gradients]))
-
-
-def _trim() -> None:
-    """Gives memory that was freed back to the system."""
-    ctypes.CDLL(None).malloc_trim(0)
-
-
-def _resident(field: str) -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024
+    return process.resident("VmHWM:") - before - sum(map(_bytes, [loss, *gradients]))
 
 
 def _bytes(value: Any) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import fastw2v
-from fastw2v.word2vec.corpus import Corpus, build_corpus
+from fastw2v.word2vec.corpus import TokenCorpus, read_corpus, tokenize
 from fastw2v.word2vec.docstrings import DocstringReader
 
 DIM = 64
@@ -31,23 +31,28 @@ NEGATIVES = 5  # for each pair
 LEARNING_RATE = 0.03
 
 
-def read_corpus(package: str, max_words: int) -> Corpus:
-    """Words as numbers, the most frequent word first."""
+def sentences(package: str, max_words: int) -> Iterator[list[str]]:
+    """The words of each paragraph of the docstrings."""
     directory = Path(importlib.util.find_spec(package).origin).parent
-    return build_corpus(DocstringReader([directory]), min_count=5, max_words=max_words)
+    words = 0
+    for text in DocstringReader([directory]):
+        for paragraph in text.splitlines():
+            yield (sentence := tokenize(paragraph))
+            words += len(sentence)
+            if words >= max_words:
+                return
 
 
-def make_pairs(corpus: Corpus) -> tf.data.Dataset:
+def make_pairs(corpus: TokenCorpus) -> tf.data.Dataset:
     """One epoch: batches of words and of words near them."""
-    # Sentences of different lengths in one tensor. A block of them is an element of the dataset.
-    _, lengths = np.unique(corpus.sentences, return_counts=True)
-    text = tf.RaggedTensor.from_row_lengths(corpus.ids.astype(np.int64), lengths)
-    blocks = tf.data.Dataset.from_tensor_slices(text).ragged_batch(2000)
+    blocks = tf.data.Dataset.from_generator(
+        lambda: corpus.blocks(20_000), output_signature=tf.TensorSpec([None], tf.int32)
+    )
     return (
         blocks.enumerate()
         .map(
-            lambda number, sentences: fastw2v.data.skipgrams(
-                sentences,
+            lambda number, ids: fastw2v.data.skipgrams(
+                ids,
                 window=WINDOW,
                 counts=corpus.vocabulary.counts,
                 shuffle=True,
@@ -142,7 +147,7 @@ def print_epochs(name: str, losses: Iterator[float]) -> None:
     print(f"{name:<10}  {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
 
-def print_neighbours(embeddings: tf.Variable, corpus: Corpus, num_words: int = 5) -> None:
+def print_neighbours(embeddings: tf.Variable, corpus: TokenCorpus, num_words: int = 5) -> None:
     """The words whose vectors have the largest cosine with those of some frequent words."""
     words = corpus.vocabulary.words
     directions = tf.math.l2_normalize(embeddings, axis=1)
@@ -165,11 +170,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     keras.utils.set_random_seed(1)
-    corpus = read_corpus(arguments.package, max_words=20_000 if arguments.quick else 80_000)
+    corpus = read_corpus(sentences(arguments.package, 20_000 if arguments.quick else 80_000))
     counts = corpus.vocabulary.counts
     pairs = make_pairs(corpus)
     num_batches = sum(1 for _ in pairs)  # fills the cache
-    print(f"{len(corpus.ids):,} words, {len(counts):,} of them different")
+    print(f"{corpus.num_tokens:,} words, {len(counts):,} of them different")
     print(f"{num_batches:,} steps of {BATCH:,} pairs in an epoch")
 
     tables = make_tables(len(counts))

@@ -15,6 +15,7 @@ from fastw2v._build_info import VERSION as __version__
 
 _HOMES = {
     "GradientWarning": "fastw2v._tables",
+    "Word2Vec": "fastw2v.word2vec.model",
     "linear_cross_entropy": "fastw2v.ops",
     "nce_loss": "fastw2v.ops",
     "negative_sampling_loss": "fastw2v.ops",
@@ -22,6 +23,7 @@ _HOMES = {
     "softmax_loss": "fastw2v.ops",
     "top_k": "fastw2v.ops",
     "train_step": "fastw2v.training",
+    "WordVectors": "fastw2v.word2vec.vectors",
 }
 _MODULES = ("data", "doctor", "keras", "optimizers", "reference", "samplers")
 

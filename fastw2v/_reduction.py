@@ -55,6 +55,11 @@ class Reduction:
         elif reduction == "mean":
             self._factor = _share(self._weight, labels, ignore_label, dtype)
 
+    @property
+    def only_reduced(self) -> bool:
+        """Whether the losses go nowhere but into their sum or mean."""
+        return self._factor is not None and not self._keeps_losses
+
     def coefficients(self) -> tf.Tensor | None:
         """What each loss is multiplied with, [batch] or a scalar for all, for an op that can make
         the gradients together with the losses; None where nothing is summed."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from fastw2v import gradients
 from fastw2v._library import ops as _ops
+from fastw2v._reduction import Reduction
 from fastw2v._tables import Table
 
 if TYPE_CHECKING:  # Keras is imported by those alone who use its optimizers
@@ -68,12 +69,12 @@ def losses(
     tables: dict[str, Table | None],
     inputs: dict[str, Any],
     attributes: dict[str, Any],
-    coefficients: Callable[[], tf.Tensor | None],
+    reduction: Reduction,
     *,
     sampled: bool,
 ) -> tf.Tensor:
     """The losses [batch] of a call: by the op of `train_step` within it, elsewhere by their own."""
     step = _CURRENT.get()
     if step is None:
-        return gradients.loss(inputs, attributes, coefficients, sampled=sampled)
-    return step.losses(tables, inputs, attributes, coefficients(), sampled=sampled)
+        return gradients.loss(inputs, attributes, reduction, sampled=sampled)
+    return step.losses(tables, inputs, attributes, reduction.coefficients(), sampled=sampled)

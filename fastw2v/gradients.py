@@ -9,7 +9,7 @@ compiles, which knows no ops but TensorFlow's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,19 +19,20 @@ from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
 from fastw2v import composed, reference, xla
 from fastw2v._call import TABLES, Call, accumulator, attribute, sparse, table_shape
 from fastw2v._library import ops as _ops
+from fastw2v._reduction import Reduction
 from fastw2v._tables import Table
 
 
 def loss(
     inputs: dict[str, Any],
     attributes: dict[str, Any],
-    coefficients: Callable[[], tf.Tensor | None],
+    reduction: Reduction,
     *,
     sampled: bool,
 ) -> tf.Tensor:
     """The losses [batch] by one of the loss ops.
 
-    Where gradients may be asked for, the op is given the ``coefficients`` of a sum or mean, if
+    Where gradients may be asked for, the op is given the coefficients of a sum or mean, if
     there are any, and makes the gradients in the same pass: in a graph if something consumes them,
     eagerly at once.
     """
@@ -40,11 +41,16 @@ def loss(
         return composed.loss(call)
     op = _ops.fastw2v_sampled_loss if sampled else _ops.fastw2v_softmax_loss
     eager = tf.executing_eagerly()
-    known = coefficients() if not eager or _only_tapes_record(call.float_inputs()) else None
+    asks = not eager or _only_tapes_record(call.float_inputs())
+    known = reduction.coefficients() if asks else None
     arguments = {**inputs, **attributes, "Accumulator": accumulator(call.dtype)}
     if known is None:
         return op(**arguments, coefficients=[], num_saved=0).loss
-    arguments.update(coefficients=[known], num_saved=call.num_gradients())
+    arguments.update(
+        coefficients=[known],
+        num_saved=call.num_gradients(),
+        only_reduced=reduction.only_reduced,
+    )
     if not eager:
         return op(**arguments).loss
     # Left to itself an eager tape makes zeros in the shapes of all outputs beside the loss, and

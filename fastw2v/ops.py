@@ -640,7 +640,7 @@ def _reduced_losses(
     for name, met_rows in (("embeddings", [inputs["inputs"]]), ("weights", met), ("biases", met)):
         if tables[name] is not None:
             tables[name].prepare(met_rows)
-    return reduced(_step.losses(tables, inputs, attributes, reduced.coefficients, sampled=sampled))
+    return reduced(_step.losses(tables, inputs, attributes, reduced, sampled=sampled))
 
 
 def _sampled(

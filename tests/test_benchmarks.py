@@ -118,6 +118,35 @@ def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
             assert row[name], name
 
 
+@pytest.mark.slow
+def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "word2vec.csv"
+    printed = run("word2vec", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    word2vec = benchmark_module("word2vec")
+    assert tuple(reader.fieldnames) == word2vec.COLUMNS
+    found = {(row["part"], row["contestant"], row["measure"]): row for row in rows}
+    assert float(found["speed", "fastw2v", "times_gensim"]["value"]) > 0
+    for contestant in ("fastw2v", "gensim"):
+        assert float(found["speed", contestant, "words_per_s"]["value"]) > 0
+        for measure in ("wordsim353", "simlex999", "analogies"):
+            row = found["quality", contestant, measure]
+            assert -1 <= float(row["low"]) <= float(row["value"]) <= float(row["high"]) <= 1
+    for row in rows:
+        assert row["contestant"] in printed and row["measure"] in printed
+        for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "gensim"):
+            assert row[name], name
+    table = benchmark_module("figures")._word2vec_tables(rows)
+    assert "| skip-gram, 100 wide |" in table and "| WordSim-353 |" in table
+
+    # Another run of one part leaves the others.
+    speed = [row for row in rows if row["part"] == "speed"]
+    kept = word2vec.merged(output, speed[:1], ["speed"])
+    assert kept == [speed[0], *(row for row in rows if row["part"] == "quality")]
+
+
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)

@@ -14,12 +14,13 @@ from gensim.models import KeyedVectors
 from matplotlib import image
 
 import fastw2v
-from fastw2v import cli, demo
+from fastw2v import cli
+from fastw2v.commands import demo
 from fastw2v.word2vec import docstrings
 from fastw2v.word2vec.vectors import WordVectors
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnpt" for b in "aeiou" for c in "nrs"]
-SMALL = ["--vector-size", "12", "--epochs", "1", "--num-sampled", "20", "--batch-size", "128"]
+SMALL = ["--vector-size", "12", "--epochs", "1"]
 
 
 @pytest.fixture
@@ -41,9 +42,7 @@ def test_demo_on_a_text(text, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"read 9,000 words from {text} in" in printed
     assert "training vectors of width 12 for 150 words that occur at least 5 times" in printed
-    assert re.search(
-        r"trained on [\d,]+ pairs in \d+ s \([\d,]+ examples/s\): 1 of 1 pass", printed
-    )
+    assert re.search(r"trained in \d+ s \([\d,]+ words/s\): 1 of 1 pass.*, loss \d", printed)
     assert re.search(r"nearest neighbours\n(  \w+ +(\w+ -?\d\.\d\d(, |\n)){6}){10}", printed)
     assert f"vectors in word2vec text format: {output / 'vectors.txt'}" in printed
     assert f"in a picture: {output / 'map.png'}" in printed
@@ -58,7 +57,9 @@ def test_demo_on_a_text(text, tmp_path, capsys):
     assert 10_000 < (pixels.min(axis=2) < 0.5).sum() < 300_000
 
 
-def test_demo_on_docstrings(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package of 9000 words, in place of those that are there."""
     draw = random.Random(0)
     package = tmp_path / "package"
     package.mkdir()
@@ -67,6 +68,9 @@ def test_demo_on_docstrings(tmp_path, monkeypatch, capsys):
         (package / f"m{number}.py").write_text('"""{}\n"""'.format("\n\n".join(sentences)))
     (package / "broken.py").write_text('"""Open')
     monkeypatch.setattr(docstrings, "package_directories", lambda: [package])
+
+
+def test_demo_on_docstrings(package, tmp_path, capsys):
     output = tmp_path / "output"
     assert run("demo", "--output-dir", output, *SMALL) == 0
     printed = capsys.readouterr().out
@@ -87,16 +91,13 @@ def test_the_seed_decides(text, tmp_path):
 
 def test_limits_are_told(text, tmp_path, capsys):
     output = ["--output-dir", tmp_path, *SMALL, "--epochs", "1000000"]
-    assert run("demo", "--text", text, *output, "--max-words", 5000, "--max-seconds", 4) == 0
-    printed = capsys.readouterr().out
-    assert "read 5,000 words" in printed
-    assert "--max-words was reached" in printed
-    assert "--max-seconds ended training" in printed
+    assert run("demo", "--text", text, *output, "--max-seconds", 4) == 0
+    assert "--max-seconds ended training" in capsys.readouterr().out
 
 
-def test_reading_ends_at_a_third_of_the_time(text, tmp_path, monkeypatch, capsys):
+def test_reading_ends_at_a_third_of_the_time(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "_READING_SHARE", 0.0)
-    assert run("demo", "--text", text, "--output-dir", tmp_path, *SMALL) == 0
+    assert run("demo", "--output-dir", tmp_path / "output", *SMALL, "--min-count", 1) == 0
     assert "a third of --max-seconds was over" in capsys.readouterr().out
 
 
@@ -121,11 +122,10 @@ def test_without_matplotlib(text, tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--text", "nowhere.txt"], "nowhere.txt: No such file or directory"),
-        (["--text", "."], ".: Is a directory"),
         (["--text", "binary"], "binary is not UTF-8 text: byte 0xff"),
+        (["--text", "."], "not UTF-8 text: byte 0xff"),
         (["--text", "short.txt"], "too few words: 4 different ones occur at least --min-count = 5"),
         (["--text", "empty.txt"], "too few words: 0 different ones"),
-        (["--text", "text.txt", "--num-sampled", "150"], "more than --num-sampled = 150"),
         (["--text", "text.txt", "--output-dir", "empty.txt"], "empty.txt: File exists"),
         (["--text", "text.txt", "--alpha", "1e30", *SMALL], "take a smaller alpha"),
         (["--text"], "argument --text: expected one argument"),

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DIRECTORIES = ("csrc/core", "csrc/cpu", "csrc/cuda")
 INCLUDE = re.compile(r"\s*#\s*include\s*(?P<open>[<\"])(?P<name>[^>\"]+)")
 # Headers of the language and the system have no directory (<cstdint>) or that of <sys/mman.h>,
-# and CUDA's library of parallel algorithms is <cub/...>;
+# and CUDA's libraries of parallel algorithms are <cub/...> and <thrust/...>;
 # those of TensorFlow, its dependencies, pybind11 and NumPy have another one.
-ANGLED = re.compile(r"(sys/)?[\w.]+|cub/[\w./]+")
+ANGLED = re.compile(r"(sys/)?[\w.]+|(cub|thrust)/[\w./]+")
 
 
 def allowed(opening: str, name: str) -> bool:

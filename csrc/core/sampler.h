@@ -101,7 +101,7 @@ class ClassDistribution {
     return table_.probability[k];
   }
 
-  int64_t range_max() const { return range_max_; }
+  FASTW2V_HOST_DEVICE int64_t range_max() const { return range_max_; }
   // Number of classes that can be drawn.
   int64_t support() const { return support_; }
 

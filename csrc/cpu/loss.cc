@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "csrc/core/loss_check.h"
 #include "csrc/core/scratch.h"
 #include "csrc/cpu/kernels.h"
 #include "csrc/cpu/prefetch.h"
@@ -571,49 +572,17 @@ Status CheckCounts(const char* name, const float* counts, int64_t size) {
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& p) {
   FASTW2V_RETURN_IF_ERROR(cpu::CheckKernelChoice());
-  const LossOptions& options = p.options;
-  if (p.classes() < 1) return InvalidArgument("weights has no rows; there must be a class");
+  FASTW2V_RETURN_IF_ERROR(CheckLossOptions(p.options, p.candidates, p.classes(), p.num_true));
   if (!p.biases.empty() && p.biases.rows() != p.classes()) {
     return InvalidArgument("biases has ", p.biases.rows(), " entries, but weights has ",
                            p.classes(), " rows");
-  }
-  if (p.num_true < 1) return InvalidArgument("num_true = ", p.num_true, " is not at least 1");
-  if (!(std::isfinite(options.logit_scale))) {
-    return InvalidArgument("logit_scale = ", options.logit_scale, " is not finite");
-  }
-  if (!(options.logit_softcap >= 0) || !std::isfinite(options.logit_softcap)) {
-    return InvalidArgument("logit_softcap = ", options.logit_softcap, " is not in [0, inf)");
-  }
-  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
-    return InvalidArgument("label_smoothing = ", options.label_smoothing, " is not in [0, 1)");
-  }
-  if (!(options.z_loss >= 0) || !std::isfinite(options.z_loss)) {
-    return InvalidArgument("z_loss = ", options.z_loss, " is not in [0, inf)");
-  }
-  if (!(options.positive_target >= 0 && options.positive_target <= 1)) {
-    return InvalidArgument("positive_target = ", options.positive_target, " is not in [0, 1]");
-  }
-  if (options.label_smoothing != 0 && p.candidates != Candidates::kAll) {
-    return InvalidArgument("label_smoothing = ", options.label_smoothing,
-                           " needs all classes to compete; sampled candidates take 0");
-  }
-  if (options.link == Link::kLogistic) {
-    if (options.z_loss != 0) {
-      return InvalidArgument("z_loss = ", options.z_loss,
-                             " needs a softmax; logistic losses have no normaliser and take 0");
-    }
-    if (p.candidates == Candidates::kAll) {
-      return InvalidArgument("the logistic link needs sampled candidates");
-    }
   }
   for (int64_t i = 0; i < p.batch * p.num_true; ++i) {
     if (p.Ignored(p.labels[i])) continue;
     FASTW2V_RETURN_IF_ERROR(CheckId("labels", i, p.labels[i], p.classes()));
   }
   if (p.candidates == Candidates::kAll) return Status();
-  if (p.num_sampled < 1) {
-    return InvalidArgument("num_sampled = ", p.num_sampled, " is not at least 1");
-  }
+  FASTW2V_RETURN_IF_ERROR(CheckNumSampled(p.candidates, p.num_sampled));
   const int64_t sampled =
       p.num_sampled * (p.candidates == Candidates::kPerExample ? p.batch : int64_t{1});
   FASTW2V_RETURN_IF_ERROR(CheckIds("sampled_candidates", p.sampled, sampled, p.classes()));

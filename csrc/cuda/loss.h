@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "csrc/core/loss.h"
+#include "csrc/core/loss_check.h"
 #include "csrc/cuda/runtime.h"
 
 namespace fastw2v::cuda {
@@ -48,7 +49,11 @@ struct LossProblem {
 
 // What can be checked without the device: numbers and options.
 template <typename T>
-Status CheckLossProblem(const LossProblem<T>& problem);
+Status CheckLossProblem(const LossProblem<T>& problem) {
+  FASTW2V_RETURN_IF_ERROR(
+      CheckLossOptions(problem.options, problem.candidates, problem.classes, problem.num_true));
+  return CheckNumSampled(problem.candidates, problem.num_sampled);
+}
 
 // The gradient of a table of which only some rows were met: distinct rows, ascending, padded to
 // `capacity` as said above.

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 
 #include "csrc/core/status.h"
@@ -28,8 +29,11 @@ struct Stream {
 
 #if defined(FASTW2V_CUDA_EMULATED)
 inline Status ToStatus(cudaError_t) { return Status(); }
+// FASTW2V_EMULATED_ARCH chooses the device: 80 (the default) or 90, which has Hopper's kernels.
 inline Status CurrentDevice(Device* device) {
-  *device = Device{90, 3, 227 << 10};  // few, so that persistent kernels take several turns
+  const char* arch = std::getenv("FASTW2V_EMULATED_ARCH");
+  // Few multiprocessors, so that persistent kernels take several turns.
+  *device = Device{arch == nullptr ? 80 : std::atoi(arch), 3, 227 << 10};
   return Status();
 }
 #else

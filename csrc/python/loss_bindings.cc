@@ -11,6 +11,7 @@
 
 #include "csrc/core/gather.h"
 #include "csrc/core/loss.h"
+#include "csrc/python/loss_options.h"
 #include "csrc/python/support.h"
 
 namespace fastw2v {
@@ -69,20 +70,9 @@ class Loss {
       problem_.true_expected_count = true_count.data();
       problem_.sampled_expected_count = sampled_count.data();
     }
-    LossOptions& options = problem_.options;
-    if (link != "softmax" && link != "logistic") {
-      throw py::value_error("link = \"" + link + "\" is not \"softmax\" or \"logistic\"");
-    }
-    options.link = link == "softmax" ? Link::kSoftmax : Link::kLogistic;
-    options.logit_scale = logit_scale;
-    options.logit_softcap = logit_softcap;
-    options.label_smoothing = label_smoothing;
-    options.z_loss = z_loss;
-    options.positive_target = positive_target;
-    options.remove_accidental_hits = remove_accidental_hits;
-    options.has_ignore_label = ignore_label.has_value();
-    options.ignore_label = ignore_label.value_or(0);
-    options.round_bfloat16 = round_bfloat16;
+    problem_.options =
+        MakeLossOptions(link, logit_scale, logit_softcap, label_smoothing, z_loss, positive_target,
+                        remove_accidental_hits, ignore_label, round_bfloat16);
     ThrowIfError(CheckLossProblem(problem_));
   }
 

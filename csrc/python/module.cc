@@ -6,11 +6,15 @@
 #include "csrc/python/support.h"
 
 namespace fastw2v {
+#if defined(FASTW2V_CUDA)
+void BindCuda(pybind11::module_& module);
+#endif
 void BindLosses(pybind11::module_& module);
 void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
 void BindWord2Vec(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
+void BindText(pybind11::module_& module);
 void BindTopK(pybind11::module_& module);
 }  // namespace fastw2v
 
@@ -27,10 +31,14 @@ PYBIND11_MODULE(_kernels, module) {
       "select_instruction_set",
       [](const std::string& name) { ThrowIfError(cpu::SelectKernels(name)); }, py::arg("name"),
       "Uses another instruction set from here on.");
+#if defined(FASTW2V_CUDA)
+  BindCuda(module);
+#endif
   BindLosses(module);
   BindOptimizers(module);
   BindSamplers(module);
   BindWord2Vec(module);
   BindSkipGrams(module);
+  BindText(module);
   BindTopK(module);
 }

@@ -202,14 +202,19 @@ WriteLock::WriteLock(std::vector<Var*> variables) {
   }
 }
 
-absl::Status MakeWritable(OpKernelContext* context, Var* variable) {
+absl::Status CopyOnHost(void* to, const void* from, std::size_t bytes) {
+  std::memcpy(to, from, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status MakeWritable(OpKernelContext* context, Var* variable, const CopyMemory& copy) {
   Tensor* tensor = variable->tensor();
   // In copy-on-read mode nobody shares the memory.
   if (variable->copy_on_read_mode.load() || tensor->RefCountIsOne()) return absl::OkStatus();
-  Tensor copy;
-  TF_RETURN_IF_ERROR(AllocateTensor(context, tensor->dtype(), tensor->shape(), &copy));
-  std::memcpy(copy.data(), tensor->data(), tensor->TotalBytes());
-  *tensor = std::move(copy);
+  Tensor own;
+  TF_RETURN_IF_ERROR(AllocateTensor(context, tensor->dtype(), tensor->shape(), &own));
+  TF_RETURN_IF_ERROR(copy(own.data(), tensor->data(), tensor->TotalBytes()));
+  *tensor = std::move(own);
   return absl::OkStatus();
 }
 

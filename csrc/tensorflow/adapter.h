@@ -2,6 +2,8 @@
 #ifndef FASTW2V_TENSORFLOW_ADAPTER_H_
 #define FASTW2V_TENSORFLOW_ADAPTER_H_
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -122,7 +124,10 @@ absl::Status FindVariable(tensorflow::OpKernelContext* context,
 // Makes the memory of a locked variable its own, so that it can be written in place: whoever holds
 // the tensor that was read from it keeps the old values. Unlike TensorFlow's sparse updates this
 // leaves reads of the whole variable without a copy.
-absl::Status MakeWritable(tensorflow::OpKernelContext* context, tensorflow::Var* variable);
+using CopyMemory = std::function<absl::Status(void* to, const void* from, std::size_t bytes)>;
+absl::Status CopyOnHost(void* to, const void* from, std::size_t bytes);
+absl::Status MakeWritable(tensorflow::OpKernelContext* context, tensorflow::Var* variable,
+                          const CopyMemory& copy = CopyOnHost);
 
 absl::Status AllocateTensor(tensorflow::OpKernelContext* context, tensorflow::DataType dtype,
                             const tensorflow::TensorShape& shape, tensorflow::Tensor* tensor);

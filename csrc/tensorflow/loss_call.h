@@ -73,23 +73,14 @@ absl::Status ReadPerExample(const char* name, const Tensor& tensor, int64_t batc
   return absl::OkStatus();
 }
 
-// Everything that forward and backward have in common: the arguments of the call, and the problem
-// that they pose to the core.
-template <typename T, bool kSampled>
-class Call {
+// The arguments of a call on any device, for a Problem of csrc/core/loss.h or of csrc/cuda/loss.h:
+// reads them and checks types and shapes. Values are left alone.
+template <typename T, bool kSampled, typename Problem>
+class LossArguments {
  public:
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
 
-  // Reads and checks all arguments; variables stay locked for reading as long as this lives.
-  absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
-    std::vector<tensorflow::Var*> variables;
-    TF_RETURN_IF_ERROR(FindTables(context, &variables));
-    lock_ = std::make_unique<ReadLock>(std::move(variables));
-    return ReadLocked(context, attributes);
-  }
-
-  // The same in two steps, for a caller that locks the variables of the tables itself.
   absl::Status FindTables(OpKernelContext* context, std::vector<tensorflow::Var*>* variables) {
     const auto dtype = DataTypeToEnum<T>::value;
     TF_RETURN_IF_ERROR(embeddings.Read(context, "embeddings", dtype, 2));
@@ -100,56 +91,39 @@ class Call {
     }
     return absl::OkStatus();
   }
-  absl::Status ReadLocked(OpKernelContext* context, const Attributes& attributes) {
-    TF_RETURN_IF_ERROR(embeddings.Resolve());
-    TF_RETURN_IF_ERROR(weights.Resolve());
-    TF_RETURN_IF_ERROR(biases.Resolve());
-
-    problem.options = attributes.options;
-    problem.weights = weights.View<T>();
-    if (!biases.empty()) problem.biases = biases.View<T>();
-    TF_RETURN_IF_ERROR(ReadLabels(context));
-    if (attributes.split_target && problem.num_true > 0) {
-      problem.options.positive_target = 1.0 / static_cast<double>(problem.num_true);
-    }
-    TF_RETURN_IF_ERROR(ReadSampled(context));
-    TF_RETURN_IF_ERROR(ReadInputs(context, attributes.combiner));
-    return ToTensorFlow(CheckLossProblem(problem));
-  }
-
-  // Fills problem.hidden; `memory` keeps what it points to alive.
-  absl::Status Gather(OpKernelContext* context, const Parallel& parallel, Tensor* memory) {
-    if (gathers()) {
-      A* hidden;
-      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
-      GatherBags<Core>(embeddings.View<T>(), bags, parallel, hidden);
-      problem.hidden = hidden;
-      return absl::OkStatus();
-    }
-    const Core* activations = CoreData<const Core>(inputs_->template flat<T>().data());
-    if constexpr (std::is_same_v<Core, A>) {
-      problem.hidden = activations;
-    } else {
-      A* hidden;
-      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
-      WidenRows(activations, problem.batch, problem.dim(), parallel, hidden);
-      problem.hidden = hidden;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status AllocateHidden(OpKernelContext* context, Tensor* memory, A** hidden) const {
-    TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<A>::value,
-                                      TensorShape({problem.batch, problem.dim()}), memory));
-    *hidden = memory->template flat<A>().data();
-    return absl::OkStatus();
-  }
 
   bool gathers() const { return !embeddings.empty(); }
 
   TableArgument embeddings, weights, biases;
   Bags bags;
-  LossProblem<Core> problem;
+  Problem problem;
+
+ protected:
+  // After the variables of the tables were locked.
+  absl::Status ReadArguments(OpKernelContext* context, const Attributes& attributes) {
+    TF_RETURN_IF_ERROR(embeddings.Resolve());
+    TF_RETURN_IF_ERROR(weights.Resolve());
+    TF_RETURN_IF_ERROR(biases.Resolve());
+    problem.options = attributes.options;
+    TF_RETURN_IF_ERROR(ReadLabels(context));
+    if (attributes.split_target && problem.num_true > 0) {
+      problem.options.positive_target = 1.0 / static_cast<double>(problem.num_true);
+    }
+    TF_RETURN_IF_ERROR(ReadSampled(context));
+    return ReadInputs(context, attributes.combiner);
+  }
+
+  const Core* activations() const {
+    return CoreData<const Core>(inputs_->template flat<T>().data());
+  }
+
+  // Variables stay locked for reading as long as this lives.
+  absl::Status LockTables(OpKernelContext* context) {
+    std::vector<tensorflow::Var*> variables;
+    TF_RETURN_IF_ERROR(FindTables(context, &variables));
+    lock_ = std::make_unique<ReadLock>(std::move(variables));
+    return absl::OkStatus();
+  }
 
  private:
   absl::Status ReadLabels(OpKernelContext* context) {
@@ -203,9 +177,9 @@ class Call {
             "of weights, ", tensorflow::DataTypeString(DataTypeToEnum<T>::value)));
       }
       if (inputs_->dims() != 2 || inputs_->dim_size(0) != problem.batch ||
-          inputs_->dim_size(1) != problem.dim()) {
+          inputs_->dim_size(1) != weights.dim()) {
         return WrongShape("inputs", *inputs_,
-                          absl::StrCat("[batch, dim] = [", problem.batch, ",", problem.dim(),
+                          absl::StrCat("[batch, dim] = [", problem.batch, ",", weights.dim(),
                                        "], the batch of labels and the width of weights"));
       }
       return absl::OkStatus();
@@ -215,20 +189,73 @@ class Call {
                                                      tensorflow::DataTypeString(inputs_->dtype()),
                                                      ", expected int64 ids of rows of embeddings"));
     }
-    if (embeddings.dim() != problem.dim()) {
+    if (embeddings.dim() != weights.dim()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "weights has width ", problem.dim(), ", but embeddings has width ", embeddings.dim()));
+          "weights has width ", weights.dim(), ", but embeddings has width ", embeddings.dim()));
     }
     TF_RETURN_IF_ERROR(ReadBags(context, *inputs_, combiner, &bags));
     if (bags.batch != problem.batch) {
       return absl::InvalidArgumentError(absl::StrCat(
           "inputs has a batch of ", bags.batch, ", but labels has a batch of ", problem.batch));
     }
-    return ToTensorFlow(CheckBags(bags, embeddings.rows()));
+    return absl::OkStatus();
   }
 
   const Tensor* inputs_ = nullptr;
   std::unique_ptr<ReadLock> lock_;
+};
+
+// Everything that forward and backward have in common: the arguments of the call, and the problem
+// that they pose to the core.
+template <typename T, bool kSampled>
+class Call : public LossArguments<T, kSampled, LossProblem<typename CoreType<T>::type>> {
+  using Base = LossArguments<T, kSampled, LossProblem<typename CoreType<T>::type>>;
+
+ public:
+  using Base::bags, Base::biases, Base::embeddings, Base::problem, Base::weights;
+  using typename Base::A, typename Base::Core;
+
+  // Reads and checks all arguments; variables stay locked for reading as long as this lives.
+  absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
+    TF_RETURN_IF_ERROR(this->LockTables(context));
+    return ReadLocked(context, attributes);
+  }
+
+  // The same after FindTables, for a caller that locks the variables of the tables itself.
+  absl::Status ReadLocked(OpKernelContext* context, const Attributes& attributes) {
+    TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
+    problem.weights = weights.template View<T>();
+    if (!biases.empty()) problem.biases = biases.template View<T>();
+    if (this->gathers()) TF_RETURN_IF_ERROR(ToTensorFlow(CheckBags(bags, embeddings.rows())));
+    return ToTensorFlow(CheckLossProblem(problem));
+  }
+
+  // Fills problem.hidden; `memory` keeps what it points to alive.
+  absl::Status Gather(OpKernelContext* context, const Parallel& parallel, Tensor* memory) {
+    if (this->gathers()) {
+      A* hidden;
+      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
+      GatherBags<Core>(embeddings.template View<T>(), bags, parallel, hidden);
+      problem.hidden = hidden;
+      return absl::OkStatus();
+    }
+    if constexpr (std::is_same_v<Core, A>) {
+      problem.hidden = this->activations();
+    } else {
+      A* hidden;
+      TF_RETURN_IF_ERROR(AllocateHidden(context, memory, &hidden));
+      WidenRows(this->activations(), problem.batch, problem.dim(), parallel, hidden);
+      problem.hidden = hidden;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AllocateHidden(OpKernelContext* context, Tensor* memory, A** hidden) const {
+    TF_RETURN_IF_ERROR(AllocateTensor(context, DataTypeToEnum<A>::value,
+                                      TensorShape({problem.batch, problem.dim()}), memory));
+    *hidden = memory->template flat<A>().data();
+    return absl::OkStatus();
+  }
 };
 
 }  // namespace fastw2v

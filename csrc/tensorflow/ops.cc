@@ -9,6 +9,8 @@
 // Accumulator, [batch] or a scalar for all. Then `saved` holds the gradients of sum_b
 // coefficients[b] * loss[b] in the order of the gradient op's outputs, as bytes: no gradient flows
 // through integers, and tapes make no zeros for them. Nothing is saved where nobody asks for it.
+// `only_reduced`: the losses go nowhere but into their sum times the coefficients, so that d_loss
+// is a multiple of these. A GPU, on which nobody looks at d_loss, saves nothing without it.
 #include "csrc/tensorflow/update_registration.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
@@ -125,6 +127,9 @@ absl::Status SampledLossGradShape(InferenceContext* c) {
    Attr("Coefficients: list({float, double}) >= 0")           \
   .Attr("num_saved: int >= 0 = 0")
 
+#define FASTW2V_FORWARD_ATTRS                                 \
+   Attr("only_reduced: bool = false")
+
 // A step trains the tables that it is told to: each is then the handle of one variable, beside
 // whose state it is given.
 #define FASTW2V_STEP_INPUTS                                   \
@@ -197,6 +202,7 @@ REGISTER_OP("Fastw2v>SoftmaxLoss")
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SAVED_ATTRS
     .FASTW2V_SOFTMAX_ATTRS
+    .FASTW2V_FORWARD_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
 
@@ -220,6 +226,7 @@ REGISTER_OP("Fastw2v>SampledLoss")
     .FASTW2V_LOSS_ATTRS
     .FASTW2V_SAVED_ATTRS
     .FASTW2V_SAMPLED_ATTRS
+    .FASTW2V_FORWARD_ATTRS
     .FASTW2V_LOSS_OUTPUTS
     .SetShapeFn(LossShape);
 

@@ -62,6 +62,23 @@ inline absl::Status ReadHyperparameters(tensorflow::OpKernelContext* context,
   return absl::OkStatus();
 }
 
+// Rows and values of a gradient, checked against each other.
+template <typename T>
+absl::Status ReadSlices(const tensorflow::Tensor& rows, const tensorflow::Tensor& values,
+                        RowSlices<typename CoreType<T>::type>* slices, int64_t* dim) {
+  if (rows.dims() != 1 || values.dims() < 1 || values.dim_size(0) != rows.dim_size(0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows has shape ", rows.shape().DebugString(), " and values has shape ",
+                     values.shape().DebugString(), ", expected [count] and [count, ...]"));
+  }
+  slices->rows = rows.flat<int64_t>().data();
+  slices->values = CoreData<const typename CoreType<T>::type>(values.flat<T>().data());
+  slices->count = rows.dim_size(0);
+  *dim = 1;
+  for (int i = 1; i < values.dims(); ++i) *dim *= values.dim_size(i);
+  return absl::OkStatus();
+}
+
 // A variable and its state. Find, lock the variables, then Resolve.
 template <typename T>
 class OptimizedArgument {
@@ -86,18 +103,31 @@ class OptimizedArgument {
     return absl::OkStatus();
   }
 
+  // The table that the list input `name` of a training step names.
+  absl::Status FindTrained(tensorflow::OpKernelContext* context, const std::string& name,
+                           const UpdateAttributes& attributes) {
+    tensorflow::OpInputList tables;
+    TF_RETURN_IF_ERROR(context->input_list(name, &tables));
+    if (tables.size() != 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          name, " has ", tables.size(), " shards, expected one variable that is trained"));
+    }
+    return Find(context, name, tables[0], absl::StrCat(name, "_state"), attributes);
+  }
+
   void AppendVariables(std::vector<tensorflow::Var*>* variables) const {
     for (const auto& variable : variables_) variables->push_back(variable.get());
   }
 
   // After the variables were locked: makes them writable and checks that they fit each other.
-  absl::Status Resolve(tensorflow::OpKernelContext* context, const Hyperparameters& parameters) {
+  absl::Status Resolve(tensorflow::OpKernelContext* context, const Hyperparameters& parameters,
+                       const CopyMemory& copy = CopyOnHost) {
     for (std::size_t i = 0; i < variables_.size(); ++i) {
       if (!variables_[i]->is_initialized) {
         return absl::FailedPreconditionError(
             absl::StrCat(name_, ": variable ", i, " of the optimizer is not initialized"));
       }
-      TF_RETURN_IF_ERROR(MakeWritable(context, variables_[i].get()));
+      TF_RETURN_IF_ERROR(MakeWritable(context, variables_[i].get(), copy));
     }
     const tensorflow::Tensor& weights = *variables_[0]->tensor();
     table.rows = weights.dims() == 0 ? 1 : weights.dim_size(0);

@@ -85,23 +85,6 @@ rows: [count], not negative.
 values: [count, ...].
 )doc");
 
-// Rows and values of a gradient, checked against each other.
-template <typename T>
-absl::Status ReadSlices(const Tensor& rows, const Tensor& values,
-                        RowSlices<typename CoreType<T>::type>* slices, int64_t* dim) {
-  if (rows.dims() != 1 || values.dims() < 1 || values.dim_size(0) != rows.dim_size(0)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows has shape ", rows.shape().DebugString(), " and values has shape ",
-                     values.shape().DebugString(), ", expected [count] and [count, ...]"));
-  }
-  slices->rows = rows.flat<int64_t>().data();
-  slices->values = CoreData<const typename CoreType<T>::type>(values.flat<T>().data());
-  slices->count = rows.dim_size(0);
-  *dim = 1;
-  for (int i = 1; i < values.dims(); ++i) *dim *= values.dim_size(i);
-  return absl::OkStatus();
-}
-
 // What changes one variable and its state: finds, locks and checks them.
 template <typename T>
 class TableOp : public OpKernel {

@@ -3,6 +3,7 @@
 
 #include "csrc/core/sampler.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/sampler_call.h"
 #include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
@@ -14,9 +15,7 @@
 namespace fastw2v {
 namespace {
 
-using tensorflow::DT_DOUBLE;
 using tensorflow::DT_INT64;
-using tensorflow::OpInputList;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
@@ -131,88 +130,28 @@ sampled_expected_count: Like sampled.
 class CandidateSamplerOp : public OpKernel {
  public:
   explicit CandidateSamplerOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("sampler", &sampler_));
-    OP_REQUIRES_OK(context, context->GetAttr("num_sampled", &num_sampled_));
-    OP_REQUIRES_OK(context, context->GetAttr("range_max", &range_max_));
-    OP_REQUIRES_OK(context, context->GetAttr("unique", &unique_));
-    OP_REQUIRES_OK(context, context->GetAttr("per_example", &per_example_));
+    OP_REQUIRES_OK(context, attributes_.Read(context));
   }
 
-  void Compute(OpKernelContext* context) override {
-    const Tensor& true_classes = context->input(0);
-    const Tensor& seed = context->input(1);
-    OP_REQUIRES_OK(context, CheckShape(TensorShapeUtils::IsMatrix(true_classes.shape()),
-                                       "true_classes", true_classes, "[batch, num_true]"));
-    OP_REQUIRES_OK(context, CheckShape(seed.shape() == TensorShape({2}), "seed", seed, "[2]"));
-    UnigramTable table;
-    OP_REQUIRES_OK(context, ReadTable(context, &table));
-
-    SamplerProblem problem;
-    OP_REQUIRES_OK(context, ToTensorFlow(ClassDistribution::Create(sampler_, range_max_, table,
-                                                                   &problem.distribution)));
-    problem.num_sampled = num_sampled_;
-    problem.unique = unique_;
-    problem.per_example = per_example_;
-    problem.batch = true_classes.dim_size(0);
-    problem.num_true = true_classes.dim_size(1);
-    OP_REQUIRES_OK(context, ToTensorFlow(ValidateSampler(problem)));
-
-    TensorShape sampled_shape;
-    if (per_example_) sampled_shape.AddDim(problem.batch);
-    OP_REQUIRES_OK(context, sampled_shape.AddDimWithStatus(num_sampled_));
-    Tensor *sampled = nullptr, *true_count = nullptr, *sampled_count = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, sampled_shape, &sampled));
-    OP_REQUIRES_OK(context, context->allocate_output(1, true_classes.shape(), &true_count));
-    OP_REQUIRES_OK(context, context->allocate_output(2, sampled_shape, &sampled_count));
-    Tensor num_tries;
-    OP_REQUIRES_OK(
-        context, context->allocate_temp(DT_INT64, TensorShape({problem.num_lists()}), &num_tries));
-    const TensorFlowParallel parallel(context);
-    ScratchMemory scratch;
-    OP_REQUIRES_OK(context, scratch.Allocate(context, SamplerScratchBytes(problem, parallel)));
-    OP_REQUIRES_OK(
-        context,
-        ToTensorFlow(SampleCandidates(
-            problem, seed.flat<int64_t>().data(), true_classes.flat<int64_t>().data(), parallel,
-            scratch.data(), sampled->flat<int64_t>().data(), true_count->flat<float>().data(),
-            sampled_count->flat<float>().data(), num_tries.flat<int64_t>().data())));
-  }
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
 
  private:
-  // The table's tensors stay alive as inputs of the op.
-  absl::Status ReadTable(OpKernelContext* context, UnigramTable* table) const {
-    OpInputList tensors;
-    TF_RETURN_IF_ERROR(context->input_list("table", &tensors));
-    const int expected = sampler_ == "unigram" ? 4 : 0;
-    if (tensors.size() != expected) {
-      return ToTensorFlow(InvalidArgument("table has ", tensors.size(), " tensors; the sampler \"",
-                                          sampler_, "\" takes ", expected));
-    }
-    if (expected == 0) return absl::OkStatus();
-    const TensorShape rows({range_max_});
-    for (int i = 0; i < expected; ++i) {
-      const bool matches = tensors[i].dtype() == (i < 2 ? DT_DOUBLE : DT_INT64) &&
-                           tensors[i].shape() == (i < 3 ? rows : TensorShape({}));
-      if (!matches) {
-        return ToTensorFlow(InvalidArgument(
-            "table[", i, "] has dtype ", tensorflow::DataTypeString(tensors[i].dtype()),
-            " and shape ", tensors[i].shape().DebugString(),
-            "; expected the outputs of Fastw2v>UnigramTable for range_max = ", range_max_,
-            " classes"));
-      }
-    }
-    table->probability = tensors[0].flat<double>().data();
-    table->acceptance = tensors[1].flat<double>().data();
-    table->alias = tensors[2].flat<int64_t>().data();
-    table->support = tensors[3].scalar<int64_t>()();
-    return absl::OkStatus();
+  absl::Status Run(OpKernelContext* context) const {
+    SamplerCall call;
+    TF_RETURN_IF_ERROR(call.Read(
+        context, attributes_, [](const Tensor& support) { return support.scalar<int64_t>()(); }));
+    Tensor num_tries;
+    TF_RETURN_IF_ERROR(
+        context->allocate_temp(DT_INT64, TensorShape({call.problem.num_lists()}), &num_tries));
+    const TensorFlowParallel parallel(context);
+    ScratchMemory scratch;
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, SamplerScratchBytes(call.problem, parallel)));
+    return ToTensorFlow(SampleCandidates(
+        call.problem, call.seed, call.true_classes, parallel, scratch.data(), call.sampled,
+        call.true_expected_count, call.sampled_expected_count, num_tries.flat<int64_t>().data()));
   }
 
-  std::string sampler_;
-  int64_t num_sampled_;
-  int64_t range_max_;
-  bool unique_;
-  bool per_example_;
+  SamplerAttributes attributes_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("Fastw2v>CandidateSampler").Device(tensorflow::DEVICE_CPU),

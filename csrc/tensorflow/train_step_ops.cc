@@ -114,14 +114,7 @@ class TrainStepOp : public OpKernel {
                     OptimizedArgument<T>* argument,
                     std::vector<tensorflow::Var*>* variables) const {
     if (!trained) return absl::OkStatus();
-    OpInputList tables;
-    TF_RETURN_IF_ERROR(context->input_list(name, &tables));
-    if (tables.size() != 1) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          name, " has ", tables.size(), " shards, expected one variable that is trained"));
-    }
-    TF_RETURN_IF_ERROR(
-        argument->Find(context, name, tables[0], absl::StrCat(name, "_state"), update_));
+    TF_RETURN_IF_ERROR(argument->FindTrained(context, name, update_));
     argument->AppendVariables(variables);
     return absl::OkStatus();
   }

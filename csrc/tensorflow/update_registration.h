@@ -17,6 +17,12 @@
    Input("learning_rate: double")                             \
   .Input("step: int64")                                       \
   .Input("hyperparameters: double")
+
+// Of the same inputs, for kernels of a GPU.
+#define FASTW2V_UPDATE_NUMBERS_ON_HOST                        \
+   HostMemory("learning_rate")                                \
+  .HostMemory("step")                                         \
+  .HostMemory("hyperparameters")
 // clang-format on
 
 #endif  // FASTW2V_TENSORFLOW_UPDATE_REGISTRATION_H_

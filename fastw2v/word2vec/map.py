@@ -1,106 +1,45 @@
-"""A picture of the most frequent words, similar ones near each other."""
+"""Maps of the most frequent words, similar ones near each other: a picture, a page to explore."""
 
 from __future__ import annotations
 
+import html
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from fastw2v.word2vec.files import replacing
+from fastw2v.word2vec.layout import spread, tsne
 from fastw2v.word2vec.vectors import WordVectors
 
 _SIZE = np.array([1600, 1100])  # of the picture, in pixels
 _MARGIN = np.array([90, 60])
 _DPI = 100
+_SMALLEST = 1e-9  # extent of a map, where all words have the same vector
+
+_PAGE = Path(__file__).with_name("map.html")
+_PAGE_UNITS = 10_000  # of the longer side of the page's map
+_PAGE_ITERATIONS = 500
 
 
-def tsne(vectors: np.ndarray, perplexity: float = 12.0, iterations: int = 1000) -> np.ndarray:
-    """Lays out points in the plane so that near ones stay near: exact t-SNE.
-
-    Starts from the first two principal components, so that the result depends on the vectors
-    alone. Work and memory grow with N^2; meant for a few hundred points.
-
-    Args:
-        vectors: ``[N, D]``, N above ``perplexity``.
-        perplexity: About how many neighbours each point has, above 1.
-        iterations: Steps of gradient descent.
-
-    Returns:
-        float64 ``[N, 2]``, centred at 0.
-
-    Source: van der Maaten and Hinton 2008, "Visualizing Data using t-SNE", algorithm 1, with the
-    momentum and early exaggeration of section 3.4.
-    """
-    points = np.asarray(vectors, dtype=np.float64)
-    points = points - points.mean(axis=0)
-    joint = _neighbour_probabilities(_squared_distances(points), perplexity)
-    left, singular, _ = np.linalg.svd(points, full_matrices=False)
-    layout = left[:, :2] * singular[:2]
-    layout *= 1e-4 / layout[:, 0].std()
-    velocity = np.zeros_like(layout)
-    gains = np.ones_like(layout)
-    for iteration in range(iterations):
-        early = iteration < iterations // 4
-        kernel = 1 / (1 + _squared_distances(layout))
-        np.fill_diagonal(kernel, 0)
-        pull = ((12 if early else 1) * joint - kernel / kernel.sum()) * kernel
-        gradient = 4 * (pull.sum(axis=1)[:, None] * layout - pull @ layout)
-        same_way = np.sign(gradient) == np.sign(velocity)
-        gains = np.maximum(np.where(same_way, gains * 0.8, gains + 0.2), 0.01)
-        velocity = (0.5 if early else 0.8) * velocity - 50 * gains * gradient
-        layout = layout + velocity
-        layout -= layout.mean(axis=0)
-    return layout
-
-
-def _squared_distances(points: np.ndarray) -> np.ndarray:
-    squares = (points * points).sum(axis=1)
-    return np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0)
-
-
-def _neighbour_probabilities(distances: np.ndarray, perplexity: float) -> np.ndarray:
-    """Returns the symmetric p_ij of t-SNE; the width of each point's kernel is found by halving."""
-    precision = np.ones((len(distances), 1))
-    low, high = np.zeros_like(precision), np.full_like(precision, np.inf)
-    others = ~np.eye(len(distances), dtype=bool)
-    nearest = np.where(others, distances, np.inf).min(axis=1, keepdims=True)
-    for _ in range(60):
-        kernel = np.exp(-precision * (distances - nearest)) * others
-        rows = kernel / kernel.sum(axis=1, keepdims=True)
-        entropy = -(rows * np.log(np.where(rows > 0, rows, 1))).sum(axis=1, keepdims=True)
-        too_wide = entropy > np.log(perplexity)
-        low, high = np.where(too_wide, precision, low), np.where(too_wide, high, precision)
-        precision = np.where(np.isinf(high), 2 * precision, (low + high) / 2)
-    return (rows + rows.T) / (2 * len(rows))
-
-
-def spread(centres: np.ndarray, sizes: np.ndarray, iterations: int = 500) -> np.ndarray:
-    """Moves boxes as far apart as it takes for none to cover another.
-
-    Args:
-        centres: ``[N, 2]``.
-        sizes: ``[N, 2]``, width and height of each box.
-        iterations: Rounds in which boxes that overlap push each other away.
-
-    Returns:
-        ``[N, 2]``, the new centres.
-    """
-    centres = centres.copy()
-    room = (sizes[:, None] + sizes) / 2
-    for _ in range(iterations):
-        offsets = centres[:, None] - centres
-        overlap = room - np.abs(offsets)
-        overlap[np.diag_indices(len(centres))] = 0
-        overlapping = (overlap > 0).all(axis=2)
-        if not overlapping.any():
-            break
-        # Along the axis on which less is missing; the earlier box goes left or down in a tie.
-        axis = overlap.argmin(axis=2)
-        order = np.sign(np.arange(len(centres))[:, None] - np.arange(len(centres)))
-        direction = np.where(offsets == 0, order[..., None], np.sign(offsets))
-        push = direction * overlap * 0.25 * overlapping[..., None]
-        push *= np.stack([axis == 0, axis == 1], axis=2)
-        centres += push.sum(axis=1)
-    return centres
+def _places(
+    vectors: WordVectors,
+    num_words: int,
+    perplexity: float,
+    iterations: int,
+    report: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """Returns the places of the first words, float64 [N, 2]."""
+    num_words = min(num_words, len(vectors))
+    if num_words < 5:
+        raise ValueError(f"there are {num_words} words to draw; it takes at least 5")
+    return tsne(
+        vectors.normalized(slice(num_words)),
+        min(perplexity, num_words / 4),
+        iterations,
+        report,
+    )
 
 
 def draw_map(vectors: WordVectors, path: str | Path, num_words: int = 200) -> None:
@@ -123,11 +62,9 @@ def draw_map(vectors: WordVectors, path: str | Path, num_words: int = 200) -> No
     from matplotlib.figure import Figure
 
     words = vectors.words[:num_words]
-    if len(words) < 5:
-        raise ValueError(f"there are {len(words)} words to draw; it takes at least 5")
-    layout = tsne(vectors.normalized(slice(num_words)), perplexity=min(12.0, len(words) / 4))
+    layout = _places(vectors, num_words, perplexity=12.0, iterations=1000)
     layout -= layout.min(axis=0)
-    layout *= (_SIZE - 2 * _MARGIN) / layout.max(axis=0)
+    layout *= (_SIZE - 2 * _MARGIN) / np.maximum(layout.max(axis=0), _SMALLEST)
     layout += _MARGIN
 
     figure = Figure(_SIZE / _DPI, dpi=_DPI)
@@ -152,4 +89,67 @@ def draw_map(vectors: WordVectors, path: str | Path, num_words: int = 200) -> No
     sizes = np.array([(box.width + 8, box.height + 2) for box in boxes])
     for label, position in zip(labels, spread(layout, sizes), strict=True):
         label.set_position(position)
-    figure.savefig(path, format="png")
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
+
+
+def write_map(
+    vectors: WordVectors,
+    path: str | Path,
+    num_words: int = 2000,
+    *,
+    num_neighbours: int = 10,
+    title: str = "Map of words",
+    report: Callable[[float], None] | None = None,
+) -> None:
+    """Writes a page on which the first words of a table can be explored in a browser.
+
+    It can be moved, zoomed and searched, and shows the nearest neighbours of a word. The page is
+    one file and asks for nothing else, from the network or the disk. A few thousand words are drawn
+    smoothly; their places take time that grows with the square of their number, 2,000 some ten
+    seconds.
+
+    Args:
+        vectors: The words, the most frequent first, and their vectors.
+        path: Where to write the page.
+        num_words: How many words to show; fewer if there are not so many.
+        num_neighbours: How many nearest neighbours to show of each, of the words shown.
+        title: Stands above the map.
+        report: Called now and then with the share of the work that is done.
+
+    Raises:
+        ValueError: There are fewer than 5 words, or no neighbours are asked for.
+        OSError: The file cannot be written.
+    """
+    if num_neighbours < 1:
+        raise ValueError(f"num_neighbours is {num_neighbours}; it must be at least 1")
+    layout = _places(vectors, num_words, 20.0, _PAGE_ITERATIONS, report)
+    words = vectors.words[:num_words]
+    layout -= layout.min(axis=0)
+    layout *= _PAGE_UNITS / max(layout.max(), _SMALLEST)
+    x, y = layout.round().astype(int).T.tolist()
+    rows, cosines = _neighbours(vectors, len(words), min(num_neighbours, len(words) - 1))
+    data = {
+        "title": title,
+        "words": words,
+        "x": x,
+        "y": y,
+        "counts": None if vectors.counts is None else vectors.counts[:num_words].tolist(),
+        "neighbours": rows.ravel().tolist(),
+        "cosines": (1000 * cosines).round().astype(int).ravel().tolist(),
+    }
+    # "<" would let a word end the element that holds the data.
+    encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    page = _PAGE.read_text(encoding="utf8")
+    page = page.replace("{{title}}", html.escape(title), 1).replace("{{data}}", encoded, 1)
+    with replacing(path) as file:
+        file.write(page.encode("utf8", "replace"))
+
+
+def _neighbours(vectors: WordVectors, num_words: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the k nearest of the first words to each of them, and their cosines, [N, k]."""
+    cosines, rows = vectors.nearest(vectors.vectors[:num_words], k + 1, num_words)
+    # The word itself is left out; among equal vectors it may be missing, and then the last one is.
+    others = rows != np.arange(num_words)[:, None]
+    others[others.all(axis=1), -1] = False
+    return rows[others].reshape(num_words, k), cosines[others].reshape(num_words, k)

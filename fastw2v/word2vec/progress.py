@@ -60,3 +60,10 @@ class ProgressLine:
             print(f"{self._label}: {done:4.0%}, {left} left, {text}", file=sys.stderr, flush=True)
         else:
             print(f"{self._label}: {text}", file=sys.stderr, flush=True)
+
+    def print(self, text: str) -> None:
+        """Writes a line that stays."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)

@@ -1,49 +1,17 @@
+import json
+import re
+
 import numpy as np
 import pytest
 from matplotlib import image
 
-from fastw2v.word2vec.map import draw_map, spread, tsne
+from fastw2v.word2vec.map import draw_map, write_map
 from fastw2v.word2vec.vectors import WordVectors
 
 
 def clusters(rng, num_clusters, size, width=20):
     centres = rng.normal(size=(num_clusters, 1, width)) * 3
     return (centres + rng.normal(size=(num_clusters, size, width)) * 0.3).reshape(-1, width)
-
-
-def test_tsne_keeps_clusters_together():
-    layout = tsne(clusters(np.random.default_rng(0), 6, 20))
-    assert layout.shape == (120, 2) and np.isfinite(layout).all()
-    distances = np.linalg.norm(layout[:, None] - layout, axis=2)
-    np.fill_diagonal(distances, np.inf)
-    np.testing.assert_array_equal(distances.argmin(axis=1) // 20, np.arange(120) // 20)
-    np.testing.assert_allclose(layout.mean(axis=0), 0, atol=1e-6)
-
-
-def test_tsne_depends_on_the_vectors_alone():
-    points = clusters(np.random.default_rng(1), 3, 5)
-    np.testing.assert_array_equal(tsne(points, 4, 50), tsne(points, 4, 50))
-
-
-def test_tsne_of_equal_points():
-    points = np.repeat(clusters(np.random.default_rng(1), 3, 3), 2, axis=0)
-    assert np.isfinite(tsne(points, 4, 100)).all()
-
-
-def test_spread_leaves_no_box_on_another():
-    rng = np.random.default_rng(0)
-    centres = rng.uniform(0, 300, (60, 2))
-    centres[:5] = 100  # all in one place
-    sizes = rng.uniform([20, 8], [60, 14], (60, 2))
-    moved = spread(centres, sizes)
-    gaps = np.abs(moved[:, None] - moved) - (sizes[:, None] + sizes) / 2
-    gaps[np.diag_indices(60)] = np.inf
-    assert gaps.max(axis=2).min() > -1
-
-
-def test_spread_leaves_free_boxes_alone():
-    centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
-    np.testing.assert_array_equal(spread(centres, np.full((3, 2), 9.0)), centres)
 
 
 @pytest.mark.parametrize("num_words", [5, 60])
@@ -63,3 +31,19 @@ def test_too_few_words_to_draw(tmp_path):
     vectors = WordVectors(list("abcd"), np.eye(4))
     with pytest.raises(ValueError, match="there are 4 words to draw; it takes at least 5"):
         draw_map(vectors, tmp_path / "map.png")
+
+
+def test_a_page_of_equal_and_few_words(tmp_path):
+    vectors = WordVectors(list("abcdef"), np.ones((6, 3)))
+    write_map(vectors, tmp_path / "map.html")
+    text = (tmp_path / "map.html").read_text(encoding="utf8")
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text)[1])
+    neighbours = np.reshape(data["neighbours"], (6, 5))
+    for row in range(6):  # the others, never the word itself
+        assert sorted([row, *neighbours[row].tolist()]) == list(range(6))
+    for arguments, message in (
+        ({"num_words": 4}, "there are 4 words to draw; it takes at least 5"),
+        ({"num_neighbours": 0}, "num_neighbours is 0; it must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_map(vectors, tmp_path / "map.html", **arguments)

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,77 @@ def test_min_count(min_count, size):
     assert "seldom" not in vocabulary or min_count == 1
 
 
-def test_min_count_out_of_range():
-    with pytest.raises(ValueError, match="min_count is 0; it must be at least 1"):
-        Vocabulary(COUNTS, 0)
+@pytest.mark.parametrize(
+    ("min_count", "max_final_vocab", "size"),
+    [(1, 5, 5), (1, 4, 4), (1, 3, 3), (1, 2, 1), (1, 1, 1), (3, 4, 3), (3, 2, 1), (51, 3, 0)],
+)
+def test_max_final_vocab_keeps_ties_together(min_count, max_final_vocab, size):
+    vocabulary = Vocabulary(COUNTS, min_count, max_final_vocab)
+    assert vocabulary.words == Vocabulary(COUNTS).words[:size]
+    assert len(vocabulary.counts) == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_count": 0}, "min_count is 0; it must be at least 1"),
+        ({"max_final_vocab": 0}, "max_final_vocab is 0; it must be at least 1, or None"),
+    ],
+)
+def test_limits_out_of_range(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(COUNTS, **options)
+    Vocabulary(COUNTS).save(tmp_path / "vocab")
+    with pytest.raises(ValueError, match=message):
+        Vocabulary.load(tmp_path / "vocab", **options)
+
+
+def test_saved_and_loaded(tmp_path):
+    path = tmp_path / "vocab.txt"
+    vocabulary = Vocabulary({**COUNTS, "Größe 漢": 7, "": 6, " ": 5, "\ufeff": 4, "a\r": 10**15})
+    for _ in range(2):  # the second time over the first
+        vocabulary.save(path)
+    assert os.listdir(tmp_path) == ["vocab.txt"]
+    loaded = Vocabulary.load(str(path))
+    assert loaded.words == vocabulary.words
+    assert loaded.counts.tolist() == vocabulary.counts.tolist()
+    assert Vocabulary.load(path, 3, 6).words == Vocabulary.load(path).words[:6]
+
+
+def test_loaded_from_a_file_of_another_program(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(b"rare 1\r\noften 20\r\nsome 3")
+    assert Vocabulary.load(path, 2).words == ["often", "some"]
+    path.write_bytes(b"")
+    assert len(Vocabulary.load(path)) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"word", "line 2: not a word, a space and a count"),
+        (b"word -3", "line 2: not a word"),
+        (b"word 1.5", "line 2: not a word"),
+        ("word ²".encode(), "line 2: not a word"),
+        (b"\xff 3", "line 2: not a word"),
+        (b"", "line 2: not a word"),
+        (b"first 7", "line 2: 'first' is there already"),
+        (b"word 99999999999999999999", "line 2: the count 99999999999999999999 is above 2"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, message):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(b"first 8\n" + line + b"\nlast 2\n")
+    with pytest.raises(ValueError, match=f"{path}, {message}"):
+        Vocabulary.load(path)
+
+
+def test_a_word_that_cannot_be_saved_leaves_the_old_file(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("old 1\n")
+    with pytest.raises(ValueError, match=r"the word 'a\\nb' holds a line end"):
+        Vocabulary({"a": 2, "a\nb": 1}).save(path)
+    assert path.read_text() == "old 1\n"
+    assert os.listdir(tmp_path) == ["vocab.txt"]
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/missing/vocab.txt"):
+        Vocabulary(COUNTS).save(tmp_path / "missing" / "vocab.txt")

@@ -67,17 +67,25 @@ std::string Run(dim3 grid, dim3 block, std::size_t shared_bytes,
 
 unsigned char* SharedMemory();
 int Lane();
+int ThreadNumber();  // its number in the block
 
 // Waits until `count` threads of the block are at barrier `id`: 0 is that of __syncthreads, where
 // count is the number of threads that have not returned.
 void Barrier(int id, int count);
+// Counts at barrier `id` without waiting.
+void ArriveAtBarrier(int id, int count);
 
 // All lanes of `mask` meet: each brings a record, the last one to come gets all of them (null for a
 // lane that is not in the mask), and all go on when it has done `work`.
 void MeetLanes(unsigned mask, void* record, const std::function<void(void** records)>& work);
 
+// All threads of a warpgroup (128 that follow one another) meet in the same way.
+void MeetWarpgroup(void* record, const std::function<void(void** records)>& work);
+
 // Lets other threads run: what a thread does that polls memory for another one's write.
 void Yield();
+// Something that a thread may poll for has come.
+void CountProgress();
 
 template <typename T>
 T Shuffle(unsigned mask, T value, int source) {
@@ -186,6 +194,9 @@ inline double __longlong_as_double(long long bits) {
   return x;
 }
 
+// Rounded on its own, never part of a multiply-add.
+inline float __fmul_rn(float x, float y) { return x * y; }
+
 // One thread runs at a time, so that no instruction is needed to be atomic.
 template <typename T, typename U>
 T atomicAdd(T* p, U value) {
@@ -237,6 +248,7 @@ inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaSt
   if (bytes > 0) std::memset(p, value, bytes);
   return cudaSuccess;
 }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 
 #endif  // FASTW2V_CUDA_EMULATED_CUDA_RUNTIME_H_

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 18;
 constexpr int kBarriers = 16;
+constexpr int kWarpgroup = 128;
 
 struct Meeting {
   int arrived = 0;
@@ -41,6 +42,8 @@ struct Block {
   std::vector<int> order;
   std::vector<Meeting> warps;
   std::vector<void*> records;  // by thread
+  std::vector<Meeting> warpgroups;
+  std::vector<void*> warpgroup_records;  // by thread
   Meeting barriers[kBarriers];
   std::vector<unsigned char> shared_memory;
   unsigned char* shared = nullptr;
@@ -115,6 +118,7 @@ std::string RunBlock(std::mt19937_64* random) {
   const int count = static_cast<int>(block->threads.size());
   for (Thread& thread : block->threads) thread.started = thread.finished = false;
   for (Meeting& meeting : block->warps) meeting = Meeting();
+  for (Meeting& meeting : block->warpgroups) meeting = Meeting();
   for (Meeting& meeting : block->barriers) meeting = Meeting();
   block->live = count;
   // What a kernel has not written is not zero.
@@ -154,6 +158,8 @@ std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
   }
   storage.warps.resize((count + 31) / 32);
   storage.records.resize((count + 31) / 32 * 32);
+  storage.warpgroups.resize(count / kWarpgroup);
+  storage.warpgroup_records.resize(count);
   constexpr std::size_t kSharedAlignment = 1024;
   storage.shared_memory.resize(shared_bytes + kSharedAlignment);
   void* shared = storage.shared_memory.data();
@@ -180,8 +186,18 @@ unsigned char* SharedMemory() { return block->shared; }
 
 int Lane() { return block->running->number % 32; }
 
+int ThreadNumber() { return block->running->number; }
+
 void Barrier(int id, int count) {
   Meet(&block->barriers[id], count, [] {});
+}
+
+void ArriveAtBarrier(int id, int count) {
+  Meeting* const meeting = &block->barriers[id];
+  if (++meeting->arrived < count) return;
+  meeting->arrived = 0;
+  ++meeting->generation;
+  ++block->progress;
 }
 
 void MeetLanes(unsigned mask, void* record, const std::function<void(void**)>& work) {
@@ -196,6 +212,15 @@ void MeetLanes(unsigned mask, void* record, const std::function<void(void**)>& w
   });
 }
 
+void MeetWarpgroup(void* record, const std::function<void(void**)>& work) {
+  const int group = block->running->number / kWarpgroup;
+  void** records = block->warpgroup_records.data() + kWarpgroup * group;
+  records[block->running->number % kWarpgroup] = record;
+  Meet(&block->warpgroups[group], kWarpgroup, [&] { work(records); });
+}
+
 void Yield() { SwitchToScheduler(); }
+
+void CountProgress() { ++block->progress; }
 
 }  // namespace fastw2v::cuda::emulated

@@ -1,0 +1,43 @@
+// The row-wise updates of csrc/core/optimizer.h on a GPU: the same rules, weight decay and moving
+// averages. The table and its slots are memory of the device, hyperparameters are the host's.
+//
+// Rows cannot be looked at before an update: one that is out of range is left out, and values that
+// are not finite make of a row what the formulas make of them. Same bits on every run.
+//
+// Tables with a clock (lazy=False, and moving averages of rows that stood still) are not offered.
+#ifndef FASTW2V_CUDA_OPTIMIZER_H_
+#define FASTW2V_CUDA_OPTIMIZER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "csrc/core/optimizer.h"
+#include "csrc/cuda/loss.h"
+#include "csrc/cuda/runtime.h"
+
+namespace fastw2v::cuda {
+
+// What can be checked without the device.
+template <typename T>
+Status CheckOptimizedTable(const OptimizedTable<T>& table);
+
+// One step with a gradient as losses make it: rows [count], ascending and padded by repeats of the
+// last one (see csrc/cuda/loss.h), values [count, dim].
+template <typename T>
+Status UpdateRows(const OptimizedTable<T>& table, const RowSlices<T>& gradient,
+                  const Stream& stream);
+
+// One step with rows in any order, which may repeat: the sum of the values of each row.
+template <typename T>
+std::size_t UpdateSlicesScratchBytes(const OptimizedTable<T>& table, int64_t count);
+template <typename T>
+Status UpdateSlices(const OptimizedTable<T>& table, const RowSlices<T>& slices,
+                    const Stream& stream, void* scratch);
+
+// One step with the gradient [rows, dim] of all rows.
+template <typename T>
+Status UpdateAll(const OptimizedTable<T>& table, const T* gradient, const Stream& stream);
+
+}  // namespace fastw2v::cuda
+
+#endif  // FASTW2V_CUDA_OPTIMIZER_H_

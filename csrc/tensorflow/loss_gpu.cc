@@ -1,0 +1,224 @@
+// GPU kernels of the losses. Nothing looks at values on the host, so they differ from those of the
+// CPU (loss_kernels.cc) in three ways: ids out of range give NaN in place of an error, gradients of
+// rows are padded (csrc/cuda/loss.h), and gradients are made together with the losses only where
+// the caller vouches that d_loss will be a multiple of the coefficients (`only_reduced`); their
+// factor is found and applied on the device.
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/cuda/elementwise.h"
+#include "csrc/cuda/loss.h"
+#include "csrc/tensorflow/gpu.h"
+#include "csrc/tensorflow/loss_call_gpu.h"
+#include "csrc/tensorflow/loss_gradients.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace fastw2v {
+namespace {
+
+using tensorflow::OpKernel;
+
+constexpr int kNumForwardOutputs = 3;  // loss, max and log_sum, before `saved`
+
+template <typename T, bool kSampled>
+class GpuLossOp : public OpKernel {
+  using Core = typename CoreType<T>::type;
+  using A = Accumulator<Core>;
+
+ public:
+  explicit GpuLossOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context, kSampled));
+    OP_REQUIRES_OK(context, context->GetAttr("only_reduced", &only_reduced_));
+  }
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
+    GpuCall<T, kSampled> call;
+    TF_RETURN_IF_ERROR(call.Read(context, attributes_));
+    const auto& problem = call.problem;
+    A* outputs[kNumForwardOutputs];
+    for (int i = 0; i < kNumForwardOutputs; ++i) {
+      Tensor* output;
+      TF_RETURN_IF_ERROR(context->allocate_output(i, TensorShape({problem.batch}), &output));
+      outputs[i] = output->flat<A>().data();
+    }
+    const Normalizer<A> normalizer = {outputs[1], outputs[2]};
+    OpInputList coefficients;
+    TF_RETURN_IF_ERROR(context->input_list("coefficients", &coefficients));
+    GpuGradients<T, kSampled> gradients(call, [](int) { return true; });
+    const int num_saved = context->num_outputs() - kNumForwardOutputs;
+    if (num_saved != (coefficients.size() == 0 ? 0 : gradients.size())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("num_saved = ", num_saved, ", expected ", gradients.size(),
+                       ", one for each gradient, with coefficients, and 0 without"));
+    }
+    DeviceMemory scratch;
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
+    if (!Saves(context)) {
+      // Nothing saved: the gradient op makes the gradients.
+      for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
+        Tensor* nothing;
+        TF_RETURN_IF_ERROR(context->allocate_output(i, TensorShape({0}), &nothing));
+      }
+      if constexpr (kSampled) {
+        return ToTensorFlow(
+            cuda::SampledLossForward(problem, call.stream, scratch.data(), outputs[0], normalizer));
+      } else {
+        return ToTensorFlow(
+            cuda::ExactLossForward(problem, call.stream, scratch.data(), outputs[0], normalizer));
+      }
+    }
+    DeviceMemory filled;
+    const A* d_loss;
+    TF_RETURN_IF_ERROR(
+        ReadCoefficients(context, coefficients[0], problem.batch, call.stream, &filled, &d_loss));
+    TF_RETURN_IF_ERROR((MakeLossAndGradients<T, kSampled>(context, call, d_loss, scratch.data(),
+                                                          outputs[0], normalizer, &gradients)));
+    for (int i = 0; i < gradients.size(); ++i) {
+      Tensor bytes;
+      TF_RETURN_IF_ERROR(Reinterpret(gradients.tensor(i), tensorflow::DT_UINT8, &bytes));
+      context->set_output(kNumForwardOutputs + i, bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  bool Saves(OpKernelContext* context) const {
+    if (!only_reduced_) return false;
+    for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
+      if (context->output_required(i)) return true;
+    }
+    return false;
+  }
+
+  Attributes attributes_;
+  bool only_reduced_;
+};
+
+template <typename T, bool kSampled>
+class GpuLossGradOp : public OpKernel {
+  using Core = typename CoreType<T>::type;
+  using A = Accumulator<Core>;
+
+ public:
+  explicit GpuLossGradOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context, kSampled));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList saved;
+    OP_REQUIRES_OK(context, context->input_list("saved", &saved));
+    bool any = false;
+    for (const Tensor& bytes : saved) any = any || bytes.NumElements() > 0;
+    OP_REQUIRES_OK(context, any ? HandOn(context, saved) : Recompute(context));
+  }
+
+ private:
+  static absl::Status HandOn(OpKernelContext* context, const OpInputList& saved) {
+    cuda::Stream stream;
+    TF_RETURN_IF_ERROR(GetStream(context, &stream));
+    OpInputList coefficients;
+    const Tensor* d_loss;
+    TF_RETURN_IF_ERROR(context->input_list("coefficients", &coefficients));
+    TF_RETURN_IF_ERROR(context->input("d_loss", &d_loss));
+    if (coefficients.size() != 1 || saved.size() != context->num_outputs()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("there are ", coefficients.size(), " coefficients and ", saved.size(),
+                       " saved gradients, expected 1 and ", context->num_outputs()));
+    }
+    const int64_t batch = d_loss->NumElements();
+    TF_RETURN_IF_ERROR(CheckPerExample<A>("d_loss", *d_loss, batch, false));
+    TF_RETURN_IF_ERROR(CheckPerExample<A>("coefficients", coefficients[0], batch, true));
+    DeviceMemory factor;
+    TF_RETURN_IF_ERROR(factor.Allocate(context, sizeof(A)));
+    TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CommonFactor<A>(
+        d_loss->flat<A>().data(), coefficients[0].flat<A>().data(),
+        coefficients[0].dims() == 0 ? 0 : 1, batch, stream, factor.data<A>())));
+    int first;
+    TF_RETURN_IF_ERROR(InputRange(context, &first));
+    for (int i = 0; i < saved.size(); ++i) {
+      if (!context->output_required(i)) continue;
+      const tensorflow::DataType dtype = context->expected_output_dtype(i);
+      Tensor tensor;
+      if (dtype != DataTypeToEnum<T>::value) {  // rows
+        TF_RETURN_IF_ERROR(Reinterpret(saved[i], dtype, &tensor));
+        context->set_output(i, tensor);
+        continue;
+      }
+      // In place where nobody else holds them.
+      std::unique_ptr<Tensor> bytes = context->forward_input(
+          first + i, OpKernelContext::Params::kNoReservation, tensorflow::DT_UINT8,
+          saved[i].shape(), tensorflow::DEVICE_MEMORY, tensorflow::AllocatorAttributes());
+      Tensor memory;
+      if (bytes != nullptr) {
+        memory = *bytes;
+      } else {
+        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_UINT8, saved[i].shape(), &memory));
+      }
+      TF_RETURN_IF_ERROR(ToTensorFlow(
+          cuda::ScaleArray<Core>(factor.data<A>(), static_cast<const Core*>(saved[i].data()),
+                                 saved[i].NumElements() / static_cast<int64_t>(sizeof(Core)),
+                                 stream, static_cast<Core*>(memory.data()))));
+      TF_RETURN_IF_ERROR(Reinterpret(memory, dtype, &tensor));
+      context->set_output(i, tensor);
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status InputRange(OpKernelContext* context, int* first) {
+    int end;
+    return context->op_kernel().InputRange("saved", first, &end);
+  }
+
+  absl::Status Recompute(OpKernelContext* context) const {
+    GpuCall<T, kSampled> call;
+    TF_RETURN_IF_ERROR(call.Read(context, attributes_));
+    const auto& problem = call.problem;
+    const Tensor* vectors[3];
+    const char* const names[] = {"d_loss", "max", "log_sum"};
+    const A* data[3];
+    for (int i = 0; i < 3; ++i) {
+      TF_RETURN_IF_ERROR(context->input(names[i], &vectors[i]));
+      TF_RETURN_IF_ERROR(CheckPerExample<A>(names[i], *vectors[i], problem.batch, false));
+      data[i] = vectors[i]->flat<A>().data();
+    }
+    const Normalizer<const A> normalizer = {data[1], data[2]};
+    GpuGradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
+    DeviceMemory scratch;
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
+    TF_RETURN_IF_ERROR(gradients.MakeAll(context, [&](A* d_hidden, auto... d_tables) {
+      if constexpr (kSampled) {
+        return cuda::SampledLossBackward(problem, data[0], normalizer, call.stream, scratch.data(),
+                                         d_hidden, d_tables...);
+      } else {
+        return cuda::ExactLossBackward(problem, data[0], normalizer, call.stream, scratch.data(),
+                                       d_hidden, d_tables...);
+      }
+    }));
+    for (int i = 0; i < gradients.size(); ++i) {
+      if (gradients.wanted(i)) context->set_output(i, gradients.tensor(i));
+    }
+    return absl::OkStatus();
+  }
+
+  Attributes attributes_;
+};
+
+#define FASTW2V_REGISTER(T)                                                                     \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLoss").TypeConstraint<T>("T"),     \
+                          GpuLossOp<T, false>);                                                 \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLossGrad").TypeConstraint<T>("T"), \
+                          GpuLossGradOp<T, false>);                                             \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SampledLoss").TypeConstraint<T>("T"),     \
+                          GpuLossOp<T, true>);                                                  \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SampledLossGrad").TypeConstraint<T>("T"), \
+                          GpuLossGradOp<T, true>);
+FASTW2V_REGISTER(float)
+FASTW2V_REGISTER(double)
+FASTW2V_REGISTER(Eigen::half)
+FASTW2V_REGISTER(Eigen::bfloat16)
+#undef FASTW2V_REGISTER
+
+}  // namespace
+}  // namespace fastw2v

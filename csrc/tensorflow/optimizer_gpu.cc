@@ -1,0 +1,127 @@
+// GPU kernels of Fastw2v>SparseUpdate and Fastw2v>SumRows: csrc/cuda/optimizer.h as TensorFlow ops.
+//
+// Fastw2v>CatchUp has none: what rows owe that were not met is not kept on a GPU.
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "csrc/cuda/elementwise.h"
+#include "csrc/cuda/gather.h"
+#include "csrc/cuda/optimizer.h"
+#include "csrc/tensorflow/gpu.h"
+#include "csrc/tensorflow/optimizer_call.h"
+#include "csrc/tensorflow/update_registration.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace fastw2v {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+template <typename T>
+class GpuSparseUpdateOp : public OpKernel {
+ public:
+  explicit GpuSparseUpdateOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context));
+  }
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  using Core = typename CoreType<T>::type;
+
+  absl::Status Run(OpKernelContext* context) const {
+    cuda::Stream stream;
+    TF_RETURN_IF_ERROR(GetStream(context, &stream));
+    Hyperparameters parameters;
+    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
+    const Tensor *handle, *rows, *values;
+    TF_RETURN_IF_ERROR(context->input("table", &handle));
+    TF_RETURN_IF_ERROR(context->input("rows", &rows));
+    TF_RETURN_IF_ERROR(context->input("values", &values));
+    RowSlices<Core> slices;
+    int64_t dim;
+    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
+    OptimizedArgument<T> argument;
+    TF_RETURN_IF_ERROR(argument.Find(context, "table", *handle, "state", attributes_));
+    std::vector<tensorflow::Var*> variables;
+    argument.AppendVariables(&variables);
+    const WriteLock lock(std::move(variables));
+    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters, CopyOnDevice(stream)));
+    const OptimizedTable<Core>& table = argument.table;
+    if (slices.count > 0 && dim != table.dim) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("values has ", dim, " numbers in a row, but the table has ", table.dim));
+    }
+    TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CheckOptimizedTable(table)));
+    TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "rows", slices.rows, slices.count, table.rows));
+    DeviceMemory scratch;
+    TF_RETURN_IF_ERROR(
+        scratch.Allocate(context, cuda::UpdateSlicesScratchBytes(table, slices.count)));
+    return ToTensorFlow(cuda::UpdateSlices(table, slices, stream, scratch.data()));
+  }
+
+  UpdateAttributes attributes_;
+};
+
+// The sums are as many as the rows given, padded as gradients of rows are.
+template <typename T>
+class GpuSumRowsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  static absl::Status Run(OpKernelContext* context) {
+    using Core = typename CoreType<T>::type;
+    using A = Accumulator<Core>;
+    cuda::Stream stream;
+    TF_RETURN_IF_ERROR(GetStream(context, &stream));
+    const Tensor &rows = context->input(0), &values = context->input(1);
+    RowSlices<Core> slices;
+    int64_t dim;
+    TF_RETURN_IF_ERROR(ReadSlices<T>(rows, values, &slices, &dim));
+    constexpr int64_t kAnyRow = std::numeric_limits<int64_t>::max();
+    TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "rows", slices.rows, slices.count, kAnyRow));
+    Tensor *unique, *sums;
+    TF_RETURN_IF_ERROR(context->allocate_output(0, rows.shape(), &unique));
+    TF_RETURN_IF_ERROR(context->allocate_output(1, values.shape(), &sums));
+
+    // The gradient of a gather of these rows.
+    cuda::BagProblem<Core> problem;
+    problem.rows = kAnyRow;
+    problem.dim = dim;
+    problem.bags.ids = slices.rows;
+    problem.bags.num_ids = problem.bags.batch = slices.count;
+    DeviceMemory wide, scratch;
+    TF_RETURN_IF_ERROR(wide.Allocate(context, sizeof(A) * slices.count * dim));
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, cuda::BagGradientScratchBytes(problem)));
+    TF_RETURN_IF_ERROR(ToTensorFlow(
+        cuda::WidenArray<Core>(slices.values, slices.count * dim, stream, wide.data<A>())));
+    return ToTensorFlow(cuda::BagGradient(
+        problem, static_cast<const A*>(wide.data<A>()), stream, scratch.data(),
+        cuda::RowGradient<Core>{unique->flat<int64_t>().data(),
+                                CoreData<Core>(sums->flat<T>().data()), nullptr}));
+  }
+};
+
+#define FASTW2V_REGISTER(T)                                                             \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SparseUpdate")                    \
+                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
+                          GpuSparseUpdateOp<T>);                                        \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SumRows").TypeConstraint<T>("T"), \
+                          GpuSumRowsOp<T>);
+FASTW2V_REGISTER(float)
+FASTW2V_REGISTER(double)
+FASTW2V_REGISTER(Eigen::half)
+FASTW2V_REGISTER(Eigen::bfloat16)
+#undef FASTW2V_REGISTER
+
+}  // namespace
+}  // namespace fastw2v

@@ -1,0 +1,90 @@
+"""`fastw2v vocab`: the words of a text and how often they occur."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from fastw2v.commands._options import count
+from fastw2v.word2vec.corpus import read_vocabulary
+from fastw2v.word2vec.progress import ProgressLine
+
+_EXAMPLES = """\
+examples:
+  fastw2v vocab corpus.txt --output vocab.txt
+  fastw2v vocab books/ --output vocab.txt --min-count 20 --tokenizer words
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    vocab = commands.add_parser(
+        "vocab",
+        help="count the words of a text",
+        description="Count the words of a text and write those that occur often enough to a file, "
+        "a word and its count on each line, the most frequent first.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    vocab.add_argument(
+        "corpus",
+        metavar="CORPUS",
+        help="a UTF-8 text with a sentence per line, plain or compressed (.gz, .xz, .bz2, .zst), "
+        "or a directory of such files",
+    )
+    vocab.add_argument("--output", "-o", required=True, metavar="FILE", help="where the words go")
+    vocab.add_argument(
+        "--tokenizer",
+        choices=("whitespace", "words"),
+        default="whitespace",
+        help="how a line becomes words: at white space, or runs of letters in lower case "
+        "(default: %(default)s)",
+    )
+    for option, default, text in (
+        ("--min-count", 5, "leave out words that occur less often (default: 5)"),
+        ("--max-final-vocab", None, "keep so many of the most frequent words"),
+        (
+            "--max-vocab-size",
+            None,
+            "forget the rarest words while more than so many are counted: bounds memory",
+        ),
+        ("--workers", None, "threads that count (default: as many as there are processors)"),
+    ):
+        vocab.add_argument(option, type=count, default=default, metavar="N", help=text)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what `fastw2v vocab` says, with its options.
+
+    Raises:
+        ImportError, OSError, ValueError: As `read_vocabulary`; or no word occurs often enough.
+    """
+    begin = time.monotonic()
+    num_words = 0
+    with ProgressLine("counting") as line:
+
+        def report(done: int, total: int, words: int) -> None:
+            nonlocal num_words
+            num_words = words
+            line.update(done / total if total else None, f"{words:,} words")
+
+        vocabulary = read_vocabulary(
+            options.corpus,
+            min_count=options.min_count,
+            max_vocab_size=options.max_vocab_size,
+            max_final_vocab=options.max_final_vocab,
+            tokenizer=options.tokenizer,
+            workers=options.workers,
+            report=report,
+        )
+    if not len(vocabulary):
+        raise ValueError(
+            f"no word of {options.corpus} occurs at least --min-count = {options.min_count} times; "
+            f"{num_words:,} were read"
+        )
+    vocabulary.save(options.output)
+    seconds = time.monotonic() - begin
+    print(
+        f"read {num_words:,} words of {options.corpus} in {seconds:.1f} s; {len(vocabulary):,} "
+        f"different ones, {vocabulary.counts.sum() / num_words:.1%} of the text, are in "
+        f"{options.output}"
+    )

@@ -1,0 +1,239 @@
+"""What a block of text adds to the tables, for each of the losses, and how likely a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fastw2v import data, optimizers, samplers
+from fastw2v.ops import softmax_loss
+from fastw2v.training import train_step
+from fastw2v.word2vec import settings as options
+from fastw2v.word2vec import train_op
+from fastw2v.word2vec.settings import Settings
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The variables that training changes.
+
+    Attributes:
+        embeddings: float32 ``[V, D]``, the vectors of words.
+        weights: float32 ``[V, D]``, of words as they are predicted; of the inner nodes of the tree
+            where the softmax is hierarchical.
+        biases: float32 ``[V]``, None but for the two softmax losses.
+    """
+
+    embeddings: tf.Variable
+    weights: tf.Variable
+    biases: tf.Variable | None
+
+
+class Objective:
+    """Trains on blocks of text and tells how likely they are."""
+
+    block_tokens: int  # of a block, for training
+    _EVALUATED_TOKENS = 1 << 14
+    _EVALUATED_BATCH = 1024
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        self._tables = tables
+        self._counts = counts
+        self._settings = settings
+
+    def train(
+        self, ids: np.ndarray, seed: tuple[int, int], first_rate: float, last_rate: float
+    ) -> tuple[float, int]:
+        """Trains on a block, while the learning rate goes from one number to the other.
+
+        Returns:
+            The loss before each update, summed over the examples, in nats, and their number.
+        """
+        raise NotImplementedError
+
+    def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
+        """The logarithm of the probability that the model gives the words of a block, summed over
+        its examples, and their number."""
+        total, number = 0.0, 0
+        for inputs, labels in self._batches(ids, seed, self._EVALUATED_BATCH, shuffle=False):
+            total -= float(self._loss_sum(inputs, labels))
+            number += len(labels)
+        return total, number
+
+    def _batches(
+        self, ids: np.ndarray, seed: tuple[int, int], size: int, shuffle: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Examples as training makes them: what predicts, and the word to be predicted."""
+        settings = self._settings
+        function = data.skipgrams if settings.sg else data.cbow
+        first, second = function(
+            ids,
+            settings.window,
+            counts=self._counts,
+            sample=settings.sample,
+            shrink_windows=settings.shrink_windows,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        # As in word2vec, a context predicts the word in whose window it lies.
+        inputs, labels = (second, first) if settings.sg else (first, second)
+        inputs, labels = inputs.numpy(), labels.numpy()
+        for start in range(0, len(labels), size):
+            yield inputs[start : start + size], labels[start : start + size]
+
+    def _loss_sum(self, inputs: np.ndarray, labels: np.ndarray) -> tf.Tensor:
+        return softmax_loss(
+            self._tables.embeddings,
+            self._tables.weights,
+            self._biases(),
+            inputs,
+            labels,
+            combiner="mean" if self._settings.cbow_mean else "sum",
+            reduction="sum",
+        )
+
+    def _biases(self) -> tf.Tensor | tf.Variable | None:
+        """What is added to the logits of the exact softmax."""
+        raise NotImplementedError
+
+
+class TextObjective(Objective):
+    """Negative sampling and hierarchical softmax: one op takes the text itself."""
+
+    block_tokens = 1 << 18
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._keep = train_op.keep_probability(counts, settings.sample) if settings.sample else None
+
+    def train(
+        self, ids: np.ndarray, seed: tuple[int, int], first_rate: float, last_rate: float
+    ) -> tuple[float, int]:
+        settings = self._settings
+        trained = train_op.train_block(
+            self._tables.embeddings,
+            self._tables.weights,
+            ids,
+            **self._classes(),
+            keep_probability=self._keep,
+            seed=seed,
+            sg=settings.sg,
+            cbow_mean=settings.cbow_mean,
+            window=settings.window,
+            shrink_windows=settings.shrink_windows,
+            first_rate=first_rate,
+            last_rate=last_rate,
+            deterministic=settings.deterministic,
+        )
+        return float(trained.loss), int(trained.examples)
+
+    def _classes(self) -> dict[str, Any]:
+        """What a word is set against, as `train_op.train_block` takes it."""
+        raise NotImplementedError
+
+
+class NegativeSampling(TextObjective):
+    """Words against words of the noise."""
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._noise = train_op.noise_table(counts, settings.ns_exponent)
+
+    def _classes(self) -> dict[str, Any]:
+        return {"noise": self._noise, "negative": self._settings.negative}
+
+    def _biases(self) -> tf.Tensor:
+        # The loss is least where h w = log p(w|h) - log q(w) - log negative, for the noise q: so
+        # the probabilities that the model has learned are softmax(h w + log q).
+        noise = np.asarray(self._counts, np.float64) ** self._settings.ns_exponent
+        return tf.constant(np.log(noise / noise.sum()), tf.float32)
+
+
+class HierarchicalSoftmax(TextObjective):
+    """Turns in a binary tree whose leaves are the words."""
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._tree = train_op.huffman_tree(counts)
+
+    def _classes(self) -> dict[str, Any]:
+        return {"tree": self._tree}
+
+    def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
+        loss, number = self.train(ids, seed, 0.0, 0.0)  # a step of length 0
+        return -loss, number
+
+
+class Softmax(Objective):
+    """Words against all others or a sample of them: made of pairs, batches and `train_step`."""
+
+    block_tokens = 1 << 14
+
+    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+        super().__init__(tables, counts, settings)
+        self._sampled = {}
+        if settings.loss == options.SAMPLED_SOFTMAX:
+            sampler = samplers.Unigram(counts, settings.ns_exponent)
+            self._sampled = {"num_sampled": settings.num_sampled, "sampler": sampler}
+        self._optimizer = optimizers.SGD(settings.alpha)
+        self._optimizer.build([tables.embeddings, tables.weights, tables.biases])
+        inputs = tf.TensorSpec([None] if settings.sg else [None, None], tf.int64)
+        self._step = tf.function(
+            self._one_step,
+            input_signature=[
+                inputs,
+                tf.TensorSpec([None], tf.int64),
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([2], tf.int64),
+            ],
+            autograph=False,
+        )
+
+    def train(
+        self, ids: np.ndarray, seed: tuple[int, int], first_rate: float, last_rate: float
+    ) -> tuple[float, int]:
+        loss, number = 0.0, 0
+        batches = list(self._batches(ids, seed, self._settings.batch_size, shuffle=True))
+        for step, (inputs, labels) in enumerate(batches):
+            rate = first_rate + (last_rate - first_rate) * step / len(batches)
+            # Of the samplers' own; the examples of the block are drawn with another.
+            step_seed = np.array([(seed[0] + (step << 32)) % 2**63, seed[1]])
+            loss += float(self._step(inputs, labels, rate, step_seed))
+            number += len(labels)
+        return loss, number
+
+    def _one_step(
+        self, inputs: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Moves the rows by the rate times the gradient of each example, however many."""
+        self._optimizer.learning_rate.assign(rate)
+        return train_step(
+            self._optimizer,
+            softmax_loss,
+            self._tables.embeddings,
+            self._tables.weights,
+            self._tables.biases,
+            inputs,
+            labels,
+            combiner="mean" if self._settings.cbow_mean else "sum",
+            reduction="sum",
+            **self._sampled,
+            **({"seed": seed} if self._sampled else {}),
+        )
+
+    def _biases(self) -> tf.Variable:
+        return self._tables.biases
+
+
+def objective_of(tables: Tables, counts: np.ndarray, settings: Settings) -> Objective:
+    kind = {
+        options.NEGATIVE_SAMPLING: NegativeSampling,
+        options.HIERARCHICAL_SOFTMAX: HierarchicalSoftmax,
+        options.SAMPLED_SOFTMAX: Softmax,
+        options.SOFTMAX: Softmax,
+    }[settings.objective]
+    return kind(tables, counts, settings)

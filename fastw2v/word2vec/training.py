@@ -1,0 +1,223 @@
+"""Passes over a text: the learning rate, the loss, what is told on the way, and Ctrl-C."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastw2v.word2vec.corpus import TokenCorpus
+    from fastw2v.word2vec.objectives import Objective
+
+_CLOCK_FROM = 0.1  # the share of the time after which being late shortens the training
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come.
+
+    Attributes:
+        done: The share of the work, or of the time if that runs out earlier, in [0, 1].
+        epoch: The pass over the text that is under way, from 1 on.
+        epochs: Passes in all.
+        epoch_ended: Whether this is the end of a pass.
+        words: Words of the text, all passes together, as subsampling has not touched them yet.
+        examples: Pairs or bags in the pass so far.
+        loss: Mean over these, in nats; each before the update that it leads to.
+        learning_rate: Of the next word.
+        seconds: Since this call of `train` began.
+        words_per_second: In this call of `train`; what is done between the blocks, as evaluation
+            is, does not count.
+    """
+
+    done: float
+    epoch: int
+    epochs: int
+    epoch_ended: bool
+    words: int
+    examples: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    words_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} of {self.epochs}, {self.words_per_second:,.0f} words/s, "
+            f"learning rate {self.learning_rate:.3g}, loss {self.loss:.4f}"
+        )
+
+
+@dataclass
+class Run:
+    """A call of `train`, as far as it has come: all that it takes to go on.
+
+    Attributes:
+        epochs, alpha, min_alpha: As `train` was asked for.
+        num_words: Words of one pass.
+        first_epoch: Passes in earlier calls, so that no pass draws what another has drawn.
+        epoch, block: Passes done, and blocks of the next that are done.
+        words, loss, examples: Of the pass under way, so far; the loss is a sum in float64.
+        total_loss, total_examples: The same over all passes.
+    """
+
+    epochs: int
+    alpha: float
+    min_alpha: float
+    num_words: int
+    first_epoch: int = 0
+    epoch: int = 0
+    block: int = 0
+    words: int = 0
+    loss: float = 0.0
+    examples: int = 0
+    total_loss: float = 0.0
+    total_examples: int = 0
+
+    @property
+    def all_words(self) -> int:
+        return self.epoch * self.num_words + self.words
+
+    @property
+    def done(self) -> float:
+        return self.all_words / (self.epochs * self.num_words)
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch == self.epochs
+
+
+def train(
+    objective: Objective,
+    corpus: TokenCorpus,
+    run: Run,
+    *,
+    seed: int,
+    losses: list[float],
+    max_seconds: float = math.inf,
+) -> Iterator[Progress]:
+    """Trains block after block, and yields after each and at the end of each pass.
+
+    Between two steps of the iterator the tables and `run` fit together: there it may be left, and
+    later be begun anew with the same `run`.
+
+    Args:
+        objective: What trains on a block.
+        corpus: The text.
+        run: Where to begin; it is kept up to date.
+        seed: Decides all draws, together with the numbers of the pass and the block.
+        losses: Takes the mean loss of each pass, NaN for one that subsampling left no example.
+        max_seconds: Ends training earlier: the learning rate then falls with the time.
+
+    Raises:
+        ValueError: The loss is no longer finite.
+    """
+    begin, words_before = time.monotonic(), run.all_words
+    elsewhere = 0.0  # seconds between the blocks
+
+    def done() -> float:
+        time_over = min((time.monotonic() - begin) / max_seconds, 1.0)
+        # Not earlier: the first steps are slow, and the clock must not touch a run that has time.
+        return time_over if time_over > max(run.done, _CLOCK_FROM) else run.done
+
+    def rate(done: float) -> float:
+        return run.alpha + (run.min_alpha - run.alpha) * min(done, 1.0)
+
+    def progress(epoch_ended: bool) -> Progress:
+        seconds = time.monotonic() - begin
+        words = run.all_words
+        return Progress(
+            done=done(),
+            epoch=run.epoch + (not epoch_ended),
+            epochs=run.epochs,
+            epoch_ended=epoch_ended,
+            words=words,
+            examples=run.examples,
+            loss=losses[-1] if epoch_ended else run.loss / max(run.examples, 1),
+            learning_rate=rate(done()),
+            seconds=seconds,
+            words_per_second=(words - words_before) / max(seconds - elsewhere, 1e-9),
+        )
+
+    while not run.finished:
+        blocks = itertools.islice(corpus.blocks(objective.block_tokens), run.block, None)
+        for ids, words in _ahead(blocks):
+            start = done()
+            if start >= 1:  # the time is over
+                yield progress(epoch_ended=False)
+                return
+            end = start + words / (run.epochs * run.num_words)
+            draws = seed, (run.first_epoch + run.epoch << 32) + run.block
+            loss, examples = objective.train(ids, draws, rate(start), rate(end))
+            run.loss += loss
+            run.total_loss += loss
+            run.examples += examples
+            run.total_examples += examples
+            run.words += words
+            run.block += 1
+            if not math.isfinite(run.loss):
+                raise ValueError(
+                    f"the loss is {loss} with alpha = {run.alpha:g}: take a smaller alpha"
+                )
+            left = time.monotonic()
+            yield progress(epoch_ended=False)
+            elsewhere += time.monotonic() - left
+        losses.append(run.loss / run.examples if run.examples else math.nan)
+        run.epoch += 1
+        run.block = run.words = run.examples = 0
+        run.loss = 0.0
+        left = time.monotonic()
+        yield progress(epoch_ended=True)
+        elsewhere += time.monotonic() - left
+
+
+def _ahead(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """The blocks with the number of words in each. Another thread reads the next from the disk
+    while one is trained on."""
+
+    def read() -> tuple[np.ndarray, int] | None:
+        block = next(blocks, None)
+        if block is None:
+            return None
+        ids = np.array(block)
+        return ids, int(np.count_nonzero(ids >= 0))
+
+    with ThreadPoolExecutor(1, "fastw2v-reader") as reader:
+        following = reader.submit(read)
+        while (block := following.result()) is not None:
+            following = reader.submit(read)
+            yield block
+
+
+class Interrupts:
+    """Keeps Ctrl-C for a moment at which nothing is half done. A second one comes at once."""
+
+    def __init__(self) -> None:
+        self.met = False
+        self._handler: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):  # neither ignored nor left to the system
+                self._handler = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.met = True
+        self.__exit__()

@@ -1,0 +1,164 @@
+"""The CUDA part where there is no GPU: what is registered, and the tools around the build."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tensorflow.python.framework import kernels
+
+from fastw2v import _build_info, _library
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# With kernels for tables of each type.
+TABLE_OPS = (
+    *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
+    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows", "TopK"),
+)
+# What runs on the CPU alone: tables that are made once, the examples of tf.data, and rows that owe
+# updates, which are not kept on a GPU.
+CPU_OPS = ("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp")
+# TensorFlow's enumeration: float, double, half, bfloat16.
+DTYPES = {1, 2, 19, 14}
+
+
+def registered(op: str, device: str) -> list:
+    found = kernels.get_registered_kernels_for_op(f"Fastw2v>{op}").kernel
+    return [kernel for kernel in found if kernel.device_type == device]
+
+
+def table_types(registrations: list) -> set[int]:
+    return {
+        number
+        for kernel in registrations
+        for constraint in kernel.constraint
+        if constraint.name == "T"
+        for number in constraint.allowed_values.list.type
+    }
+
+
+def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
+    assert _library.ops is not None
+    expected = DTYPES if _build_info.CUDA not in ("", "emulated") else set()
+    for op in TABLE_OPS:
+        assert table_types(registered(op, "CPU")) == DTYPES, op
+        assert table_types(registered(op, "GPU")) == expected, op
+    assert len(registered("CandidateSampler", "GPU")) == (1 if expected else 0)
+
+
+def test_every_op_is_listed():
+    found = {kernel.op for kernel in kernels.get_all_registered_kernels().kernel}
+    ops = {name.removeprefix("Fastw2v>") for name in found if name.startswith("Fastw2v>")}
+    assert ops == {*TABLE_OPS, *CPU_OPS, "CandidateSampler"}
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+REPORT = """\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_Z4KernIfEvPT_' for 'sm_80'
+ptxas info    : Function properties for _Z4KernIfEvPT_
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 392 bytes cmem[0]
+ptxas info    : Compiling entry function '_Z4KernIfEvPT_' for 'sm_90'
+ptxas info    : Function properties for _Z4KernIfEvPT_
+    8 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 255 registers, 392 bytes cmem[0]
+ptxas info    : Compiling entry function '_Z4KernIdEvPT_' for 'sm_80'
+ptxas info    : Function properties for _Z4KernIdEvPT_
+    8 bytes stack frame, 16 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 32 registers, 392 bytes cmem[0]
+"""
+
+
+def test_the_report_of_the_assembler_is_kept_and_the_rest_is_printed():
+    kept, printed = load("cmake/ptxas_report.py").split("a.cu(1): warning: x\n" + REPORT)
+    assert printed == "a.cu(1): warning: x\n"
+    assert kept == REPORT
+
+
+def test_a_spill_in_a_hot_kernel_fails(tmp_path):
+    (tmp_path / "a.cu.o.ptxas").write_text(REPORT, encoding="utf-8")
+    command = [sys.executable, ROOT / "tools" / "check_cuda_resources.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Kern<float>  registers 80: 40; 90: 255, 12 bytes spilled" in done.stdout
+    assert "Kern<double>  registers 80: 32, 32 bytes spilled" in done.stdout
+    assert done.stderr == "error: Kern<float> spills 12 bytes on sm_90\n"
+
+
+def test_instructions_are_looked_for_on_each_chip():
+    sass = "\tcode\narch = sm_80\n HMMA.16816 R1\n\narch = sm_90\n LDGSTS.E R2\n"
+    missing = load("tools/check_cuda_resources.py").missing_instructions
+    assert missing(sass, {"sm_80": ("HMMA",), "sm_90": ("LDGSTS",)}) == []
+    assert missing(sass, {"sm_80": ("HMMA",), "sm_90": ("HMMA",)}) == ["HMMA for sm_90"]
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> ModuleType:
+    """benchmarks/gpu.py"""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return load("benchmarks/gpu.py")
+
+
+def test_the_benchmark_says_what_it_lacks():
+    done = subprocess.run(
+        [sys.executable, "gpu.py"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "benchmarks",
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("this benchmark needs ")
+
+
+def test_the_check_on_a_gpu_says_what_it_lacks():
+    command = [sys.executable, ROOT / "tools" / "gpu_check.py"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "make gpu-check cannot run here: cmake was not found" in done.stderr
+
+
+def test_shares_and_ratios_of_the_benchmark(gpu, tmp_path):
+    case = gpu.Case("exact", "bfloat16", 8192, 100_000, 256)
+    ceilings = gpu.Ceilings({"bfloat16": 1e15, "float32": 1e14}, 3e12, 4e12)
+    assert case.operations("step") == 6 * 8192 * 100_000 * 256
+    # Products: 0.42 ms forward; exponentials: 0.2 ms.
+    assert ceilings.floor(case, "forward") == pytest.approx(2 * 8192 * 1e5 * 256 / 1e15)
+    narrow = gpu.Case("exact", "bfloat16", 8192, 100_000, 32)
+    assert ceilings.floor(narrow, "forward") == pytest.approx(8192 * 1e5 / 4e12)
+    times = {"forward": {gpu.OURS: [1e-3, 2e-3, 3e-3], "torch": [4e-3, 4e-3, 12e-3]}}
+    environment = dict.fromkeys(("device", "pytorch", "triton", "driver", "python"), "x")
+    lines = list(gpu.rows(case, times, {"torch": 7}, ceilings, environment))
+    ours, torch = lines
+    assert ours.median_s == 2e-3 and ours.p20_s == pytest.approx(1.4e-3)
+    assert ours.tflops == pytest.approx(case.operations("forward") / 2e-3 / 1e12)
+    assert ours.floor_share == pytest.approx(ceilings.floor(case, "forward") / 2e-3)
+    assert (ours.time_ratio, torch.time_ratio, torch.extra_bytes) == (1, 4, 7)
+    assert "4.00x our time" in gpu.table_line(torch)
+    gpu.write(tmp_path / "results" / gpu.file_name("NVIDIA H100 80GB HBM3"), lines)
+    with (tmp_path / "results" / "gpu_NVIDIA_H100_80GB_HBM3.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["contestant"] for row in read] == ["fastw2v", "torch"]
+    assert read[1]["time_ratio"] == "4"
+
+
+def test_a_case_of_the_benchmark_names_its_candidates(gpu):
+    for case in (*gpu.CASES, *gpu.QUICK):
+        assert (case.work == "sampled") == (case.sampled > 0)
+        assert case.candidates == (case.sampled + 1 if case.sampled else case.classes)
