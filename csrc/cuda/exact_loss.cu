@@ -677,11 +677,7 @@ constexpr int64_t FusedSharedBytes(int panels) {
 }
 
 // Blocks on a multiprocessor: as many as its registers hold without a spill.
-template <typename T>
-constexpr int FusedBlocks(bool of_hidden, int panels) {
-  if (panels == 1) return 2;
-  return panels == 2 && of_hidden && std::is_same_v<T, BFloat16> ? 2 : 1;
-}
+constexpr int FusedBlocks(int panels) { return panels == 1 ? 2 : 1; }
 
 template <typename Products>
 struct FusedResults {
@@ -695,8 +691,7 @@ struct FusedResults {
 
 // Block (x, 0, z): owner tile x, part z of the tiles of the others.
 template <typename Products, bool kOfHidden, int kPanels>
-__global__ void __launch_bounds__(kThreads,
-                                  FusedBlocks<typename Products::Element>(kOfHidden, kPanels))
+__global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
     FusedGradient(Operands<Products> operands,
                   const RowGradientTerms<typename Products::Sum>* terms,
                   FusedResults<Products> results) {
@@ -706,9 +701,7 @@ __global__ void __launch_bounds__(kThreads,
   // Of the tile of logits: rows, and a warp's place; a warp has 32 x 32 of them.
   constexpr int kRows = kOfHidden ? kTile : kOthers;
   constexpr int kAlongM = kRows / 32;
-  // At once, or in two passes where two blocks share the registers of a multiprocessor.
-  constexpr int kPasses = kPanels == 2 && FusedBlocks<T>(kOfHidden, kPanels) == 2 ? 2 : 1;
-  constexpr int kN = 4 / kPasses;
+  constexpr int kN = 4;
   using Warps = FusedWarps<kPanels>;
 
   T* const owners = reinterpret_cast<T*>(SharedMemory());  // panels of [kTile, kWidth]
@@ -759,7 +752,7 @@ __global__ void __launch_bounds__(kThreads,
       GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/false);
   float sum[Warps::kM][Warps::kN][4];
   Clear(sum);
-  float column_sums[kPasses] = {};  // of column SummedColumn() of the pass
+  float column_sum = 0;  // of column SummedColumn()
   for (int tile = tile0; tile < tile1; ++tile) {
     WaitForCopies<0>();
     __syncthreads();  // the tile is there, and all are done with P and the tile before
@@ -772,45 +765,41 @@ __global__ void __launch_bounds__(kThreads,
 
     const int row0 = kOfHidden ? static_cast<int>(owner0) : tile * kOthers;
     const int64_t class0 = kOfHidden ? int64_t{tile} * kOthers : owner0;
-#pragma unroll
-    for (int pass = 0; pass < kPasses; ++pass) {
-      const int n = n0 + pass * 8 * kN;
-      float c[kPiecesM][kN][4];
-      Clear(c);
+    float c[kPiecesM][kN][4];
+    Clear(c);
 #pragma unroll 1
-      for (int panel = 0; panel < panels; ++panel) {
-        const Operand<T, true, kTile> of_owners = {owners + panel * kTile * kWidth};
-        const Operand<T, true, kOthers> of_others = {others + panel * kOthers * kWidth};
-        const int left = static_cast<int>(operands.dim) - panel * kWidth;
-        const int depth = left < kWidth ? left : kWidth;
-        if constexpr (kOfHidden) {
-          operands.products.Multiply(c, of_owners, m0, of_others, n, depth);
-        } else {
-          operands.products.Multiply(c, of_others, m0, of_owners, n, depth);
-        }
+    for (int panel = 0; panel < panels; ++panel) {
+      const Operand<T, true, kTile> of_owners = {owners + panel * kTile * kWidth};
+      const Operand<T, true, kOthers> of_others = {others + panel * kOthers * kWidth};
+      const int left = static_cast<int>(operands.dim) - panel * kWidth;
+      const int depth = left < kWidth ? left : kWidth;
+      if constexpr (kOfHidden) {
+        operands.products.Multiply(c, of_owners, m0, of_others, n0, depth);
+      } else {
+        operands.products.Multiply(c, of_others, m0, of_owners, n0, depth);
       }
-      LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n);
-      piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n);
-      piece.MakeGradients(terms, unit);
-      if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
-        float sums[2 * kN];
+    }
+    LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n0);
+    piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n0);
+    piece.MakeGradients(terms, unit);
+    if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
+      float sums[2 * kN];
 #pragma unroll
-        for (int k = 0; k < 2 * kN; ++k) {
-          sums[k] = piece.At(0, k);
+      for (int k = 0; k < 2 * kN; ++k) {
+        sums[k] = piece.At(0, k);
 #pragma unroll
-          for (int i = 1; i < piece.kRows; ++i) sums[k] += piece.At(i, k);
-        }
-        column_sums[pass] += SumOverGroups(sums);
+        for (int i = 1; i < piece.kRows; ++i) sums[k] += piece.At(i, k);
       }
+      column_sum += SumOverGroups(sums);
+    }
 #pragma unroll
-      for (int i = 0; i < piece.kRows; ++i) {
+    for (int i = 0; i < piece.kRows; ++i) {
 #pragma unroll
-        for (int k = 0; k < piece.kColumns; k += 2) {
-          const int column = n + piece.Column(k);
-          StorePair(
-              PanelAt(p + column / kWidth * kRows * kWidth, m0 + 8 * i + group, column % kWidth),
-              piece.At(i, k), piece.At(i, k + 1));
-        }
+      for (int k = 0; k < piece.kColumns; k += 2) {
+        const int column = n0 + piece.Column(k);
+        StorePair(
+            PanelAt(p + column / kWidth * kRows * kWidth, m0 + 8 * i + group, column % kWidth),
+            piece.At(i, k), piece.At(i, k + 1));
       }
     }
     if (loads_bias) biases[(1 - turn) * kOthers + threadIdx.x] = next_bias;
@@ -841,12 +830,9 @@ __global__ void __launch_bounds__(kThreads,
     if (results.bias_sums == nullptr && results.biases == nullptr) return;
     float* const shares = reinterpret_cast<float*>(p);  // [kAlongM, kTile]
     __syncthreads();
-#pragma unroll
-    for (int pass = 0; pass < kPasses; ++pass) {
-      const int k = SummedColumn<2 * kN>();
-      const int column = n0 + pass * 8 * kN + 8 * (k / 2) + pair + k % 2;
-      shares[warp % kAlongM * kTile + column] = column_sums[pass];
-    }
+    const int k = SummedColumn<2 * kN>();
+    const int column = n0 + 8 * (k / 2) + pair + k % 2;
+    shares[warp % kAlongM * kTile + column] = column_sum;
     __syncthreads();
     const int64_t c = owner0 + threadIdx.x;
     if (threadIdx.x >= kTile || c >= operands.classes) return;

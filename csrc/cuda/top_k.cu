@@ -90,6 +90,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       const int64_t c = first + i;
       A sum = 0;
       if (c < end) {
+#pragma unroll 2
         for (int64_t column = lane * N; column < p.dim; column += kWarp * N) {
           A x[N], y[N];
           LoadVector<N>(hidden + column, x);
