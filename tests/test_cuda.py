@@ -22,9 +22,12 @@ TABLE_OPS = (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
     *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows", "TopK"),
 )
-# What runs on the CPU alone: tables that are made once, the examples of tf.data, and rows that owe
-# updates, which are not kept on a GPU.
-CPU_OPS = ("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp")
+# What runs on the CPU alone: tables that are made once, the examples of tf.data, rows that owe
+# updates, which are not kept on a GPU, and word vectors.
+CPU_OPS = (
+    *("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp"),
+    *("NoiseTable", "HuffmanTree", "Word2VecTrain"),
+)
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 

@@ -1,0 +1,1 @@
+"""Word vectors: corpora, vocabularies, training, vectors, evaluation and maps."""
