@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from fastw2v._kernels import Renumbering, TextScanner
 
+from fastw2v._kernels import Renumbering, TextScanner
 from fastw2v.word2vec.sources import SourceFile, read_pieces, source_files
 from fastw2v.word2vec.token_file import TokenFile, is_token_file, read_token_file, token_writer
 from fastw2v.word2vec.vocabulary import Vocabulary, check_limits
