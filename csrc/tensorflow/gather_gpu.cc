@@ -1,11 +1,11 @@
 // GPU kernels of Fastw2v>Gather and Fastw2v>GatherGrad: csrc/cuda/gather.h as TensorFlow ops.
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "csrc/cuda/gather.h"
+#include "csrc/tensorflow/gather_call.h"
 #include "csrc/tensorflow/gpu.h"
 #include "csrc/tensorflow/rows.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -14,8 +14,6 @@ namespace fastw2v {
 namespace {
 
 using tensorflow::DataTypeToEnum;
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
@@ -50,26 +48,11 @@ struct GpuPicked {
   std::unique_ptr<ReadLock> lock_;
 };
 
-class GpuCombiningOp : public OpKernel {
- public:
-  explicit GpuCombiningOp(OpKernelConstruction* context) : OpKernel(context) {
-    std::string name;
-    OP_REQUIRES_OK(context, context->GetAttr("combiner", &name));
-    combiner_ = name == "mean" ? Combiner::kMean : Combiner::kSum;
-  }
-
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- protected:
-  virtual absl::Status Run(OpKernelContext* context) const = 0;
-  Combiner combiner_;
-};
-
 template <typename T>
-class GpuGatherOp final : public GpuCombiningOp {
+class GpuGatherOp final : public CombiningOp {
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
-  using GpuCombiningOp::GpuCombiningOp;
+  using CombiningOp::CombiningOp;
 
   absl::Status Run(OpKernelContext* context) const override {
     GpuPicked<T> picked;
@@ -83,10 +66,10 @@ class GpuGatherOp final : public GpuCombiningOp {
 };
 
 template <typename T>
-class GpuGatherGradOp final : public GpuCombiningOp {
+class GpuGatherGradOp final : public CombiningOp {
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
-  using GpuCombiningOp::GpuCombiningOp;
+  using CombiningOp::CombiningOp;
 
   absl::Status Run(OpKernelContext* context) const override {
     GpuPicked<T> picked;

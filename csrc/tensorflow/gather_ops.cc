@@ -1,13 +1,13 @@
 // Fastw2v>Gather and Fastw2v>GatherGrad: csrc/core/gather.h as TensorFlow ops. Tables are lists of
 // shards, as in ops.cc.
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "csrc/core/gather.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/gather_call.h"
 #include "csrc/tensorflow/rows.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
@@ -19,8 +19,6 @@ namespace fastw2v {
 namespace {
 
 using tensorflow::DataTypeToEnum;
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
@@ -102,21 +100,6 @@ struct Picked {
     TF_RETURN_IF_ERROR(ReadBags(context, *ids, combiner, &bags));
     return ToTensorFlow(CheckBags(bags, embeddings.rows()));
   }
-};
-
-class CombiningOp : public OpKernel {
- public:
-  explicit CombiningOp(OpKernelConstruction* context) : OpKernel(context) {
-    std::string name;
-    OP_REQUIRES_OK(context, context->GetAttr("combiner", &name));
-    combiner_ = name == "mean" ? Combiner::kMean : Combiner::kSum;
-  }
-
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- protected:
-  virtual absl::Status Run(OpKernelContext* context) const = 0;
-  Combiner combiner_;
 };
 
 template <typename T>
