@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,12 @@ class Tables:
 
     embeddings: tf.Variable
     weights: tf.Variable
-    biases: tf.Variable | None
+    biases: tf.Variable | None = None
+
+
+def table_device(settings: Settings) -> AbstractContextManager:
+    """Where tables are made: the op that takes the text itself is the CPU's alone."""
+    return tf.device("CPU:0") if settings.loss is None else nullcontext()
 
 
 class Objective:
