@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tensorflow.python.framework import kernels
+from tensorflow.python.framework import kernels, op_def_registry
 
 from fastw2v import _build_info, _library
 
@@ -20,14 +20,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # With kernels for tables of each type.
 TABLE_OPS = (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
-    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows", "TopK"),
+    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad"),
+    *("SparseUpdate", "CatchUp", "SumRows", "TopK"),
 )
-# What runs on the CPU alone: tables that are made once, the examples of tf.data, rows that owe
-# updates, which are not kept on a GPU, and word vectors.
-CPU_OPS = (
-    *("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp"),
-    *("NoiseTable", "HuffmanTree", "Word2VecTrain"),
+# Placed on a GPU they run on the CPU, with all they take and give in its memory: tables that are
+# made once, and examples, whose number depends on the text.
+HOST_OPS = (
+    *("UnigramTable", "KeepProbabilities", "NoiseTable", "HuffmanTree"),
+    *("SkipGrams", "CbowBags"),
 )
+# Not to be placed on a GPU: it changes variables of the CPU.
+CPU_OPS = ("Word2VecTrain",)
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 
@@ -56,10 +59,25 @@ def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
     assert len(registered("CandidateSampler", "GPU")) == (1 if expected else 0)
 
 
+@pytest.mark.parametrize("op", HOST_OPS)
+def test_ops_of_the_host_can_be_placed_on_a_gpu(op):
+    assert len(registered(op, "CPU")) == 1
+    (kernel,) = registered(op, "GPU")
+    definition = op_def_registry.get(f"Fastw2v>{op}")
+    arguments = [argument.name for argument in (*definition.input_arg, *definition.output_arg)]
+    assert sorted(kernel.host_memory_arg) == sorted(arguments)
+
+
+def test_what_stays_on_the_cpu():
+    for op in CPU_OPS:
+        assert len(registered(op, "CPU")) == 1, op
+        assert registered(op, "GPU") == [], op
+
+
 def test_every_op_is_listed():
     found = {kernel.op for kernel in kernels.get_all_registered_kernels().kernel}
     ops = {name.removeprefix("Fastw2v>") for name in found if name.startswith("Fastw2v>")}
-    assert ops == {*TABLE_OPS, *CPU_OPS, "CandidateSampler"}
+    assert ops == {*TABLE_OPS, *HOST_OPS, *CPU_OPS, "CandidateSampler"}
 
 
 def load(path: str) -> ModuleType:
