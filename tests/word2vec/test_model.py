@@ -213,7 +213,8 @@ def test_threads_without_locks_learn_as_much(corpus):
         fastw2v.Word2Vec(corpus, **SMALL, deterministic=deterministic).evaluate(held_out)
         for deterministic in (False, True)
     ]
-    assert found[0] == pytest.approx(found[1], rel=0.05)  # a few words, which all threads meet
+    # All threads meet the same 96 words: up to 5% were seen. A model that knows nothing: 80%.
+    assert found[0] == pytest.approx(found[1], rel=0.1)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
