@@ -185,7 +185,7 @@ def agree(table, core, tolerance):
 
 
 # Width: one number at a time, and four, with more than one piece for a lane.
-@pytest.mark.parametrize("dim, history, steps", [(5, 64, 60), (132, 16, 40)])
+@pytest.mark.parametrize("dim, history, steps", [(5, 64, 40), (132, 16, 24)])
 @pytest.mark.parametrize("name", [*DEBTS, "decay_by_row"])
 def test_rows_are_brought_up_to_date_as_in_the_core(
     kernels, cuda, device, name, dim, history, steps
