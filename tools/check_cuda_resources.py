@@ -28,6 +28,7 @@ INSTRUCTIONS = {
     "exact_loss": dict.fromkeys(PORTABLE, ("HMMA", "LDGSTS", "LDSM", "MUFU.EX2")),
     "exact_backward_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
     "exact_forward_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
+    "logit_gradients_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
     "sampled_loss": dict.fromkeys(PORTABLE, ("HMMA", "LDGSTS")),
 }
 
