@@ -26,7 +26,9 @@ COLD = re.compile(r"\bdouble\b|^(void )?cub::|^(void )?(at_)?thrust::")
 PORTABLE = ("sm_80", "sm_86", "sm_89", "sm_90")
 INSTRUCTIONS = {
     "exact_loss": dict.fromkeys(PORTABLE, ("HMMA", "LDGSTS", "LDSM", "MUFU.EX2")),
-    "exact_loss_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
+    "exact_backward_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
+    "exact_forward_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
+    "logit_gradients_hopper": {"sm_90a": ("HGMMA", "UTMALDG", "MUFU.EX2")},
     "sampled_loss": dict.fromkeys(PORTABLE, ("HMMA", "LDGSTS")),
 }
 

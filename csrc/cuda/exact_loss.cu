@@ -15,6 +15,7 @@
 #include "csrc/core/scratch.h"
 #include "csrc/cuda/exact_logits.h"
 #include "csrc/cuda/exact_loss_hopper.h"
+#include "csrc/cuda/logit_gradients_hopper.h"
 #include "csrc/cuda/loss.h"
 #include "csrc/cuda/products_hopper.h"
 #include "csrc/cuda/tiles.h"
@@ -44,13 +45,6 @@ __device__ __forceinline__ float Exp(float x) { return FastExp2(x * 1.44269504f)
 __device__ __forceinline__ double Exp(double x) { return exp(x); }
 __device__ __forceinline__ float Max(float x, float y) { return fmaxf(x, y); }  // no NaN if it can
 __device__ __forceinline__ double Max(double x, double y) { return fmax(x, y); }
-
-// How the gradient of the logits of a row is made of their exponentials:
-// factor * exp(z - max) - shift, and target less for every label.
-template <typename A>
-struct alignas(4 * sizeof(A)) RowGradientTerms {
-  A max, factor, shift, target;
-};
 
 // Sums over some of the classes of a row.
 template <typename A>
@@ -869,8 +863,9 @@ struct Sizes {
   // (or tiles of the others) in a part, and parts.
   int64_t hidden_part, hidden_parts;
   int64_t weight_part, weight_parts;
+  int64_t bias_parts;  // of a chunk
 
-  bool hopper = false;  // Hopper's products take P
+  bool hopper = false;  // Hopper's kernels make P, and their products take it
 
   Sizes(const LossProblem<T>& p, const Device& device) {
     constexpr int64_t kWidth = kPanelWidth<T>;
@@ -895,6 +890,7 @@ struct Sizes {
       return;
     }
     hopper = HopperProducts(p, device);
+    bias_parts = hopper ? rows / ::fastw2v::cuda::hopper::kBiasRows : row_tiles;
     const int64_t chunk_bytes = hopper ? kHopperChunkBytes : kChunkBytes;
     const int64_t fitting = chunk_bytes / static_cast<int64_t>(rows * kTile * sizeof(T));
     const int64_t chunks = Divide(class_tiles, std::max<int64_t>(fitting, 1));
@@ -952,7 +948,7 @@ struct ExactScratch {
         p(scratch->Take<T>(sizes.rows * sizes.chunk_tiles * kTile)),
         bias_sums(scratch->Take<A>(sizes.fused_panels > 0
                                        ? sizes.weight_parts * problem.classes
-                                       : sizes.row_tiles * sizes.chunk_tiles * kTile)),
+                                       : sizes.bias_parts * sizes.chunk_tiles * kTile)),
         hidden_sums(scratch->Take<A>(
             sizes.hidden_parts > 1 ? sizes.hidden_parts * problem.batch * problem.dim : 0)),
         weight_sums(scratch->Take<A>(
@@ -1120,12 +1116,14 @@ class ExactLoss {
     results.p = d_hidden != nullptr || d_weights != nullptr ? scratch_.p : nullptr;
     results.pitch = sizes_.chunk_tiles * kTile;
     results.bias_sums = d_biases == nullptr ? nullptr : scratch_.bias_sums;
-    FASTW2V_RETURN_IF_ERROR(LaunchLogits<true>(results, first, last, sizes_.chunk_run));
-
     const int64_t class0 = first * kTile;
     const int64_t classes = std::min(last * kTile, p_.classes) - class0;
+    FASTW2V_RETURN_IF_ERROR(sizes_.hopper
+                                ? HopperLogits(results, class0, classes)
+                                : LaunchLogits<true>(results, first, last, sizes_.chunk_run));
+
     if (d_biases != nullptr) {
-      FASTW2V_RETURN_IF_ERROR(Add(scratch_.bias_sums, sizes_.row_tiles, results.pitch, classes,
+      FASTW2V_RETURN_IF_ERROR(Add(scratch_.bias_sums, sizes_.bias_parts, results.pitch, classes,
                                   scratch_.largest, d_biases + class0));
     }
     const Matrix<T> p = MakeMatrix<T>(scratch_.p, sizes_.rows, results.pitch, results.pitch);
@@ -1152,6 +1150,36 @@ class ExactLoss {
     if (sizes_.weight_parts == 1) return Status();
     const int64_t size = classes * p_.dim;
     return Add(scratch_.weight_sums, sizes_.weight_parts, size, size, nullptr, to);
+  }
+
+  // P of `classes` classes from class0 on.
+  Status HopperLogits(const LogitResults<Products>& results, int64_t class0, int64_t classes) {
+    if constexpr (sizeof(T) == 2) {
+      hopper::LogitGradients<T> gradients;
+      gradients.hidden = scratch_.hidden;
+      gradients.batch = p_.batch;
+      gradients.rows = sizes_.rows;
+      gradients.width = sizes_.width;
+      gradients.weights = p_.weights + class0 * p_.dim;
+      gradients.biases = p_.biases == nullptr ? nullptr : p_.biases + class0;
+      gradients.classes = classes;
+      gradients.dim = p_.dim;
+      gradients.first_class = class0;
+      gradients.labels = p_.labels;
+      gradients.num_true = p_.num_true;
+      gradients.has_ignore_label = operands_.has_ignore_label;
+      gradients.ignore_label = operands_.ignore_label;
+      gradients.scale = operands_.scale;
+      gradients.softcap = operands_.softcap;
+      gradients.terms = results.terms;
+      gradients.active = scratch_.active;
+      gradients.largest = results.largest;
+      gradients.p = results.p;
+      gradients.pitch = results.pitch;
+      gradients.bias_sums = results.bias_sums;
+      return hopper::StoreLogitGradients(gradients, stream_);
+    }
+    return Status();
   }
 
   // The products of P with `classes` classes from class0 on.
