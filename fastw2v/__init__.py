@@ -15,6 +15,7 @@ from fastw2v._build_info import VERSION as __version__
 
 _HOMES = {
     "GradientWarning": "fastw2v._tables",
+    "Phrases": "fastw2v.word2vec.phrases",
     "Word2Vec": "fastw2v.word2vec.model",
     "linear_cross_entropy": "fastw2v.ops",
     "nce_loss": "fastw2v.ops",

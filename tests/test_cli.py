@@ -45,6 +45,7 @@ def test_demo_on_a_text(text, tmp_path, capsys):
     assert re.search(r"trained in \d+ s \([\d,]+ words/s\): 1 of 1 pass.*, loss \d", printed)
     assert re.search(r"nearest neighbours\n(  \w+ +(\w+ -?\d\.\d\d(, |\n)){6}){10}", printed)
     assert f"vectors in word2vec text format: {output / 'vectors.txt'}" in printed
+    assert f"to move, zoom and search: {output / 'map.html'}" in printed
     assert f"in a picture: {output / 'map.png'}" in printed
 
     vectors = KeyedVectors.load_word2vec_format(output / "vectors.txt")
@@ -52,6 +53,7 @@ def test_demo_on_a_text(text, tmp_path, capsys):
     assert sorted(vectors.index_to_key) == sorted(WORDS)
     assert vectors.most_similar(WORDS[0])[0][0] in WORDS
     assert np.isfinite(vectors.vectors).all() and vectors.vectors.std() > 0.01
+    assert WORDS[0] in (output / "map.html").read_text()
     pixels = image.imread(output / "map.png")[..., :3]
     assert pixels.shape == (1100, 1600, 3)
     assert 10_000 < (pixels.min(axis=2) < 0.5).sum() < 300_000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastw2v.commands._options import count, number, positive
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus, tokenize
 from fastw2v.word2vec.docstrings import DocstringReader
-from fastw2v.word2vec.map import draw_map
+from fastw2v.word2vec.map import draw_map, write_map
 from fastw2v.word2vec.progress import ProgressLine
 from fastw2v.word2vec.vectors import WordVectors
 
@@ -26,6 +26,7 @@ _LEAST_WORDS = 30  # different ones, for neighbours and a map
 _NUM_PROBES = 10
 _NUM_NEIGHBOURS = 6
 _PROBE_RANKS = 2000
+_PAGE_WORDS = 1000
 _NEIGHBOUR_RANKS = 5000  # a word met a few times only has no settled neighbours
 _PROBES = (
     "image file matrix error function thread server gradient two return delete mean "
@@ -38,8 +39,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "demo",
         help="train word vectors on the docstrings of the installed packages",
         description="Train word vectors on the docstrings of the installed Python packages or on a "
-        "text file; print nearest neighbours, write the vectors in word2vec text format and draw a "
-        "map of the most frequent words.",
+        "text file; print nearest neighbours, write the vectors in word2vec text format and draw "
+        "maps of the most frequent words: a page for the browser and a picture.",
     )
     demo.add_argument(
         "--text",
@@ -51,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--output-dir",
         metavar="DIR",
         default="fastw2v-demo",
-        help="where to write vectors.txt and map.png (default: %(default)s)",
+        help="where to write vectors.txt, map.html and map.png (default: %(default)s)",
     )
     for option, kind, default, text in (
         ("--vector-size", count, 100, "width of the vectors"),
@@ -203,6 +204,9 @@ def _write(vectors: WordVectors, output: Path) -> None:
     path = output / "vectors.txt"
     vectors.save_word2vec_format(path)
     print(f"vectors in word2vec text format: {path}")
+    path = output / "map.html"
+    write_map(vectors, path, _PAGE_WORDS, title="Map of the demo's words")
+    print(f"the most frequent words on a page to move, zoom and search: {path}")
     path = output / "map.png"
     try:
         draw_map(vectors, path)

@@ -63,9 +63,11 @@ class Word2Vec(tf.Module):
 
     **What differs from gensim.** ``sg`` is 1. Negatives are shared by the words of a block, which
     makes matrix products of what gensim computes pair by pair; in expectation the loss is the same.
-    One loss is trained at a time, so that ``hs=1`` takes ``negative=0``. The vocabulary is kept
-    apart from the vectors, in ``model.vocabulary``. Training uses the threads of TensorFlow
-    (``tf.config.threading.set_intra_op_parallelism_threads``); ``workers`` is about reading alone.
+    Where passes are few the learning rate falls later, as in gensim with several threads and a
+    ``corpus_file``. One loss is trained at a time, so that ``hs=1`` takes ``negative=0``. The
+    vocabulary is kept apart from the vectors, in ``model.vocabulary``. Training uses the threads of
+    TensorFlow (``tf.config.threading.set_intra_op_parallelism_threads``); ``workers`` is about
+    reading alone.
 
     **Determinism.** Threads update the tables without locks, so that two runs differ slightly as
     they do in gensim. With ``deterministic=True``, or after
@@ -89,7 +91,9 @@ class Word2Vec(tf.Module):
         ns_exponent: The noise is ``counts ** ns_exponent``.
         sample: Words of a relative frequency above about 2.6 times this are thinned out, in [0, 1);
             0 keeps all.
-        alpha, min_alpha: Learning rate at the beginning, and at the end after equal steps.
+        alpha, min_alpha: Learning rate at the beginning and at the end. Between them it is
+            ``min_alpha + (alpha - min_alpha) * (1 - done) ** (epochs / (epochs + 2))``: nearly a
+            line for many passes, and higher for longer where they are few.
         epochs: Passes over the text, at least 1.
         seed: Decides all draws, at least 0.
         cbow_mean: CBOW: 1 takes the mean of the vectors of the context, 0 their sum.

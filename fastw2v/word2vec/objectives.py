@@ -139,12 +139,28 @@ class TextObjective(Objective):
 class NegativeSampling(TextObjective):
     """Words against words of the noise."""
 
+    _NARROW = 128
+
     def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
         super().__init__(tables, counts, settings)
         self._noise = train_op.noise_table(counts, settings.ns_exponent)
 
     def _classes(self) -> dict[str, Any]:
-        return {"noise": self._noise, "negative": self._settings.negative}
+        return {
+            "noise": self._noise,
+            "negative": self._settings.negative,
+            **self._block(),
+        }
+
+    def _block(self) -> dict[str, int]:
+        """How many words are trained on together, and how many are drawn for them.
+
+        With more drawn ones, or smaller blocks, vectors are a little better and training takes
+        longer; the wider they are, the more.
+        """
+        if not self._settings.sg:
+            return {"block": 16, "shared": 16}
+        return {"block": 24 if self._settings.vector_size <= self._NARROW else 32, "shared": 24}
 
     def _biases(self) -> tf.Tensor:
         # The loss is least where h w = log p(w|h) - log q(w) - log negative, for the noise q: so

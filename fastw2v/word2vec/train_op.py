@@ -155,9 +155,10 @@ def train_block(
         first_rate: The learning rate at the first token, a number or a float tensor.
         last_rate: The learning rate after the last token; between them it changes linearly. None
             takes ``first_rate``.
-        deterministic: Gives the same bits for any number of threads. Sixteen parts of the text are
-            trained on side by side, and their updates made together after each block: about a
-            third more work than otherwise, and threads wait for each other twice a block. Otherwise
+        deterministic: Gives the same bits for any number of threads. Sixteen parts of the text
+            (one for every 64 words, if the words are fewer than 1024) are trained on side by side,
+            and their updates made together after each block: about a third more work than
+            otherwise, and threads wait for each other twice a block. Otherwise
             threads update the tables without locks, and with more than one of them results differ
             from run to run.
         name: Name of the op.
