@@ -5,10 +5,9 @@
 //              keeps the maximum and the sum of exponentials of the columns it holds; they are
 //              joined at the end of the run, and by FinishLoss over the runs of a row.
 //   backward   Narrow 16-bit tables (fused_gradient.cu): the logits again, twice, and their
-//   gradient
-//              P from shared memory into the products P W (d_hidden) and P^T X (d_weights). Others
-//              (gradient_products.cu): a chunk of classes at a time, P into scratch of bounded size
-//              and from there into the products.
+//              gradient P from shared memory into the products P W (d_hidden) and P^T X
+//              (d_weights). Others (gradient_products.cu): a chunk of classes at a time, P into
+//              scratch of bounded size and from there into the products.
 //
 // Sums are cut by the problem alone, never by the device, and joined in a fixed order.
 #include <algorithm>
