@@ -28,6 +28,15 @@ CPU_OPS = (
     *("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp"),
     *("NoiseTable", "HuffmanTree", "Word2VecTrain"),
 )
+# What kernels of a GPU read on the host. All other numbers are memory of the device, which the host
+# must not touch; handles of variables are on the host by themselves.
+NUMBERS = {"learning_rate", "step", "hyperparameters"}
+HOST_ARGUMENTS = {
+    "SparseUpdate": NUMBERS,
+    "SoftmaxStep": NUMBERS,
+    "SampledStep": NUMBERS,
+    "CandidateSampler": {"seed"},
+}
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 
@@ -54,6 +63,17 @@ def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
         assert table_types(registered(op, "CPU")) == DTYPES, op
         assert table_types(registered(op, "GPU")) == expected, op
     assert len(registered("CandidateSampler", "GPU")) == (1 if expected else 0)
+
+
+def test_what_kernels_of_a_gpu_read_on_the_host():
+    if not _build_info.CUDA:
+        pytest.skip("this build has no kernels of a GPU")
+    for op in (*TABLE_OPS, "CandidateSampler"):
+        # Emulated, they stand before those of the CPU.
+        found = registered(op, "GPU") or [k for k in registered(op, "CPU") if k.priority > 0]
+        assert found, op
+        for kernel in found:
+            assert set(kernel.host_memory_arg) == HOST_ARGUMENTS.get(op, set()), op
 
 
 def test_every_op_is_listed():
