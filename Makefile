@@ -9,7 +9,8 @@
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
-#   make cuda       registers and spills of the CUDA kernels that make install has built with nvcc
+#   make cuda       registers, spills and instructions of the CUDA kernels that make install has built
+#                   with nvcc
 #   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
 #                   TensorFlow, with what $(PYTHON) has
 #
@@ -21,6 +22,8 @@ VENV ?= .venv
 TENSORFLOW ?= tensorflow-cpu~=2.21.0
 
 LINTERS := ruff==0.17.6 clang-format==23.1.5
+# They read what any earlier release of nvcc has written; the toolkit may lack them.
+DISASSEMBLER := nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51
 SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1"
 
 BIN := $(VENV)/bin
@@ -79,8 +82,8 @@ emulated: $(STAMPS)/sanitize
 	for order in forward 1; do FASTW2V_KERNELS=$$(ls $(EMULATED)/fastw2v/_kernels*.so) \
 	  FASTW2V_EMULATED_ORDER=$$order $(BIN)/pytest tests/kernels/cuda || exit; done
 
-cuda: install
-	$(BIN)/python tools/check_cuda_resources.py build
+cuda: install $(STAMPS)/cuda
+	$(BIN)/python tools/check_cuda_resources.py build --sass
 
 gpu-check:
 	$(PYTHON) tools/gpu_check.py
@@ -111,6 +114,10 @@ $(STAMPS)/bench: pyproject.toml | $(STAMPS)/package
 
 $(STAMPS)/lint: Makefile | $(PYTHON_STAMP)
 	$(PIP) install $(LINTERS)
+	@touch $@
+
+$(STAMPS)/cuda: Makefile | $(PYTHON_STAMP)
+	$(PIP) install $(DISASSEMBLER)
 	@touch $@
 
 $(STAMPS)/sanitize: Makefile | $(PYTHON_STAMP)

@@ -225,12 +225,17 @@ def _data_table(rows: list[Row]) -> str:
 
 def _word2vec_tables(rows: list[Row]) -> str:
     """A table of speeds and memory, one of scores, one of likelihoods, as far as there are rows."""
-    texts = {row["text"]: f"{row['text']} ({int(row['text_words']):,} words)" for row in rows}
-    parts = [fill(f"gensim {rows[0]['gensim']}; texts: {', '.join(texts.values())}.", 100)]
-    cases: dict[tuple[str, str], dict[tuple[str, str], Row]] = {}
+    texts: dict[str, set[int]] = {}
+    cases: dict[tuple[str, str, str], dict[tuple[str, str], Row]] = {}
     for row in rows:
-        case = cases.setdefault((row["part"], row["case"]), {})
+        texts.setdefault(row["text"], set()).add(int(row["text_words"]))
+        case = cases.setdefault((row["part"], row["case"], row["text"]), {})
         case[row["contestant"], row["measure"]] = row
+    named = []
+    for text, words in texts.items():
+        beginning = f", of which the first {min(words):,} for speeds" if len(words) > 1 else ""
+        named.append(f"{text} ({max(words):,} words{beginning})")
+    parts = [fill(f"gensim {rows[0]['gensim']}; texts: {'; '.join(named)}.", 100)]
     for lines in (_word2vec_speeds(cases), _word2vec_scores(cases), _word2vec_likelihoods(cases)):
         if lines:
             parts.append("\n".join(_line(line) for line in lines))
@@ -239,22 +244,22 @@ def _word2vec_tables(rows: list[Row]) -> str:
 
 def _word2vec_speeds(cases: dict) -> list[list[str]]:
     lines = []
-    for (part, name), case in cases.items():
+    for (part, name, text), case in cases.items():
         if part in ("speed", "vocabulary", "scaling"):
             speeds = [
                 f"{float(case[who, 'words_per_s']['value']) / 1e6:.3g} M words/s"
                 for who in (_OURS, "gensim")
             ]
             times = f"{float(case[_OURS, 'times_gensim']['value']):.1f}x"
-            lines.append([part, name, *speeds, times])
+            lines.append([part, name, text, *speeds, times])
         elif part == "memory":
             peaks = [
                 f"{float(case[who, 'peak_bytes']['value']) / 1e6:,.0f} MB"
                 for who in (_OURS, "gensim")
             ]
             needed = float(case[_OURS, "tables_and_ids_bytes"]["value"]) / 1e6
-            lines.append([part, f"{name}; tables and ids {needed:,.0f} MB", *peaks, ""])
-    head = [["work", "case", _OURS, "gensim", "times"], ["---"] * 5]
+            lines.append([part, f"{name}; tables and ids {needed:,.0f} MB", text, *peaks, ""])
+    head = [["work", "case", "text", _OURS, "gensim", "times"], ["---"] * 6]
     return [*head, *lines] if lines else []
 
 
@@ -263,6 +268,7 @@ def _word2vec_scores(cases: dict) -> list[list[str]]:
     lines = [
         [
             name,
+            text,
             who,
             *(
                 "{value:.3f} ({low:.3f} to {high:.3f})".format(
@@ -271,11 +277,11 @@ def _word2vec_scores(cases: dict) -> list[list[str]]:
                 for measure in measures
             ),
         ]
-        for (part, name), case in cases.items()
+        for (part, name, text), case in cases.items()
         if part == "quality"
         for who in (_OURS, "gensim")
     ]
-    head = [["trained", "by", *measures.values()], ["---"] * 5]
+    head = [["trained", "text", "by", *measures.values()], ["---"] * 6]
     return [*head, *lines] if lines else []
 
 
@@ -283,15 +289,16 @@ def _word2vec_likelihoods(cases: dict) -> list[list[str]]:
     lines = [
         [
             name,
+            text,
             who,
             f"{float(case[who, 'log_likelihood']['value']):.4f}",
             f"{float(case[who, 'words_per_s']['value']) / 1e6:.3g} M words/s",
         ]
-        for (part, name), case in cases.items()
+        for (part, name, text), case in cases.items()
         if part == "likelihood"
         for who in (_OURS, f"{_OURS}, deterministic")
     ]
-    head = [["trained", "by", "log-likelihood, nats", "speed"], ["---"] * 4]
+    head = [["trained", "text", "by", "log-likelihood, nats", "speed"], ["---"] * 5]
     return [*head, *lines] if lines else []
 
 

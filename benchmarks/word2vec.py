@@ -13,7 +13,7 @@ less what it had when its libraries were loaded and warm.
 With several threads gensim's `corpus_file` lowers the learning rate by each thread's own share of
 the text, so that it stays higher than the settings say; scores are those that its users get.
 
-What is measured ("part" in the CSV; the rows of other parts stay as they are):
+What is measured ("part" in the CSV; the rows of other parts and other texts stay as they are):
 
     speed        training, on an excerpt of --words words
     vocabulary   reading the text and counting its words: gensim's scan; fastw2v also numbers them
@@ -303,11 +303,11 @@ class Bench:
         values: list[float],
         middle: Callable[[list[float]], float] = statistics.median,
     ) -> None:
-        text = self.text if part not in ("speed", "scaling") else self.excerpt
+        words = (self.excerpt if part in ("speed", "scaling") else self.text).words
         row = {
             **{"part": part, "case": case, "contestant": contestant, "measure": measure},
             **{"value": float(middle(values)), "low": min(values), "high": max(values)},
-            **{"runs": len(values), "text": text.name, "text_words": text.words},
+            **{"runs": len(values), "text": self.text.name, "text_words": words},
             "gensim": metadata.version("gensim"),
         }
         self.rows.append(row)
@@ -347,7 +347,7 @@ def excerpt_of(text: Text, words: int, directory: Path) -> Text:
             found += len(line.split())
             if found >= words:
                 break
-    return Text(path, f"{text.name}, its beginning", found)
+    return Text(path, text.name, found)
 
 
 def split(path: Path) -> tuple[Path, Path]:
@@ -381,12 +381,19 @@ def _quick_text() -> str:
     return text * 5
 
 
-def merged(path: Path, rows: list[dict[str, Any]], parts: list[str]) -> list[dict[str, Any]]:
-    """The rows of a file but for those parts, and new ones, in the order of the parts."""
+def merged(
+    path: Path, rows: list[dict[str, Any]], parts: list[str], text: str
+) -> list[dict[str, Any]]:
+    """The rows of a file but for those parts of that text, and new ones, in the order of the
+    parts."""
     kept: list[dict[str, Any]] = []
     if path.exists():
         with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row["part"] not in parts]
+            kept = [
+                row
+                for row in csv.DictReader(file)
+                if row["part"] not in parts or row["text"] != text
+            ]
     return sorted([*kept, *rows], key=lambda row: PARTS.index(row["part"]))
 
 
@@ -409,7 +416,8 @@ def main() -> None:
             if options.output:  # after each part: what was measured outlives an interruption
                 rows = [row | description for row in bench.rows]
                 done = options.parts[:number]
-                harness.write(options.output, COLUMNS, merged(options.output, rows, done))
+                kept = merged(options.output, rows, done, text.name)
+                harness.write(options.output, COLUMNS, kept)
     if options.output:
         print(f"\nwritten: {options.output}")
 

@@ -11,6 +11,14 @@ for folder in [sysconfig.get_paths()['purelib'], *site.getsitepackages()]:
   find_program(FASTW2V_NVCC nvcc PATHS /usr/local/cuda/bin ${package_paths} DOC "nvcc")
   if(FASTW2V_NVCC)
     set(ENV{CUDACXX} ${FASTW2V_NVCC})
+    # The packages have their libraries in lib, where nvcc does not look for them, and the shared
+    # runtime, which CMake insists on, with a number.
+    cmake_path(SET toolkit NORMALIZE ${FASTW2V_NVCC}/../..)
+    file(GLOB runtime ${toolkit}/lib/libcudart.so.*)
+    if(runtime)
+      set(ENV{LIBRARY_PATH} ${toolkit}/lib:$ENV{LIBRARY_PATH})
+      set(CUDA_CUDART ${runtime} CACHE FILEPATH "")
+    endif()
   endif()
 endif()
 set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})

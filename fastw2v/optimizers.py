@@ -14,7 +14,8 @@ table; Keras' own optimizers touch every row, and do not sum repeated ones.
   that a row has missed are made up, all at once, before it is next read. So rows have to be read
   in a way that tells the optimizer: by the losses of this library, `fastw2v.train_step`, the layers
   of `fastw2v.keras`, or after `catch_up`. An update of a row that was read in another way is
-  refused. `finalize` brings whole variables up to date; so does the end of Keras' ``fit``.
+  refused; on a GPU, where nothing can be refused, the row catches up before that update. `finalize`
+  brings whole variables up to date; so does the end of Keras' ``fit``.
 
   **Saving.** The layers of `fastw2v.keras` are saved with all rows up to date. Variables of
   another kind are saved as they are: call `finalize` before you save them for another use than to

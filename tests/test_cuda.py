@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tensorflow.python.framework import kernels
+from tensorflow.python.framework import kernels, op_def_registry
 
 from fastw2v import _build_info, _library
 
@@ -20,23 +20,27 @@ ROOT = Path(__file__).resolve().parent.parent
 # With kernels for tables of each type.
 TABLE_OPS = (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
-    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad", "SparseUpdate", "SumRows", "TopK"),
+    *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad"),
+    *("SparseUpdate", "CatchUp", "SumRows", "TopK"),
 )
-# What runs on the CPU alone: tables that are made once, the examples of tf.data, rows that owe
-# updates, which are not kept on a GPU, and word vectors.
-CPU_OPS = (
-    *("UnigramTable", "KeepProbabilities", "SkipGrams", "CbowBags", "CatchUp"),
-    *("NoiseTable", "HuffmanTree", "Word2VecTrain"),
+# Placed on a GPU they run on the CPU, with all they take and give in its memory: tables that are
+# made once, and examples, whose number depends on the text.
+HOST_OPS = (
+    *("UnigramTable", "KeepProbabilities", "NoiseTable", "HuffmanTree"),
+    *("SkipGrams", "CbowBags"),
 )
 # What kernels of a GPU read on the host. All other numbers are memory of the device, which the host
 # must not touch; handles of variables are on the host by themselves.
 NUMBERS = {"learning_rate", "step", "hyperparameters"}
 HOST_ARGUMENTS = {
     "SparseUpdate": NUMBERS,
+    "CatchUp": NUMBERS,
     "SoftmaxStep": NUMBERS,
     "SampledStep": NUMBERS,
     "CandidateSampler": {"seed"},
 }
+# Not to be placed on a GPU: it changes variables of the CPU.
+CPU_OPS = ("Word2VecTrain",)
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 
@@ -76,10 +80,25 @@ def test_what_kernels_of_a_gpu_read_on_the_host():
             assert set(kernel.host_memory_arg) == HOST_ARGUMENTS.get(op, set()), op
 
 
+@pytest.mark.parametrize("op", HOST_OPS)
+def test_ops_of_the_host_can_be_placed_on_a_gpu(op):
+    assert len(registered(op, "CPU")) == 1
+    (kernel,) = registered(op, "GPU")
+    definition = op_def_registry.get(f"Fastw2v>{op}")
+    arguments = [argument.name for argument in (*definition.input_arg, *definition.output_arg)]
+    assert sorted(kernel.host_memory_arg) == sorted(arguments)
+
+
+def test_what_stays_on_the_cpu():
+    for op in CPU_OPS:
+        assert len(registered(op, "CPU")) == 1, op
+        assert registered(op, "GPU") == [], op
+
+
 def test_every_op_is_listed():
     found = {kernel.op for kernel in kernels.get_all_registered_kernels().kernel}
     ops = {name.removeprefix("Fastw2v>") for name in found if name.startswith("Fastw2v>")}
-    assert ops == {*TABLE_OPS, *CPU_OPS, "CandidateSampler"}
+    assert ops == {*TABLE_OPS, *HOST_OPS, *CPU_OPS, "CandidateSampler"}
 
 
 def load(path: str) -> ModuleType:
@@ -123,11 +142,61 @@ def test_a_spill_in_a_hot_kernel_fails(tmp_path):
     assert done.stderr == "error: Kern<float> spills 12 bytes on sm_90\n"
 
 
-def test_instructions_are_looked_for_on_each_chip():
-    sass = "\tcode\narch = sm_80\n HMMA.16816 R1\n\narch = sm_90\n LDGSTS.E R2\n"
-    missing = load("tools/check_cuda_resources.py").missing_instructions
-    assert missing(sass, {"sm_80": ("HMMA",), "sm_90": ("LDGSTS",)}) == []
-    assert missing(sass, {"sm_80": ("HMMA",), "sm_90": ("HMMA",)}) == ["HMMA for sm_90"]
+MACHINE_CODE = """\
+arch = sm_80
+\t\tFunction : _Z6LogitsI10Products16IfEEvv
+        /*0000*/   HMMA.16816.F32.BF16 R8, R4, R2, R8 ;
+        /*0010*/   LDGSTS.E.BYPASS.128 [R2], [R4.64] ;
+        /*0020*/   MUFU.EX2 R1, R1 ;
+\t\tFunction : _Z12GatherKernelIffLi4EEvv
+        /*0000*/   LDG.E.128.CONSTANT R8, [R4.64] ;
+        /*0010*/   STG.E.128 [R4.64], R8 ;
+"""
+
+
+@pytest.fixture
+def objects(monkeypatch, tmp_path) -> Path:
+    """An object with three kernels, and a cuobjdump that knows two of them."""
+    report = "".join(
+        f"ptxas info    : Compiling entry function '{symbol}' for 'sm_80'\n"
+        for symbol in (
+            *("_Z6LogitsI10Products16IfEEvv", "_Z12GatherKernelIffLi4EEvv"),
+            "_Z6LogitsI10Products16IdEEvv",
+        )
+    )
+    (tmp_path / "a.cu.o").touch()
+    (tmp_path / "a.cu.o.ptxas").write_text(report, encoding="utf-8")
+    (tmp_path / "code").write_text(MACHINE_CODE, encoding="utf-8")
+    tool = tmp_path / "cuobjdump"
+    tool.write_text(f"#!/bin/sh\ncat {tmp_path}/code\n", encoding="utf-8")
+    tool.chmod(0o755)
+    return tmp_path
+
+
+def test_a_hot_kernel_without_its_instructions_fails(objects, monkeypatch, capsys):
+    check = load("tools/check_cuda_resources.py")
+    monkeypatch.setattr(check, "find_cuobjdump", lambda: str(objects / "cuobjdump"))
+    assert check.main(str(objects), "--sass") == 1
+    shown = capsys.readouterr()
+    missing = [line for line in shown.err.splitlines() if " has no " in line]
+    # The kernel of double is not looked at.
+    assert missing == ["error: Logits<Products16<float> > has no LDSM on sm_80"]
+    assert "the machine code of 2 kernels was read" in shown.out
+
+
+def test_a_pattern_that_names_no_kernel_fails(objects, monkeypatch, capsys):
+    check = load("tools/check_cuda_resources.py")
+    monkeypatch.setattr(check, "find_cuobjdump", lambda: str(objects / "cuobjdump"))
+    monkeypatch.setattr(check, "INSTRUCTIONS", {"GatherKernel<": ("LDG.E.128",), "Old<": ("HMMA",)})
+    assert check.main(str(objects), "--sass") == 1
+    assert capsys.readouterr().err == "error: no kernel is named Old<\n"
+
+
+def test_machine_code_cannot_be_read_without_cuobjdump(objects, monkeypatch, capsys):
+    check = load("tools/check_cuda_resources.py")
+    monkeypatch.setattr(check, "find_cuobjdump", lambda: None)
+    assert check.main(str(objects), "--sass") == 1
+    assert "install the Python package nvidia-cuda-cuobjdump" in capsys.readouterr().err
 
 
 @pytest.fixture

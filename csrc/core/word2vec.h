@@ -96,10 +96,10 @@ struct Word2VecProblem {
   int64_t block = 16;
   int64_t shared = 16;
   double first_rate = 0.025, last_rate = 0.025;
-  // The same bits for any number of workers: 16 parts of the text are trained on side by side,
-  // block by block, and what their blocks add is added in a fixed order once all of a round are
-  // done. Otherwise tasks run at the same time and update the same tables without locks
-  // ("hogwild").
+  // The same bits for any number of workers: parts of the text, 16 or one for every 64 classes, are
+  // trained on side by side, block by block, and what their blocks add is added in a fixed order
+  // once all of a round are done. Otherwise tasks run at the same time and update the same tables
+  // without locks ("hogwild").
   bool deterministic = false;
 
   int64_t CentresOfBlock() const { return tree.splits != nullptr ? 1 : block; }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/core/row_clock.h"
 #include "csrc/cpu/kernels.h"
 #include "csrc/cpu/prefetch.h"
 
@@ -42,29 +43,10 @@ Status CheckNumber(const char* name, double value, double low, double high) {
   return InvalidArgument(name, " = ", value, " is not in [", low, ", ", high, "]");
 }
 
-// What one update does beside its gradient, as the history keeps it.
-struct UpdateEntry {
-  double rate;       // the learning rate, or Adam's alpha
-  double decay;      // factor on the weights before the update
-  double log_decay;  // the logarithm of the product of all decays up to here
-  double momentum;   // of the moving average
-};
-
 UpdateEntry ReadEntry(const RowClock& clock, int64_t update) {
   const double* entry = clock.Entry(update);
   return {entry[0], entry[1], entry[2], entry[3]};
 }
-
-// alpha. Keras rounds the betas to the type of the variable before it takes their powers.
-template <typename A>
-double AdamRate(const Hyperparameters& p) {
-  const double t = static_cast<double>(p.step);
-  const double power_1 = std::pow(static_cast<double>(static_cast<A>(p.beta_1)), t);
-  const double power_2 = std::pow(static_cast<double>(static_cast<A>(p.beta_2)), t);
-  return p.learning_rate * std::sqrt(1 - power_2) / (1 - power_1);
-}
-
-bool IsAdam(UpdateRule rule) { return rule == UpdateRule::kAdam || rule == UpdateRule::kAmsgrad; }
 
 // A row of the table and of its slots in the accumulator's type: the memory itself, or a copy that
 // is written back.
@@ -129,15 +111,16 @@ class Updater {
 
  public:
   explicit Updater(const OptimizedTable<T>& table)
-      : table_(table), clock_(table.clock), p_(table.parameters), kernels_(cpu::Updates<A>()) {
-    now_.rate = IsAdam(table.rule) ? AdamRate<A>(p_) : p_.learning_rate;
-    now_.decay = 1 - p_.weight_decay * p_.learning_rate;
-    now_.momentum = p_.step == 1 ? 0 : p_.average_momentum;  // as Keras: the first value itself
+      : table_(table),
+        clock_(table.clock),
+        p_(table.parameters),
+        kernels_(cpu::Updates<A>()),
+        missed_(PlanMissedUpdates(table)),
+        now_(NextEntry<A>(table.rule, table.parameters)) {
     if (clock_.present()) {
       last_ = clock_.updates();
-      now_.log_decay = (last_ == 0 ? 0 : ReadEntry(clock_, last_).log_decay) + std::log(now_.decay);
+      if (last_ > 0) now_.log_decay += ReadEntry(clock_, last_).log_decay;
     }
-    FindDrift();
   }
 
   const OptimizedTable<T>& table() const { return table_; }
@@ -266,47 +249,12 @@ class Updater {
 
   // ---- Updates that a row has missed: the same formulas with gradients of zero ----
 
-  // Momentum falls by `ratio_` at each missed update, against the denominator of Adam, which falls
-  // too: the sum of what the missed updates do to a weight is the momentum times a number that is
-  // the same for the whole row.
-  //
-  // With Adam, r = sqrt(beta_2) and q = beta_1 / r, update j moves a weight by
-  //   alpha_j beta_1^j m / (r^j sqrt(v) + epsilon) = alpha_j q^j m / (sqrt(v) + epsilon / r^j).
-  // r^-j is close to 1 for as long as q^j counts, so its mean, weighted by alpha_j q^j, stands in
-  // for it: the error is of second order in the spread of r^-j, and of epsilon / sqrt(v).
-  void FindDrift() {
-    switch (table_.rule) {
-      case UpdateRule::kMomentum:
-      case UpdateRule::kNesterov:
-        ratio_ = p_.momentum;
-        break;
-      case UpdateRule::kAdam:
-        ratio_ = p_.beta_1 / std::sqrt(p_.beta_2);
-        root_ = std::sqrt(p_.beta_2);
-        break;
-      case UpdateRule::kAmsgrad:
-        ratio_ = p_.beta_1;
-        break;
-      default:
-        break;
-    }
-    constexpr double kCounts = 1e-9;        // smaller parts of a sum are below its rounding
-    constexpr double kLargestRatio = 0.98;  // beyond, r^-j is far from its mean
-    sums_up_ = table_.average == nullptr &&
-               !(table_.rule == UpdateRule::kAdam && !(ratio_ <= kLargestRatio)) &&
-               !(table_.rule == UpdateRule::kFtrl && p_.l2_shrinkage != 0);
-    num_terms_ = ratio_ > 0 && ratio_ < 1
-                     ? static_cast<int64_t>(std::ceil(std::log(kCounts) / std::log(ratio_)))
-                     : std::numeric_limits<int64_t>::max();
-  }
-
   void Catch(int64_t row, const RowView<T>& view) const {
-    constexpr int64_t kFewUpdates = 3;  // quicker one by one, and exactly so
     const int64_t first = clock_.row_updates[row] + 1, count = last_ - first + 1;
     if (count <= 0) return;
     if (table_.lazy) {
       CatchAverage(first, count, view);
-    } else if (count <= kFewUpdates || !sums_up_) {
+    } else if (count <= MissedUpdates::kFew || !missed_.add_up) {
       CatchOneByOne(first, view);
     } else {
       CatchAtOnce(first, count, view);
@@ -378,12 +326,12 @@ class Updater {
   };
 
   Drift SumDrift(int64_t first, int64_t count, bool scaled_by_rate) const {
-    const int64_t counting = std::min(count, num_terms_);
+    const int64_t counting = std::min(count, missed_.num_terms);
     double step = 0, weighted = 0, power = 1, growth = 1;
     for (int64_t j = 0; j < counting; ++j) {
       const double* entry = clock_.Entry(first + j);
-      power *= ratio_;
-      growth /= root_;
+      power *= missed_.ratio;
+      growth /= missed_.root;
       const double part = scaled_by_rate ? entry[0] * power : power;
       step = step * entry[1] + part;
       weighted = weighted * entry[1] + part * growth;
@@ -400,11 +348,9 @@ class Updater {
   const RowClock clock_;
   const Hyperparameters& p_;
   const cpu::UpdateKernels<A>& kernels_;
-  UpdateEntry now_ = {};
+  const MissedUpdates missed_;
+  UpdateEntry now_;
   int64_t last_ = 0;  // the last update of the table that is done
-  double ratio_ = 0, root_ = 1;
-  bool sums_up_ = false;
-  int64_t num_terms_ = 0;
 };
 
 template <typename T>

@@ -17,7 +17,8 @@ namespace fastw2v {
 namespace {
 
 constexpr int64_t kTokensPerTask = 2048;
-constexpr int64_t kTasksOfRound = 16;
+constexpr int64_t kMaxTasksOfRound = 16;
+constexpr int64_t kWordsPerTaskOfRound = 64;
 constexpr int64_t kMaxClasses = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxWindow = SkipGramProblem::kMaxWindow;
 constexpr int64_t kMaxDraws = 4096;  // of a block
@@ -536,10 +537,16 @@ class Part {
   Block block_, next_;
 };
 
+// Tasks that are trained on side by side where training is deterministic. They do not see each
+// other's updates: were most words in all of them, steps would be too long.
+int64_t TasksOfRound(const Word2VecProblem& problem) {
+  return std::clamp<int64_t>(problem.classes / kWordsPerTaskOfRound, 1, kMaxTasksOfRound);
+}
+
 // Numbers of the updates of a round.
 int64_t RoundMemory(const Word2VecProblem& problem) {
   const Sizes sizes(problem);
-  return kTasksOfRound * sizes.updates() * sizes.stride;
+  return TasksOfRound(problem) * sizes.updates() * sizes.stride;
 }
 
 // Of the updates, in their order, those of every `parts`-th row of the tables from `part` on.
@@ -564,8 +571,9 @@ void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
   const Sizes sizes(problem);
   const int64_t num_tasks = NumTasks(problem), parts = parallel.num_workers();
   const int64_t cost = problem.CentresOfBlock() * problem.dim * 100;
-  for (int64_t first = 0; first < num_tasks; first += kTasksOfRound) {
-    const int64_t count = std::min(kTasksOfRound, num_tasks - first);
+  const int64_t tasks_of_round = TasksOfRound(problem);
+  for (int64_t first = 0; first < num_tasks; first += tasks_of_round) {
+    const int64_t count = std::min(tasks_of_round, num_tasks - first);
     std::vector<std::unique_ptr<Part>> texts(count);
     std::vector<Updates> round(count);
     parallel.For(count, kTokensPerTask * 100, [&](int64_t i, int) {

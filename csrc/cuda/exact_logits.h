@@ -47,6 +47,13 @@ struct ExactTerms {
   }
 };
 
+// How the gradient of the logits of a row is made of their exponentials:
+// factor * exp(z - max) - shift, and target less for every label.
+template <typename A>
+struct alignas(4 * sizeof(A)) RowGradientTerms {
+  A max, factor, shift, target;
+};
+
 // Gradients of logits in float16 are kept as 2^shift times themselves, so that small ones do not
 // vanish: the largest possible one lies in [2^14, 2^15). `largest` has its bits, as a float. Other
 // types are kept as they are, and `largest` is not read.

@@ -4,6 +4,8 @@
 #ifndef FASTW2V_CUDA_HOPPER_TILES_H_
 #define FASTW2V_CUDA_HOPPER_TILES_H_
 
+#include <algorithm>
+
 #include "csrc/cuda/hopper.h"
 
 namespace fastw2v::cuda::hopper {
@@ -15,6 +17,26 @@ constexpr int kMaxStages = 8;
 constexpr int kShared = 227 << 10;
 // Of an H100. The cut of the work, and so the bits, are the same on its relatives.
 constexpr int kMultiprocessors = 132;
+
+// Of 64 columns, in a row.
+inline int Chunks(int64_t dim) {
+  return static_cast<int>((dim + kChunkColumns - 1) / kChunkColumns);
+}
+
+// In how many ranges `tiles` are met, so that `blocks` times that keep all multiprocessors at work.
+inline int Splits(int64_t blocks, int64_t tiles) {
+  constexpr int64_t kStart = 4;  // what a block costs before its first tile, in tiles
+  int64_t best = 1, least = INT64_MAX;
+  for (int64_t splits = 1; splits <= std::min<int64_t>(tiles, kMultiprocessors); ++splits) {
+    const int64_t waves = (blocks * splits + kMultiprocessors - 1) / kMultiprocessors;
+    const int64_t cost = waves * ((tiles + splits - 1) / splits + kStart);
+    if (cost < least) {
+      best = splits;
+      least = cost;
+    }
+  }
+  return static_cast<int>(best);
+}
 
 // A table from which tiles come: by the copy engine or, where its rows are not multiples of 16
 // bytes, by copies of the producers, 8 or 4 bytes each.

@@ -2,9 +2,8 @@
 // averages. The table and its slots are memory of the device, hyperparameters are the host's.
 //
 // Rows cannot be looked at before an update: one that is out of range is left out, and values that
-// are not finite make of a row what the formulas make of them. Same bits on every run.
-//
-// Tables with a clock (lazy=False, and moving averages of rows that stood still) are not offered.
+// are not finite make of a row what the formulas make of them. A row that has missed updates and
+// was read all the same catches up before its own. Same bits on every run.
 #ifndef FASTW2V_CUDA_OPTIMIZER_H_
 #define FASTW2V_CUDA_OPTIMIZER_H_
 
@@ -16,10 +15,6 @@
 #include "csrc/cuda/runtime.h"
 
 namespace fastw2v::cuda {
-
-// What can be checked without the device.
-template <typename T>
-Status CheckOptimizedTable(const OptimizedTable<T>& table);
 
 // One step with a gradient as losses make it: rows [count], ascending and padded by repeats of the
 // last one (see csrc/cuda/loss.h), values [count, dim].
@@ -37,6 +32,12 @@ Status UpdateSlices(const OptimizedTable<T>& table, const RowSlices<T>& slices,
 // One step with the gradient [rows, dim] of all rows.
 template <typename T>
 Status UpdateAll(const OptimizedTable<T>& table, const T* gradient, const Stream& stream);
+
+// Brings rows [count] up to date; rows may repeat, and numbers that are no rows are left out. A
+// null list stands for all rows.
+template <typename T>
+Status CatchUp(const OptimizedTable<T>& table, const int64_t* rows, int64_t count,
+               const Stream& stream);
 
 }  // namespace fastw2v::cuda
 

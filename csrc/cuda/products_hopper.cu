@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kRows = 128;  // of a tile of the result
 constexpr int kDepth = 64;  // of a stage
+constexpr int kTogether = 16;
 constexpr int kLeftBytes = kRows * kChunkRowBytes;
 
 template <typename T>
@@ -89,8 +90,15 @@ __global__ void __launch_bounds__(kThreads, 1)
   unsigned char* const stages = SharedMemory();
   auto* const ring = reinterpret_cast<Ring*>(stages + p.stages * kStageBytes);
   const int warpgroup = threadIdx.x / kWarpgroup;
-  const int row0 = static_cast<int>(blockIdx.x) * kRows;
-  const int column0 = static_cast<int>(blockIdx.y) * kColumns;
+  // Blocks of near numbers run at the same time and share what they read: numbers go along
+  // kTogether rows of tiles and through all columns before the next kTogether rows.
+  const int number = static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x);
+  const int columns = static_cast<int>(gridDim.y), group = number / (kTogether * columns);
+  const int left = static_cast<int>(gridDim.x) - group * kTogether;
+  const int tiles = left < kTogether ? left : kTogether;
+  const int place = number - group * kTogether * columns;
+  const int row0 = (group * kTogether + place % tiles) * kRows;
+  const int column0 = place / tiles * kColumns;
   const int part = static_cast<int>(blockIdx.z), parts = static_cast<int>(gridDim.z);
   const int first = static_cast<int>(int64_t{p.steps} * part / parts);
   const int last = static_cast<int>(int64_t{p.steps} * (part + 1) / parts);

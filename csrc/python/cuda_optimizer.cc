@@ -26,8 +26,13 @@ class CudaOptimizer {
 
  public:
   CudaOptimizer(const std::string& rule, Tensor weights, std::vector<Tensor> slots,
-                std::optional<Tensor> average, bool lazy)
-      : weights_(std::move(weights)), slots_(std::move(slots)), average_(std::move(average)) {
+                std::optional<Tensor> average, std::optional<DeviceArray<int64_t>> row_updates,
+                std::optional<DeviceArray<double>> history, bool lazy)
+      : weights_(std::move(weights)),
+        slots_(std::move(slots)),
+        average_(std::move(average)),
+        row_updates_(std::move(row_updates)),
+        history_(std::move(history)) {
     ThrowIfError(ParseUpdateRule(rule, &table_.rule));
     if (static_cast<int>(slots_.size()) != NumSlots(table_.rule)) {
       throw py::value_error("wrong number of slots");
@@ -43,6 +48,12 @@ class CudaOptimizer {
       table_.slots[i] = slots_[i].Shaped("slots", by_row ? one_each : whole).data();
     }
     if (average_.has_value()) table_.average = average_->Shaped("average", whole).data();
+    if (row_updates_.has_value()) {
+      const int64_t entries = history_->rank() == 2 ? history_->shape(0) : 0;
+      table_.clock.row_updates = row_updates_->Shaped("row_updates", one_each).data();
+      table_.clock.history = history_->Shaped("history", {entries, RowClock::kColumns}).data();
+      table_.clock.length = entries - 1;
+    }
   }
 
   std::size_t ScratchBytes(int64_t count) const {
@@ -68,6 +79,13 @@ class CudaOptimizer {
     ThrowIfError(cuda::UpdateAll(table_, data, StreamAt(stream)));
   }
 
+  void CatchUp(const std::optional<Rows>& rows, const Numbers& numbers, std::uintptr_t stream) {
+    table_.parameters = ReadParameters(numbers);
+    const int64_t* data = rows.has_value() ? rows->data() : nullptr;
+    ThrowIfError(
+        cuda::CatchUp(table_, data, rows.has_value() ? rows->size() : 0, StreamAt(stream)));
+  }
+
  private:
   RowSlices<T> Slices(const Rows& rows, const Values& values) const {
     return {rows.data(), values.Shaped("values", {rows.size(), table_.dim}).data(), rows.size()};
@@ -76,6 +94,8 @@ class CudaOptimizer {
   Tensor weights_;
   std::vector<Tensor> slots_;
   std::optional<Tensor> average_;
+  std::optional<DeviceArray<int64_t>> row_updates_;
+  std::optional<DeviceArray<double>> history_;
   OptimizedTable<T> table_;
 };
 
@@ -84,9 +104,12 @@ void Bind(py::module_& module, const std::string& dtype) {
   using Optimizer = CudaOptimizer<T>;
   using Tensor = DeviceArray<T>;
   py::class_<Optimizer>(module, ("Optimizer_" + dtype).c_str())
-      .def(py::init<const std::string&, Tensor, std::vector<Tensor>, std::optional<Tensor>, bool>(),
-           py::arg("rule"), py::arg("weights"), py::arg("slots"), py::kw_only(),
-           py::arg("average") = py::none(), py::arg("lazy") = true)
+      .def(
+          py::init<const std::string&, Tensor, std::vector<Tensor>, std::optional<Tensor>,
+                   std::optional<DeviceArray<int64_t>>, std::optional<DeviceArray<double>>, bool>(),
+          py::arg("rule"), py::arg("weights"), py::arg("slots"), py::kw_only(),
+          py::arg("average") = py::none(), py::arg("row_updates") = py::none(),
+          py::arg("history") = py::none(), py::arg("lazy") = true)
       .def("scratch_bytes", &Optimizer::ScratchBytes, py::arg("count"), "Of update.")
       .def("update_rows", &Optimizer::UpdateRows, py::arg("rows"), py::arg("values"),
            py::arg("numbers"), py::kw_only(), py::arg("stream") = 0,
@@ -95,7 +118,9 @@ void Bind(py::module_& module, const std::string& dtype) {
            py::arg("scratch"), py::kw_only(), py::arg("stream") = 0,
            "One step with rows in any order.")
       .def("update_all", &Optimizer::UpdateAll, py::arg("values"), py::arg("numbers"),
-           py::kw_only(), py::arg("stream") = 0);
+           py::kw_only(), py::arg("stream") = 0)
+      .def("catch_up", &Optimizer::CatchUp, py::arg("rows"), py::arg("numbers"), py::kw_only(),
+           py::arg("stream") = 0, "Brings rows, or all of them, up to date.");
 }
 
 const CudaBindings bindings([](py::module_& module) {

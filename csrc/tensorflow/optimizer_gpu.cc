@@ -1,6 +1,5 @@
-// GPU kernels of Fastw2v>SparseUpdate and Fastw2v>SumRows: csrc/cuda/optimizer.h as TensorFlow ops.
-//
-// Fastw2v>CatchUp has none: what rows owe that were not met is not kept on a GPU.
+// GPU kernels of Fastw2v>SparseUpdate, Fastw2v>CatchUp and Fastw2v>SumRows: csrc/cuda/optimizer.h
+// as TensorFlow ops.
 #include <limits>
 #include <utility>
 #include <vector>
@@ -17,6 +16,7 @@
 namespace fastw2v {
 namespace {
 
+using tensorflow::OpInputList;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
@@ -58,12 +58,48 @@ class GpuSparseUpdateOp : public OpKernel {
       return absl::InvalidArgumentError(
           absl::StrCat("values has ", dim, " numbers in a row, but the table has ", table.dim));
     }
-    TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CheckOptimizedTable(table)));
+    TF_RETURN_IF_ERROR(ToTensorFlow(CheckOptimizedTable(table)));
     TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "rows", slices.rows, slices.count, table.rows));
     DeviceMemory scratch;
     TF_RETURN_IF_ERROR(
         scratch.Allocate(context, cuda::UpdateSlicesScratchBytes(table, slices.count)));
     return ToTensorFlow(cuda::UpdateSlices(table, slices, stream, scratch.data()));
+  }
+
+  UpdateAttributes attributes_;
+};
+
+template <typename T>
+class GpuCatchUpOp : public OpKernel {
+ public:
+  explicit GpuCatchUpOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.Read(context));
+  }
+
+  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
+    cuda::Stream stream;
+    TF_RETURN_IF_ERROR(GetStream(context, &stream));
+    Hyperparameters parameters;
+    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
+    const Tensor* handle;
+    TF_RETURN_IF_ERROR(context->input("table", &handle));
+    OptimizedArgument<T> argument;
+    TF_RETURN_IF_ERROR(argument.Find(context, "table", *handle, "state", attributes_));
+    std::vector<tensorflow::Var*> variables;
+    argument.AppendVariables(&variables);
+    const WriteLock lock(std::move(variables));
+    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters, CopyOnDevice(stream)));
+    OpInputList rows;
+    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
+    if (rows.size() == 0) return ToTensorFlow(cuda::CatchUp(argument.table, nullptr, 0, stream));
+    for (const Tensor& list : rows) {
+      TF_RETURN_IF_ERROR(ToTensorFlow(
+          cuda::CatchUp(argument.table, list.flat<int64_t>().data(), list.NumElements(), stream)));
+    }
+    return absl::OkStatus();
   }
 
   UpdateAttributes attributes_;
@@ -111,11 +147,14 @@ class GpuSumRowsOp : public OpKernel {
   }
 };
 
-#define FASTW2V_REGISTER(T)                                                             \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SparseUpdate")                    \
-                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
-                          GpuSparseUpdateOp<T>);                                        \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SumRows").TypeConstraint<T>("T"), \
+#define FASTW2V_REGISTER(T)                                                                        \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SparseUpdate")                               \
+                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),              \
+                          GpuSparseUpdateOp<T>);                                                   \
+  REGISTER_KERNEL_BUILDER(                                                                         \
+      FASTW2V_GPU_KERNEL("Fastw2v>CatchUp").FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"), \
+      GpuCatchUpOp<T>);                                                                            \
+  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SumRows").TypeConstraint<T>("T"),            \
                           GpuSumRowsOp<T>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)

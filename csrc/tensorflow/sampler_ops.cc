@@ -3,6 +3,7 @@
 
 #include "csrc/core/sampler.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/host_kernel.h"
 #include "csrc/tensorflow/sampler_call.h"
 #include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -81,8 +82,13 @@ class UnigramTableOp : public OpKernel {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>UnigramTable").Device(tensorflow::DEVICE_CPU),
-                        UnigramTableOp);
+FASTW2V_REGISTER_HOST_KERNEL("Fastw2v>UnigramTable", UnigramTableOp,
+                             HostMemory("counts")
+                                 .HostMemory("power")
+                                 .HostMemory("probability")
+                                 .HostMemory("acceptance")
+                                 .HostMemory("alias")
+                                 .HostMemory("support"));
 
 absl::Status CandidateSamplerShape(InferenceContext* c) {
   int64_t num_sampled;

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "csrc/core/scratch.h"
-#include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/huge_pages.h"
 
 namespace fastw2v {
 namespace {
@@ -62,7 +62,10 @@ absl::Status ScratchMemory::Allocate(tensorflow::OpKernelContext* context, std::
   if (bytes >= kSmall) tensor_ = Free().Take(bytes);
   if (tensor_.TotalBytes() == 0) {
     const tensorflow::TensorShape shape({static_cast<int64_t>(bytes)});
-    TF_RETURN_IF_ERROR(AllocateTensor(context, tensorflow::DT_INT8, shape, &tensor_));
+    tensorflow::AllocatorAttributes on_host;  // also of an op that is placed on a GPU
+    on_host.set_on_host(true);
+    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_INT8, shape, &tensor_, on_host));
+    PreferHugePages(tensor_);
   }
   const auto begin = reinterpret_cast<std::uintptr_t>(tensor_.data());
   data_ = reinterpret_cast<void*>((begin + alignment - 1) / alignment * alignment);

@@ -2,6 +2,7 @@
 // TensorFlow ops.
 #include "csrc/core/skipgram.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/host_kernel.h"
 #include "csrc/tensorflow/huge_pages.h"
 #include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -64,8 +65,9 @@ class KeepProbabilitiesOp : public OpKernel {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>KeepProbabilities").Device(tensorflow::DEVICE_CPU),
-                        KeepProbabilitiesOp);
+FASTW2V_REGISTER_HOST_KERNEL(
+    "Fastw2v>KeepProbabilities", KeepProbabilitiesOp,
+    HostMemory("counts").HostMemory("sample").HostMemory("keep_probability"));
 
 absl::Status CheckInputShapes(InferenceContext* c) {
   ShapeHandle vector;
@@ -230,8 +232,13 @@ class CbowBagsOp final : public ExamplesOp {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>SkipGrams").Device(tensorflow::DEVICE_CPU), SkipGramsOp);
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>CbowBags").Device(tensorflow::DEVICE_CPU), CbowBagsOp);
+#define FASTW2V_TEXT_ON_HOST \
+  HostMemory("ids").HostMemory("row_splits").HostMemory("keep_probability").HostMemory("seed")
+FASTW2V_REGISTER_HOST_KERNEL("Fastw2v>SkipGrams", SkipGramsOp,
+                             FASTW2V_TEXT_ON_HOST.HostMemory("centres").HostMemory("contexts"));
+FASTW2V_REGISTER_HOST_KERNEL("Fastw2v>CbowBags", CbowBagsOp,
+                             FASTW2V_TEXT_ON_HOST.HostMemory("bags").HostMemory("labels"));
+#undef FASTW2V_TEXT_ON_HOST
 
 }  // namespace
 }  // namespace fastw2v

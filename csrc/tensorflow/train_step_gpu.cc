@@ -49,7 +49,7 @@ class GpuTrainStepOp : public OpKernel {
     const auto resolve = [&](bool trained, OptimizedArgument<T>* argument) -> absl::Status {
       if (!trained) return absl::OkStatus();
       TF_RETURN_IF_ERROR(argument->Resolve(context, parameters, CopyOnDevice(call.stream)));
-      return ToTensorFlow(cuda::CheckOptimizedTable(argument->table));
+      return ToTensorFlow(CheckOptimizedTable(argument->table));
     };
     TF_RETURN_IF_ERROR(resolve(trains_embeddings_, &embeddings));
     TF_RETURN_IF_ERROR(resolve(trains_weights_, &weights));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "csrc/core/word2vec.h"
 #include "csrc/tensorflow/adapter.h"
+#include "csrc/tensorflow/host_kernel.h"
 #include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -324,8 +325,12 @@ class Word2VecTrainOp : public OpKernel {
   Word2VecProblem options_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>NoiseTable").Device(tensorflow::DEVICE_CPU), NoiseTableOp);
-REGISTER_KERNEL_BUILDER(Name("Fastw2v>HuffmanTree").Device(tensorflow::DEVICE_CPU), HuffmanTreeOp);
+FASTW2V_REGISTER_HOST_KERNEL("Fastw2v>NoiseTable", NoiseTableOp,
+                             HostMemory("counts").HostMemory("power").HostMemory("noise"));
+FASTW2V_REGISTER_HOST_KERNEL(
+    "Fastw2v>HuffmanTree", HuffmanTreeOp,
+    HostMemory("counts").HostMemory("splits").HostMemory("steps").HostMemory("longest"));
+// Its variables are the CPU's.
 REGISTER_KERNEL_BUILDER(Name("Fastw2v>Word2VecTrain").Device(tensorflow::DEVICE_CPU),
                         Word2VecTrainOp);
 

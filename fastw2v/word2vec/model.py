@@ -19,7 +19,7 @@ from fastw2v.word2vec import saved_model, training
 from fastw2v.word2vec import settings as options
 from fastw2v.word2vec.corpus import Report as ReadingReport
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
-from fastw2v.word2vec.objectives import Objective, Tables, objective_of
+from fastw2v.word2vec.objectives import Objective, Tables, objective_of, table_device
 from fastw2v.word2vec.progress import ProgressLine
 from fastw2v.word2vec.settings import Settings
 from fastw2v.word2vec.training import Interrupts, Progress, Run
@@ -63,14 +63,21 @@ class Word2Vec(tf.Module):
 
     **What differs from gensim.** ``sg`` is 1. Negatives are shared by the words of a block, which
     makes matrix products of what gensim computes pair by pair; in expectation the loss is the same.
-    One loss is trained at a time, so that ``hs=1`` takes ``negative=0``. The vocabulary is kept
-    apart from the vectors, in ``model.vocabulary``. Training uses the threads of TensorFlow
-    (``tf.config.threading.set_intra_op_parallelism_threads``); ``workers`` is about reading alone.
+    Where passes are few the learning rate falls later, as in gensim with several threads and a
+    ``corpus_file``. One loss is trained at a time, so that ``hs=1`` takes ``negative=0``. The
+    vocabulary is kept apart from the vectors, in ``model.vocabulary``. Training uses the threads of
+    TensorFlow (``tf.config.threading.set_intra_op_parallelism_threads``); ``workers`` is about
+    reading alone.
 
     **Determinism.** Threads update the tables without locks, so that two runs differ slightly as
     they do in gensim. With ``deterministic=True``, or after
     ``tf.config.experimental.enable_op_determinism()``, the same text and arguments give the same
     bits, whatever the number of threads; the two softmax losses always do.
+
+    **Devices.** Negative sampling and hierarchical softmax are trained on the CPU, and their tables
+    are variables there, whatever GPUs TensorFlow sees and whatever ``tf.device`` the model is made
+    in. With the two softmax losses the tables are where TensorFlow places variables, on a GPU that
+    it sees, and trained there.
 
     **Memory.** The two tables, ``8 * V * vector_size`` bytes, and a few blocks of text. Its ids lie
     in a file.
@@ -89,7 +96,9 @@ class Word2Vec(tf.Module):
         ns_exponent: The noise is ``counts ** ns_exponent``.
         sample: Words of a relative frequency above about 2.6 times this are thinned out, in [0, 1);
             0 keeps all.
-        alpha, min_alpha: Learning rate at the beginning, and at the end after equal steps.
+        alpha, min_alpha: Learning rate at the beginning and at the end. Between them it is
+            ``min_alpha + (alpha - min_alpha) * (1 - done) ** (epochs / (epochs + 2))``: nearly a
+            line for many passes, and higher for longer where they are few.
         epochs: Passes over the text, at least 1.
         seed: Decides all draws, at least 0.
         cbow_mean: CBOW: 1 takes the mean of the vectors of the context, 0 their sum.
@@ -515,7 +524,7 @@ class Word2Vec(tf.Module):
         model = cls(**description["settings"])
         model._state = _State.restored(description["state"])
         model._vocabulary = Vocabulary.from_sorted(words, counts)
-        model._use(**tables)
+        model._use(tables)
         return model
 
     def _make_tables(self) -> None:
@@ -527,7 +536,7 @@ class Word2Vec(tf.Module):
             corpus_count=self._state.corpus_count,
             corpus_total_words=self._state.corpus_total_words,
         )
-        self._use(**{name: tf.Variable(value, name=name) for name, value in tables.items()})
+        self._use(tables)
 
     def _add_words(self, vocabulary: Vocabulary) -> None:
         """Takes the words of another text in."""
@@ -546,19 +555,20 @@ class Word2Vec(tf.Module):
             added = tf.zeros([int(is_new.sum()), *table.shape[1:]])
             if name == "embeddings":
                 added = _first_vectors(shape, self.settings)[table.shape[0] :]
-            grown[name] = tf.Variable(tf.concat([table, added], axis=0), name=name)
-        self._use(**grown)
+            grown[name] = tf.concat([table, added], axis=0)
+        self._use(grown)
 
-    def _use(
-        self, embeddings: tf.Variable, weights: tf.Variable, biases: tf.Variable | None = None
-    ) -> None:
-        """Makes these the tables, of the vocabulary as it is."""
+    def _use(self, values: dict[str, Any]) -> None:
+        """Makes these the values of the tables, of the vocabulary as it is. Takes them out of the
+        dictionary, so that each is freed when it has become a variable."""
         if self.settings.loss == options.SAMPLED_SOFTMAX:
             to_integer("num_sampled", self.settings.num_sampled, 1, len(self._vocabulary) - 1)
-        self.embeddings, self.weights, self.biases = embeddings, weights, biases
-        self._objective = objective_of(
-            Tables(embeddings, weights, biases), self._vocabulary.counts, self.settings
-        )
+        with table_device(self.settings):
+            variables = {name: tf.Variable(values.pop(name), name=name) for name in list(values)}
+        tables = Tables(**variables)
+        self.embeddings, self.weights = tables.embeddings, tables.weights
+        self.biases = tables.biases
+        self._objective = objective_of(tables, self._vocabulary.counts, self.settings)
         self._vectors = None
         self._is_shared = False
 
@@ -726,10 +736,10 @@ def _first_vectors(shape: list[int], settings: Settings) -> tf.Tensor:
 
 
 def _values(variable: tf.Variable) -> np.ndarray:
-    """The values of a variable on the CPU, not copied."""
-    with tf.device("CPU"):
+    """The values of a variable; of one on the CPU not copied."""
+    with tf.device("CPU:0"):
         # After updates in place, reading would copy.
         tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
-        values = np.from_dlpack(variable.read_value())
+        values = np.from_dlpack(tf.identity(variable.read_value()))  # from a GPU: a copy
     values.flags.writeable = False
     return values

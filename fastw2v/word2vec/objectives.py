@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,12 @@ class Tables:
 
     embeddings: tf.Variable
     weights: tf.Variable
-    biases: tf.Variable | None
+    biases: tf.Variable | None = None
+
+
+def table_device(settings: Settings) -> AbstractContextManager:
+    """Where tables are made: the op that takes the text itself is the CPU's alone."""
+    return tf.device("CPU:0") if settings.loss is None else nullcontext()
 
 
 class Objective:
@@ -139,12 +145,28 @@ class TextObjective(Objective):
 class NegativeSampling(TextObjective):
     """Words against words of the noise."""
 
+    _NARROW = 128
+
     def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
         super().__init__(tables, counts, settings)
         self._noise = train_op.noise_table(counts, settings.ns_exponent)
 
     def _classes(self) -> dict[str, Any]:
-        return {"noise": self._noise, "negative": self._settings.negative}
+        return {
+            "noise": self._noise,
+            "negative": self._settings.negative,
+            **self._block(),
+        }
+
+    def _block(self) -> dict[str, int]:
+        """How many words are trained on together, and how many are drawn for them.
+
+        With more drawn ones, or smaller blocks, vectors are a little better and training takes
+        longer; the wider they are, the more.
+        """
+        if not self._settings.sg:
+            return {"block": 16, "shared": 16}
+        return {"block": 24 if self._settings.vector_size <= self._NARROW else 32, "shared": 24}
 
     def _biases(self) -> tf.Tensor:
         # The loss is least where h w = log p(w|h) - log q(w) - log negative, for the noise q: so

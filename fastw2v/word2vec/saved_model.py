@@ -48,7 +48,7 @@ def write(
 
 def read(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, Any], list[str], np.ndarray, dict[str, tf.Variable]]:
+) -> tuple[dict[str, Any], list[str], np.ndarray, dict[str, np.ndarray]]:
     """Reads what `write` wrote.
 
     Raises:
@@ -63,8 +63,7 @@ def read(
         for name in archive.namelist():
             if name not in (_DESCRIPTION, _WORDS, _COUNTS):
                 with archive.open(name) as entry:
-                    name = name.removesuffix(".npy")
-                    tables[name] = tf.Variable(np.lib.format.read_array(entry), name=name)
+                    tables[name.removesuffix(".npy")] = np.lib.format.read_array(entry)
     return description, words, counts, tables
 
 

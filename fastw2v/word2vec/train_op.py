@@ -131,6 +131,10 @@ def train_block(
 
     The text should have 100,000 tokens or more, so that the cost of a call does not count.
 
+    It is trained on the CPU, where the two variables have to be: on a machine with a GPU, where
+    TensorFlow places variables by itself, create them within ``tf.device("CPU:0")``. The call may
+    stand within any ``tf.device``.
+
     Args:
         embeddings: The word vectors, a float32 ``tf.Variable`` [num_words, dim].
         weights: The vectors of words as classes (gensim's ``syn1neg``), another variable of the
@@ -155,9 +159,10 @@ def train_block(
         first_rate: The learning rate at the first token, a number or a float tensor.
         last_rate: The learning rate after the last token; between them it changes linearly. None
             takes ``first_rate``.
-        deterministic: Gives the same bits for any number of threads. Sixteen parts of the text are
-            trained on side by side, and their updates made together after each block: about a
-            third more work than otherwise, and threads wait for each other twice a block. Otherwise
+        deterministic: Gives the same bits for any number of threads. Sixteen parts of the text
+            (one for every 64 words, if the words are fewer than 1024) are trained on side by side,
+            and their updates made together after each block: about a third more work than
+            otherwise, and threads wait for each other twice a block. Otherwise
             threads update the tables without locks, and with more than one of them results differ
             from run to run.
         name: Name of the op.
@@ -166,7 +171,7 @@ def train_block(
         The loss and what it was computed from, see `Trained`.
 
     Raises:
-        ValueError: Wrong rank, dtype or option, or a table that is no variable.
+        ValueError: Wrong rank, dtype or option, or a table that is no variable on the CPU.
         tf.errors.InvalidArgumentError: An id is not below ``num_words``, or shapes do not fit.
             Nothing is updated then.
 
@@ -188,39 +193,43 @@ def train_block(
     tables = {"embeddings": embeddings, "weights": weights}
     for which, table in tables.items():
         tables[which] = _variable(which, table)
-        prepare_rows(tables[which], None)
     if (noise is None) == (tree is None):
         raise ValueError("either noise or tree must be given, and not both")
     if last_rate is None:
         last_rate = first_rate
-    rates = [_rate("first_rate", first_rate), _rate("last_rate", last_rate)]
-    return Trained(
-        *_ops.fastw2v_word2_vec_train(
-            embeddings=tables["embeddings"].handle,
-            weights=tables["weights"].handle,
-            ids=_ids(ids),
-            keep_probability=(
-                tf.zeros([0])
-                if keep_probability is None
-                else to_floats("keep_probability", keep_probability, tf.float32)
-            ),
-            noise=tf.zeros([0, 2], tf.int32) if noise is None else noise,
-            tree_splits=tf.zeros([0], tf.int64) if tree is None else tree.splits,
-            tree_steps=tf.zeros([0], tf.int32) if tree is None else tree.steps,
-            tree_longest=tf.zeros([], tf.int64) if tree is None else tree.longest,
-            seed=to_integers("seed", seed, [2]),
-            rates=tf.stack(rates),
-            window=to_integer("window", window, 1, 2**31 - 1),
-            shrink_windows=bool(shrink_windows),
-            cbow=not sg,
-            mean=bool(cbow_mean),
-            negative=to_integer("negative", negative, 1, _MOST),
-            block=to_integer("block", block, 1, _MOST),
-            shared=to_integer("shared", shared, 1, _MOST),
-            deterministic=bool(deterministic),
-            name=name,
+    device = _device(tables)
+    for table in tables.values():
+        prepare_rows(table, None)
+    # Where the variables are, whatever device the caller has chosen.
+    with tf.device(device):
+        rates = [_rate("first_rate", first_rate), _rate("last_rate", last_rate)]
+        return Trained(
+            *_ops.fastw2v_word2_vec_train(
+                embeddings=tables["embeddings"].handle,
+                weights=tables["weights"].handle,
+                ids=_ids(ids),
+                keep_probability=(
+                    tf.zeros([0])
+                    if keep_probability is None
+                    else to_floats("keep_probability", keep_probability, tf.float32)
+                ),
+                noise=tf.zeros([0, 2], tf.int32) if noise is None else noise,
+                tree_splits=tf.zeros([0], tf.int64) if tree is None else tree.splits,
+                tree_steps=tf.zeros([0], tf.int32) if tree is None else tree.steps,
+                tree_longest=tf.zeros([], tf.int64) if tree is None else tree.longest,
+                seed=to_integers("seed", seed, [2]),
+                rates=tf.stack(rates),
+                window=to_integer("window", window, 1, 2**31 - 1),
+                shrink_windows=bool(shrink_windows),
+                cbow=not sg,
+                mean=bool(cbow_mean),
+                negative=to_integer("negative", negative, 1, _MOST),
+                block=to_integer("block", block, 1, _MOST),
+                shared=to_integer("shared", shared, 1, _MOST),
+                deterministic=bool(deterministic),
+                name=name,
+            )
         )
-    )
 
 
 def _variable(name: str, table: Any) -> tf.Variable:
@@ -233,6 +242,23 @@ def _variable(name: str, table: Any) -> tf.Variable:
             "[num_words, dim]"
         )
     return variable
+
+
+def _device(tables: dict[str, tf.Variable]) -> str:
+    """The device of the variables."""
+    for name, table in tables.items():
+        if tf.DeviceSpec.from_string(table.device).device_type not in (None, "CPU"):
+            raise ValueError(
+                f"{name} is a variable on {table.device}, but word vectors are trained on the CPU: "
+                'create it within tf.device("CPU:0")'
+            )
+    devices = [table.device for table in tables.values()]
+    if devices[0] != devices[1]:
+        raise ValueError(
+            f"embeddings is a variable on {devices[0]}, but weights is one on {devices[1]}: create "
+            "both on one device"
+        )
+    return devices[0]
 
 
 def _rate(name: str, rate: Any) -> tf.Tensor:

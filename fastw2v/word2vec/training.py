@@ -130,8 +130,11 @@ def train(
         # Not earlier: the first steps are slow, and the clock must not touch a run that has time.
         return time_over if time_over > max(run.done, _CLOCK_FROM) else run.done
 
+    # Nearly a line for many passes. Few passes learn more if the rate stays high for longer.
+    power = run.epochs / (run.epochs + 2)
+
     def rate(done: float) -> float:
-        return run.alpha + (run.min_alpha - run.alpha) * min(done, 1.0)
+        return run.min_alpha + (run.alpha - run.min_alpha) * max(1.0 - done, 0.0) ** power
 
     def progress(epoch_ended: bool) -> Progress:
         seconds = time.monotonic() - begin

@@ -9,9 +9,9 @@ WORDS, DIM = 30, 20
 NOISE = 7  # the only word that is drawn
 
 
-def tables(seed=0, dim=DIM):
+def tables(seed=0, dim=DIM, words=WORDS):
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=(WORDS, dim)).astype(np.float32) * 0.3 for _ in range(2)]
+    return [rng.normal(size=(words, dim)).astype(np.float32) * 0.3 for _ in range(2)]
 
 
 def only_noise(kernels, word=NOISE):
@@ -215,38 +215,33 @@ def test_huffman_tree_refuses(kernels):
             kernels.huffman_tree(np.array(counts, np.float64))
 
 
+# One part of the text at a time, three side by side, and sixteen, the most.
+@pytest.mark.parametrize("words", [WORDS, 200, 1100])
 @pytest.mark.parametrize("hs", [False, True])
 @pytest.mark.parametrize("cbow", [False, True])
-def test_deterministic_for_any_number_of_threads(kernels, cbow, hs):
+def test_deterministic_for_any_number_of_threads(kernels, cbow, hs, words):
     rng = np.random.default_rng(4)
-    ids = rng.integers(WORDS, size=36_000, dtype=np.int32)
+    ids = rng.integers(words, size=36_000, dtype=np.int32)
     ids[rng.random(ids.size) < 0.1] = -1
-    counts = np.arange(1.0, WORDS + 1)
-    results = []
-    for threads in (1, 3):
-        results.append(tables())
-        got = kernels.train_word2vec(
-            *(*results[-1], ids, kernels.keep_probabilities(counts, 1e-2)),
+    counts = np.arange(1.0, words + 1)
+
+    def trained(**options):
+        found = tables(words=words)
+        return *found, kernels.train_word2vec(
+            *(*found, ids, kernels.keep_probabilities(counts, 1e-2)),
             *(None if hs else kernels.noise_table(counts, 0.75), [1, 2]),
-            **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001, "num_threads": threads},
+            **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001, **options},
             tree=kernels.huffman_tree(counts) if hs else None,
-            deterministic=True,
         )
-        results[-1] += (got,)
-    for result in results[1:]:
-        assert result[2] == results[0][2]
-        for table, first in zip(result[:2], results[0][:2], strict=True):
-            np.testing.assert_array_equal(table, first)
-    # And nearly what one block after the other gives, where 30 words are in every block.
-    embeddings, weights = tables()
-    got = kernels.train_word2vec(
-        *(embeddings, weights, ids, kernels.keep_probabilities(counts, 1e-2)),
-        *(None if hs else kernels.noise_table(counts, 0.75), [1, 2]),
-        **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001},
-        tree=kernels.huffman_tree(counts) if hs else None,
-    )
-    assert results[0][2][1:] == got[1:]
-    assert results[0][2][0] == pytest.approx(got[0], rel=0.02)
+
+    first, again = (trained(deterministic=True, num_threads=threads) for threads in (1, 3))
+    assert again[2] == first[2]
+    for table, same in zip(again[:2], first[:2], strict=True):
+        np.testing.assert_array_equal(table, same)
+    # And nearly what one block after the other gives.
+    got = trained()
+    assert first[2][1:] == got[2][1:]
+    assert first[2][0] == pytest.approx(got[2][0], rel=0.02)
 
 
 def test_meets_the_pairs_of_skip_grams(kernels):

@@ -140,7 +140,7 @@ def test_what_is_told(small_corpus, many_blocks):
     assert len(words) == 18
     for now in reports:
         assert now.done == pytest.approx(now.words / 14400)
-        assert now.learning_rate == pytest.approx(0.05 - 0.04 * now.done)
+        assert now.learning_rate == pytest.approx(0.01 + 0.04 * (1 - now.done) ** (3 / 5))
         assert now.epochs == 3 and now.seconds > 0 and now.words_per_second > 0
     ends = [now for now in reports if now.epoch_ended]
     assert [now.epoch for now in ends] == [1, 2, 3]
@@ -213,7 +213,20 @@ def test_threads_without_locks_learn_as_much(corpus):
         fastw2v.Word2Vec(corpus, **SMALL, deterministic=deterministic).evaluate(held_out)
         for deterministic in (False, True)
     ]
-    assert found[0] == pytest.approx(found[1], rel=0.05)  # a few words, which all threads meet
+    # All threads meet the same 96 words: up to 5% were seen. A model that knows nothing: 80%.
+    assert found[0] == pytest.approx(found[1], rel=0.1)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("sg", [0, 1])
+def test_a_handful_of_words_is_learned(sg, deterministic):
+    """All of them are in every block: steps must not add up."""
+    sentences = [["red", "green", "blue"], ["one", "two", "three"]] * 200
+    model = fastw2v.Word2Vec(
+        sentences, vector_size=16, sample=0, epochs=20, sg=sg, deterministic=deterministic
+    )
+    assert model.losses[-1] < 0.8 * model.losses[0]
+    assert np.isfinite(model.wv.vectors).all() and np.abs(model.wv.vectors).max() < 5
 
 
 class Stop(Exception):

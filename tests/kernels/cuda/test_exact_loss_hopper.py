@@ -1,8 +1,8 @@
 """The exact loss by Hopper's kernels: emulated, or on a GPU of compute capability 9.0.
 
 Their tiles are 64 columns of 64 rows; a block has 128 or 256 hidden rows and meets 64 or 128
-classes at a time. Up to a width of 256 logits are computed again for the gradients; above, they
-are stored.
+classes at a time. Up to a width of 256 logits are computed again for the gradients; above, the
+gradients of logits are stored.
 """
 
 from __future__ import annotations
@@ -84,11 +84,65 @@ def test_every_option_equals_the_definition(cuda, device, options):
     check(cuda, device, problem, d_loss, "bfloat16", one_call=True)
 
 
+# Above a width of 256 gradients of logits are stored. (batch, classes, dim) and why.
+STORED_SIZES = {
+    "hidden rows stay": (70, 150, 264),
+    "rows of 600 bytes": (70, 130, 300),
+    "hidden rows move, two row tiles": (140, 130, 520),
+}
+STORED_OPTIONS = OPTIONS | {
+    "several labels, some ignored": {"num_true": 3, "ignore_label": IGNORED, "ignored": 0.4},
+    "logit_softcap and several labels": {
+        "logit_softcap": 2.0,
+        "num_true": 2,
+        "logit_scale": 1.7,
+        "label_smoothing": 0.2,
+        "z_loss": 0.003,
+    },
+    "round_bfloat16": {"round_bfloat16": True, "logit_scale": 1.7},
+}
+STORED_CASES = [
+    (size, options)
+    for size in STORED_SIZES
+    for options in STORED_OPTIONS
+    if "dim" not in STORED_OPTIONS[options]
+    and (
+        size == "hidden rows stay" or options in ("all at once", "logit_softcap and several labels")
+    )
+]
+
+
+@pytest.mark.parametrize(("size", "options"), STORED_CASES)
+def test_stored_gradients_of_logits_with_every_option(cuda, device, size, options):
+    batch, classes, dim = STORED_SIZES[size]
+    arguments = {"batch": batch, "classes": classes, "dim": dim} | STORED_OPTIONS[options]
+    problem, d_loss = exact_problem(dtype="bfloat16", **arguments)
+    check(cuda, device, problem, d_loss, "bfloat16")
+
+
+@pytest.mark.parametrize("dim", [264, 520])
+def test_rows_with_a_bad_label_store_no_gradients(cuda, device, dim):
+    problem, d_loss = exact_problem(dtype="bfloat16", batch=140, classes=150, dim=dim)
+    labels, bad = problem.labels.copy(), [3, 70, 135]
+    labels[bad] = np.reshape([150, -2, 151], (3, 1))
+    computed = compute(cuda, device, replace(problem, labels=labels), d_loss, "bfloat16")
+    good = np.setdiff1d(np.arange(140), bad)
+    rest = replace(problem, hidden=problem.hidden[good], labels=problem.labels[good])
+    _, expected = define_loss(rest, d_loss[good])
+    assert np.isnan(computed.loss[bad]).all()
+    assert (computed.gradients.d_hidden[bad] == 0).all()
+    for name in ("d_weights", "d_biases"):
+        values, truth = getattr(computed.gradients, name), getattr(expected, name)
+        np.testing.assert_allclose(
+            values.astype(np.float64), truth, atol=0.01 * np.abs(truth).max(), err_msg=name
+        )
+
+
 def bits(computed):
     return {name: array.tobytes() for name, array in computed.arrays().items()}
 
 
-@pytest.mark.parametrize("dim", [100, 128, 300])
+@pytest.mark.parametrize("dim", [100, 128, 300, 520])
 def test_the_order_of_threads_and_blocks_changes_no_bit(cuda, device, dim, monkeypatch):
     if not device.emulated:
         pytest.skip("a GPU chooses the order itself")
