@@ -29,6 +29,16 @@ HOST_OPS = (
     *("UnigramTable", "KeepProbabilities", "NoiseTable", "HuffmanTree"),
     *("SkipGrams", "CbowBags"),
 )
+# What kernels of a GPU read on the host. All other numbers are memory of the device, which the host
+# must not touch; handles of variables are on the host by themselves.
+NUMBERS = {"learning_rate", "step", "hyperparameters"}
+HOST_ARGUMENTS = {
+    "SparseUpdate": NUMBERS,
+    "CatchUp": NUMBERS,
+    "SoftmaxStep": NUMBERS,
+    "SampledStep": NUMBERS,
+    "CandidateSampler": {"seed"},
+}
 # Not to be placed on a GPU: it changes variables of the CPU.
 CPU_OPS = ("Word2VecTrain",)
 # TensorFlow's enumeration: float, double, half, bfloat16.
@@ -57,6 +67,17 @@ def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
         assert table_types(registered(op, "CPU")) == DTYPES, op
         assert table_types(registered(op, "GPU")) == expected, op
     assert len(registered("CandidateSampler", "GPU")) == (1 if expected else 0)
+
+
+def test_what_kernels_of_a_gpu_read_on_the_host():
+    if not _build_info.CUDA:
+        pytest.skip("this build has no kernels of a GPU")
+    for op in (*TABLE_OPS, "CandidateSampler"):
+        # Emulated, they stand before those of the CPU.
+        found = registered(op, "GPU") or [k for k in registered(op, "CPU") if k.priority > 0]
+        assert found, op
+        for kernel in found:
+            assert set(kernel.host_memory_arg) == HOST_ARGUMENTS.get(op, set()), op
 
 
 @pytest.mark.parametrize("op", HOST_OPS)
