@@ -417,10 +417,12 @@ class ExactLoss {
     results.bias_sums = d_biases == nullptr ? nullptr : scratch_.bias_sums;
     const int64_t class0 = first * kTile;
     const int64_t classes = std::min(last * kTile, p_.classes) - class0;
-    FASTW2V_RETURN_IF_ERROR(sizes_.hopper
-                                ? HopperLogits(results, class0, classes)
-                                : LaunchLogits<Products, true>(operands_, results, first, last,
-                                                               sizes_.chunk_run, stream_));
+    if (sizes_.hopper) {
+      FASTW2V_RETURN_IF_ERROR(HopperLogits(results, class0, classes));
+    } else {
+      FASTW2V_RETURN_IF_ERROR((LaunchLogits<Products, true>(operands_, results, first, last,
+                                                            sizes_.chunk_run, stream_)));
+    }
 
     if (d_biases != nullptr) {
       FASTW2V_RETURN_IF_ERROR(Add(scratch_.bias_sums, sizes_.bias_parts, results.pitch, classes,

@@ -221,7 +221,7 @@ absl::Status MakeWritable(OpKernelContext* context, Var* variable, const CopyMem
 absl::Status AllocateTensor(OpKernelContext* context, tensorflow::DataType dtype,
                             const tensorflow::TensorShape& shape, Tensor* tensor) {
   TF_RETURN_IF_ERROR(context->allocate_temp(dtype, shape, tensor));
-  PreferHugePages(*tensor);
+  if (context->op_device_context() == nullptr) PreferHugePages(*tensor);  // memory of the host
   return absl::OkStatus();
 }
 

@@ -56,6 +56,19 @@ absl::Status OneShard(const TableArgument& table, const char* name,
   return absl::OkStatus();
 }
 
+// The biases of `classes` classes, or null for none.
+template <typename T>
+absl::Status BiasesOrNull(const TableArgument& biases, int64_t classes,
+                          const typename CoreType<T>::type** data) {
+  *data = nullptr;
+  if (biases.empty()) return absl::OkStatus();
+  if (biases.rows() != classes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("biases has ", biases.rows(), " entries, but weights has ", classes, " rows"));
+  }
+  return OneShard<T>(biases, "biases", data);
+}
+
 // Nothing on a GPU can refuse an id. With the environment variable FASTW2V_CHECK_IDS=1 the host
 // waits for `ids` and looks at them, as it does on the CPU: for looking for mistakes, not for
 // speed. Negative ones pass where they are `padded`, and `ignored` where it is given.

@@ -41,7 +41,7 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
     problem.dim = weights.dim();
     problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     TF_RETURN_IF_ERROR(OneShard<T>(weights, "weights", &problem.weights));
-    if (!biases.empty()) TF_RETURN_IF_ERROR(OneShard<T>(biases, "biases", &problem.biases));
+    TF_RETURN_IF_ERROR(BiasesOrNull<T>(biases, problem.classes, &problem.biases));
     TF_RETURN_IF_ERROR(ToTensorFlow(cuda::CheckLossProblem(problem)));
     TF_RETURN_IF_ERROR(CheckIds());
     return ReadHidden(context);

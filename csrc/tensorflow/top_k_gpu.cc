@@ -48,17 +48,15 @@ class GpuTopKOp : public OpKernel {
 
     cuda::TopKProblem<Core> problem;
     TF_RETURN_IF_ERROR(OneShard<T>(weights, "weights", &problem.weights));
-    if (!biases.empty()) TF_RETURN_IF_ERROR(OneShard<T>(biases, "biases", &problem.biases));
+    TF_RETURN_IF_ERROR(BiasesOrNull<T>(biases, weights.rows(), &problem.biases));
     const Tensor* inputs;
     TF_RETURN_IF_ERROR(context->input("inputs", &inputs));
     if (inputs->dtype() != DataTypeToEnum<A>::value || inputs->dims() != 2 ||
-        inputs->dim_size(1) != weights.dim() ||
-        (!biases.empty() && biases.rows() != weights.rows())) {
+        inputs->dim_size(1) != weights.dim()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "inputs has dtype ", tensorflow::DataTypeString(inputs->dtype()), " and shape ",
           inputs->shape().DebugString(), ", expected ",
-          tensorflow::DataTypeString(DataTypeToEnum<A>::value), " [batch, ", weights.dim(),
-          "], with a bias for each of the ", weights.rows(), " rows of weights, if any"));
+          tensorflow::DataTypeString(DataTypeToEnum<A>::value), " [batch, ", weights.dim(), "]"));
     }
     problem.batch = inputs->dim_size(0);
     problem.classes = weights.rows();
