@@ -13,7 +13,7 @@ less what it had when its libraries were loaded and warm.
 With several threads gensim's `corpus_file` lowers the learning rate by each thread's own share of
 the text, so that it stays higher than the settings say; scores are those that its users get.
 
-What is measured ("part" in the CSV; the rows of other parts and other texts stay as they are):
+What is measured ("part" in the CSV; the rows of other cases and other texts stay as they are):
 
     speed        training, on an excerpt of --words words
     vocabulary   reading the text and counting its words: gensim's scan; fastw2v also numbers them
@@ -37,7 +37,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -212,22 +212,36 @@ class Text:
 class Bench:
     """Runs jobs, prints what they give and keeps it as rows."""
 
-    def __init__(self, options: argparse.Namespace, text: Text, excerpt: Text) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        text: Text,
+        excerpt: Text,
+        keep: Callable[[list[dict[str, Any]]], None],
+    ) -> None:
         self.options, self.text, self.excerpt = options, text, excerpt
-        self.rows: list[dict[str, Any]] = []
+        self._keep = keep  # called with all rows so far
+        self._rows: list[dict[str, Any]] = []
 
     def run(self, part: str) -> None:
         print(f"\n{part}", flush=True)
         getattr(self, f"_{part}")(part)
+        self._keep(self._rows)
+
+    def _each(self, cases: Iterable[Any]) -> Iterator[Any]:
+        """Cases, one by one: what was measured of one outlives an interruption in the next."""
+        for case in cases:
+            yield case
+            self._keep(self._rows)
 
     def _speed(self, part: str) -> None:
         cases = dict(itertools.islice(SPEED.items(), 1)) if self.options.quick else SPEED
-        for case, changes in cases.items():
+        for case, changes in self._each(cases.items()):
             self._compare(part, case, self.excerpt, changes, "train_seconds")
 
     def _scaling(self, part: str) -> None:
         cores = len(os.sched_getaffinity(0))
-        for case, changes in SCALING.items():
+        for case, changes in self._each(SCALING.items()):
             if changes.get("threads", 0) <= cores:
                 self._compare(part, case, self.excerpt, changes, "train_seconds")
 
@@ -236,7 +250,7 @@ class Bench:
         self._compare(part, "the whole text", self.text, changes, "read_seconds")
 
     def _memory(self, part: str) -> None:
-        for case, changes in SPEED.items():
+        for case, changes in self._each(SPEED.items()):
             for contestant in (OURS, GENSIM):
                 result = self._do(Job(contestant, str(self.text.path), **changes))
                 self._row(part, case, contestant, "peak_bytes", [result["peak_bytes"]])
@@ -246,7 +260,8 @@ class Bench:
 
     def _quality(self, part: str) -> None:
         forms = list(FORMS.items())[: 1 if self.options.quick else None]
-        for (form, changes), epochs in itertools.product(forms, self.options.epochs):
+        cases = itertools.product(forms, self.options.epochs)
+        for (form, changes), epochs in self._each(cases):
             case = f"{form}, {epochs} epochs"
             scores: dict[tuple[str, str], list[float]] = {}
             for seed in range(1, self.options.seeds + 1):
@@ -260,7 +275,7 @@ class Bench:
 
     def _likelihood(self, part: str) -> None:
         trained, held_out = split(self.text.path)
-        for form, changes in FORMS.items():
+        for form, changes in self._each(FORMS.items()):
             for deterministic in (False, True):
                 job = Job(OURS, str(trained), held_out=str(held_out), epochs=2, **changes)
                 result = self._do(replace(job, deterministic=deterministic))
@@ -310,7 +325,7 @@ class Bench:
             **{"runs": len(values), "text": self.text.name, "text_words": words},
             "gensim": metadata.version("gensim"),
         }
-        self.rows.append(row)
+        self._rows.append(row)
         range_ = f"  ({row['low']:.4g} to {row['high']:.4g})" if len(values) > 1 else ""
         print(f"  {case:24} {contestant:24} {measure:20} {row['value']:12.4g}{range_}", flush=True)
 
@@ -381,19 +396,18 @@ def _quick_text() -> str:
     return text * 5
 
 
-def merged(
-    path: Path, rows: list[dict[str, Any]], parts: list[str], text: str
-) -> list[dict[str, Any]]:
-    """The rows of a file but for those parts of that text, and new ones, in the order of the
+def merged(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a file but for the cases that are among new ones, and these, in the order of the
     parts."""
+
+    def case(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["part"], row["case"], row["text"]
+
     kept: list[dict[str, Any]] = []
     if path.exists():
+        measured = {case(row) for row in rows}
         with path.open(newline="") as file:
-            kept = [
-                row
-                for row in csv.DictReader(file)
-                if row["part"] not in parts or row["text"] != text
-            ]
+            kept = [row for row in csv.DictReader(file) if case(row) not in measured]
     return sorted([*kept, *rows], key=lambda row: PARTS.index(row["part"]))
 
 
@@ -407,17 +421,18 @@ def main() -> None:
 
     description = machine.description()
     print(", ".join(f"{name} {value}" for name, value in description.items() if value))
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        if options.output:
+            rows = [row | description for row in rows]
+            harness.write(options.output, COLUMNS, merged(options.output, rows))
+
     with tempfile.TemporaryDirectory() as directory:
         text = whole_text(options, Path(directory))
         print(f"{text.name}: {text.words:,} words")
-        bench = Bench(options, text, excerpt_of(text, options.words, Path(directory)))
-        for number, part in enumerate(options.parts, 1):
+        bench = Bench(options, text, excerpt_of(text, options.words, Path(directory)), keep)
+        for part in options.parts:
             bench.run(part)
-            if options.output:  # after each part: what was measured outlives an interruption
-                rows = [row | description for row in bench.rows]
-                done = options.parts[:number]
-                kept = merged(options.output, rows, done, text.name)
-                harness.write(options.output, COLUMNS, kept)
     if options.output:
         print(f"\nwritten: {options.output}")
 
