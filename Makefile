@@ -24,7 +24,8 @@ TENSORFLOW ?= tensorflow-cpu~=2.21.0
 LINTERS := ruff==0.17.6 clang-format==23.1.5
 # They read what any earlier release of nvcc has written; the toolkit may lack them.
 DISASSEMBLER := nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51
-SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1"
+SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1" \
+  "pytest-xdist>=3.5"
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -73,7 +74,7 @@ lint: $(STAMPS)/lint
 sanitize: $(STAMPS)/sanitize
 	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined
 	PATH=$(abspath $(BIN)):$$PATH cmake --build $(SANITIZED)
-	set -a && . $(SANITIZED)/environment && $(BIN)/pytest --capture=sys tests/kernels
+	set -a && . $(SANITIZED)/environment && $(BIN)/pytest -n 2 --capture=sys tests/kernels
 
 # Twice: what one order of the threads hides another may show.
 emulated: $(STAMPS)/sanitize
