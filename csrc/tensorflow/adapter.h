@@ -129,6 +129,12 @@ absl::Status CopyOnHost(void* to, const void* from, std::size_t bytes);
 absl::Status MakeWritable(tensorflow::OpKernelContext* context, tensorflow::Var* variable,
                           const CopyMemory& copy = CopyOnHost);
 
+// Where an op runs, for what all devices share: this, or OnDevice (gpu.h).
+struct OnHost {
+  absl::Status Start(tensorflow::OpKernelContext*) { return absl::OkStatus(); }
+  CopyMemory copy() const { return CopyOnHost; }
+};
+
 absl::Status AllocateTensor(tensorflow::OpKernelContext* context, tensorflow::DataType dtype,
                             const tensorflow::TensorShape& shape, tensorflow::Tensor* tensor);
 

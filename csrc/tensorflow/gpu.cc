@@ -24,8 +24,8 @@ absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* strea
   return ToTensorFlow(cuda::CurrentDevice(&stream->device));
 }
 
-CopyMemory CopyOnDevice(const cuda::Stream& stream) {
-  return [stream](void* to, const void* from, std::size_t bytes) {
+CopyMemory OnDevice::copy() const {
+  return [stream = stream](void* to, const void* from, std::size_t bytes) {
     return ToTensorFlow(
         cuda::ToStatus(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream.stream)));
   };

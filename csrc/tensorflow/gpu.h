@@ -24,8 +24,14 @@ namespace fastw2v {
 // The stream on which TensorFlow runs the op.
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream);
 
-// For MakeWritable: copies within the device, on the stream.
-CopyMemory CopyOnDevice(const cuda::Stream& stream);
+// Where an op runs, for what all devices share: this, or OnHost (adapter.h).
+struct OnDevice {
+  cuda::Stream stream;
+
+  absl::Status Start(tensorflow::OpKernelContext* context) { return GetStream(context, &stream); }
+  // Copies within the device, on the stream.
+  CopyMemory copy() const;
+};
 
 // Memory of the device that lives until the work that the op has enqueued is done.
 class DeviceMemory {

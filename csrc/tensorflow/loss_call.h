@@ -57,13 +57,30 @@ struct Attributes {
   }
 };
 
+// Which tables an op trains.
+struct TrainedTables {
+  bool embeddings = false, weights = false, biases = false;
+};
+
+// A tensor of numbers of type A, one for each example or, where that is allowed, one for all.
+template <typename A>
+absl::Status CheckPerExample(const char* name, const Tensor& tensor, int64_t batch, bool scalar) {
+  if (tensor.dtype() != DataTypeToEnum<A>::value) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " has dtype ", tensorflow::DataTypeString(tensor.dtype()), ", expected ",
+                     tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
+  }
+  if (tensor.shape() == TensorShape({batch}) || (scalar && tensor.dims() == 0)) {
+    return absl::OkStatus();
+  }
+  return WrongShape(name, tensor, absl::StrCat(scalar ? "[] or " : "", "[batch] = [", batch, "]"));
+}
+
 // A number for each example, or one for all of them.
 template <typename A>
 absl::Status ReadPerExample(const char* name, const Tensor& tensor, int64_t batch,
                             std::vector<A>* values) {
-  if (tensor.dims() != 0 && tensor.shape() != TensorShape({batch})) {
-    return WrongShape(name, tensor, absl::StrCat("[] or [batch] = [", batch, "]"));
-  }
+  TF_RETURN_IF_ERROR(CheckPerExample<A>(name, tensor, batch, true));
   const A* data = tensor.flat<A>().data();
   if (tensor.dims() == 0) {
     values->assign(batch, *data);
@@ -73,6 +90,22 @@ absl::Status ReadPerExample(const char* name, const Tensor& tensor, int64_t batc
   return absl::OkStatus();
 }
 
+// What the backward pass takes from the forward pass and from upstream.
+template <typename A>
+absl::Status ReadBackwardInputs(OpKernelContext* context, int64_t batch, const A** d_loss,
+                                Normalizer<const A>* normalizer) {
+  const auto read = [&](const char* name, const A** data) -> absl::Status {
+    const Tensor* tensor;
+    TF_RETURN_IF_ERROR(context->input(name, &tensor));
+    TF_RETURN_IF_ERROR(CheckPerExample<A>(name, *tensor, batch, false));
+    *data = tensor->flat<A>().data();
+    return absl::OkStatus();
+  };
+  TF_RETURN_IF_ERROR(read("d_loss", d_loss));
+  TF_RETURN_IF_ERROR(read("max", &normalizer->max));
+  return read("log_sum", &normalizer->log_sum);
+}
+
 // The arguments of a call on any device, for a Problem of csrc/core/loss.h or of csrc/cuda/loss.h:
 // reads them and checks types and shapes. Values are left alone.
 template <typename T, bool kSampled, typename Problem>
@@ -80,6 +113,7 @@ class LossArguments {
  public:
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
+  static constexpr bool kIsSampled = kSampled;
 
   absl::Status FindTables(OpKernelContext* context, std::vector<tensorflow::Var*>* variables) {
     const auto dtype = DataTypeToEnum<T>::value;
@@ -208,7 +242,8 @@ class LossArguments {
 // Everything that forward and backward have in common: the arguments of the call, and the problem
 // that they pose to the core.
 template <typename T, bool kSampled>
-class Call : public LossArguments<T, kSampled, LossProblem<typename CoreType<T>::type>> {
+class Call : public LossArguments<T, kSampled, LossProblem<typename CoreType<T>::type>>,
+             public OnHost {
   using Base = LossArguments<T, kSampled, LossProblem<typename CoreType<T>::type>>;
 
  public:

@@ -14,13 +14,15 @@
 #include "csrc/cuda/loss.h"
 #include "csrc/tensorflow/gpu.h"
 #include "csrc/tensorflow/loss_call.h"
+#include "csrc/tensorflow/loss_outputs.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/tensor_float_32_utils.h"
 
 namespace fastw2v {
 
 template <typename T, bool kSampled>
-class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename CoreType<T>::type>> {
+class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename CoreType<T>::type>>,
+                public OnDevice {
   using Base = LossArguments<T, kSampled, cuda::LossProblem<typename CoreType<T>::type>>;
 
  public:
@@ -29,12 +31,12 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
 
   // Reads and checks all arguments; variables stay locked for reading as long as this lives.
   absl::Status Read(OpKernelContext* context, const Attributes& attributes) {
-    TF_RETURN_IF_ERROR(GetStream(context, &stream));
+    TF_RETURN_IF_ERROR(Start(context));
     TF_RETURN_IF_ERROR(this->LockTables(context));
     return ReadLocked(context, attributes);
   }
 
-  // The same after GetStream and FindTables, for a caller that locks the variables itself.
+  // The same after Start and FindTables, for a caller that locks the variables itself.
   absl::Status ReadLocked(OpKernelContext* context, const Attributes& attributes) {
     TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
     problem.classes = weights.rows();
@@ -53,7 +55,6 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
     return cuda::ExactLossScratchBytes(problem, stream.device);
   }
 
-  cuda::Stream stream;
   cuda::BagProblem<Core> bag_problem;  // where there are embeddings
 
  private:
@@ -103,33 +104,17 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
 
 // The gradients of all float inputs, in the order of the gradient op's outputs.
 template <typename T, bool kSampled>
-class GpuGradients {
+class GpuGradients : public GradientTensors {
  public:
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
 
   // `call` must outlive this; `wanted` says of each tensor whether anybody asks for it.
   GpuGradients(const GpuCall<T, kSampled>& call, const std::function<bool(int)>& wanted)
-      : call_(call) {
-    int next = 0;
-    const auto take = [&next](bool there) { return there ? next++ : -1; };
-    const bool gathers = call.gathers(), has_biases = !call.biases.empty();
-    embeddings_rows_ = take(gathers);
-    d_embeddings_ = take(gathers);
-    d_inputs_ = take(!gathers);
-    weights_rows_ = take(kSampled);
-    d_weights_ = take(true);
-    biases_rows_ = take(kSampled && has_biases);
-    d_biases_ = take(has_biases);
-    tensors_.resize(next);
-    for (int i = 0; i < next; ++i) wanted_.push_back(wanted(i));
-  }
+      : GradientTensors(call, wanted), call_(call) {}
 
   // Of the tables that are trained, and of activations.
-  struct Trained {
-    bool embeddings, weights, biases;
-  };
-  GpuGradients(const GpuCall<T, kSampled>& call, const Trained& trained)
+  GpuGradients(const GpuCall<T, kSampled>& call, const TrainedTables& trained)
       : GpuGradients(call, [](int) { return false; }) {
     const auto want = [this](int i, bool wants) {
       if (i >= 0) wanted_[i] = wants;
@@ -139,10 +124,6 @@ class GpuGradients {
     want(d_biases_, trained.biases);
     want(d_inputs_, true);
   }
-
-  int size() const { return static_cast<int>(tensors_.size()); }
-  bool wanted(int i) const { return i >= 0 && wanted_[i]; }
-  const Tensor& tensor(int i) const { return tensors_[i]; }
 
   // What was made for a table of which some rows were met: rows and their values, or biases.
   RowSlices<Core> EmbeddingSlices() const { return Slices(embeddings_rows_, d_embeddings_); }
@@ -247,26 +228,8 @@ class GpuGradients {
   }
 
   const GpuCall<T, kSampled>& call_;
-  int embeddings_rows_, d_embeddings_, d_inputs_, weights_rows_, d_weights_, biases_rows_,
-      d_biases_;
-  std::vector<Tensor> tensors_;
-  std::vector<bool> wanted_;
   absl::Status status_;
 };
-
-// A tensor of numbers of type A, one for each example or, where that is allowed, one for all.
-template <typename A>
-absl::Status CheckPerExample(const char* name, const Tensor& tensor, int64_t batch, bool scalar) {
-  if (tensor.dtype() != DataTypeToEnum<A>::value) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " has dtype ", tensorflow::DataTypeString(tensor.dtype()), ", expected ",
-                     tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
-  }
-  if (tensor.shape() == TensorShape({batch}) || (scalar && tensor.dims() == 0)) {
-    return absl::OkStatus();
-  }
-  return WrongShape(name, tensor, absl::StrCat(scalar ? "[] or " : "", "[batch] = [", batch, "]"));
-}
 
 // Coefficients, [batch] or a scalar, as the d_loss [batch] of a call; `memory` holds it where it
 // has to be made.

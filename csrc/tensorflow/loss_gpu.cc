@@ -10,15 +10,13 @@
 #include "csrc/cuda/loss.h"
 #include "csrc/tensorflow/gpu.h"
 #include "csrc/tensorflow/loss_call_gpu.h"
-#include "csrc/tensorflow/loss_gradients.h"
+#include "csrc/tensorflow/loss_outputs.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
 namespace {
 
 using tensorflow::OpKernel;
-
-constexpr int kNumForwardOutputs = 3;  // loss, max and log_sum, before `saved`
 
 template <typename T, bool kSampled>
 class GpuLossOp : public OpKernel {
@@ -39,24 +37,14 @@ class GpuLossOp : public OpKernel {
     TF_RETURN_IF_ERROR(call.Read(context, attributes_));
     const auto& problem = call.problem;
     A* outputs[kNumForwardOutputs];
-    for (int i = 0; i < kNumForwardOutputs; ++i) {
-      Tensor* output;
-      TF_RETURN_IF_ERROR(context->allocate_output(i, TensorShape({problem.batch}), &output));
-      outputs[i] = output->flat<A>().data();
-    }
+    TF_RETURN_IF_ERROR(AllocateForwardOutputs(context, problem.batch, outputs));
     const Normalizer<A> normalizer = {outputs[1], outputs[2]};
-    OpInputList coefficients;
-    TF_RETURN_IF_ERROR(context->input_list("coefficients", &coefficients));
     GpuGradients<T, kSampled> gradients(call, [](int) { return true; });
-    const int num_saved = context->num_outputs() - kNumForwardOutputs;
-    if (num_saved != (coefficients.size() == 0 ? 0 : gradients.size())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("num_saved = ", num_saved, ", expected ", gradients.size(),
-                       ", one for each gradient, with coefficients, and 0 without"));
-    }
+    const Tensor* coefficients;
+    TF_RETURN_IF_ERROR(FindCoefficients(context, gradients.size(), &coefficients));
     DeviceMemory scratch;
     TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
-    if (!Saves(context)) {
+    if (!only_reduced_ || !AnySavedRequired(context)) {
       // Nothing saved: the gradient op makes the gradients.
       for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
         Tensor* nothing;
@@ -73,23 +61,10 @@ class GpuLossOp : public OpKernel {
     DeviceMemory filled;
     const A* d_loss;
     TF_RETURN_IF_ERROR(
-        ReadCoefficients(context, coefficients[0], problem.batch, call.stream, &filled, &d_loss));
+        ReadCoefficients(context, *coefficients, problem.batch, call.stream, &filled, &d_loss));
     TF_RETURN_IF_ERROR((MakeLossAndGradients<T, kSampled>(context, call, d_loss, scratch.data(),
                                                           outputs[0], normalizer, &gradients)));
-    for (int i = 0; i < gradients.size(); ++i) {
-      Tensor bytes;
-      TF_RETURN_IF_ERROR(Reinterpret(gradients.tensor(i), tensorflow::DT_UINT8, &bytes));
-      context->set_output(kNumForwardOutputs + i, bytes);
-    }
-    return absl::OkStatus();
-  }
-
-  bool Saves(OpKernelContext* context) const {
-    if (!only_reduced_) return false;
-    for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
-      if (context->output_required(i)) return true;
-    }
-    return false;
+    return gradients.Save(context);
   }
 
   Attributes attributes_;
@@ -175,30 +150,22 @@ class GpuLossGradOp : public OpKernel {
     GpuCall<T, kSampled> call;
     TF_RETURN_IF_ERROR(call.Read(context, attributes_));
     const auto& problem = call.problem;
-    const Tensor* vectors[3];
-    const char* const names[] = {"d_loss", "max", "log_sum"};
-    const A* data[3];
-    for (int i = 0; i < 3; ++i) {
-      TF_RETURN_IF_ERROR(context->input(names[i], &vectors[i]));
-      TF_RETURN_IF_ERROR(CheckPerExample<A>(names[i], *vectors[i], problem.batch, false));
-      data[i] = vectors[i]->flat<A>().data();
-    }
-    const Normalizer<const A> normalizer = {data[1], data[2]};
+    const A* d_loss;
+    Normalizer<const A> normalizer;
+    TF_RETURN_IF_ERROR(ReadBackwardInputs(context, problem.batch, &d_loss, &normalizer));
     GpuGradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
     DeviceMemory scratch;
     TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
     TF_RETURN_IF_ERROR(gradients.MakeAll(context, [&](A* d_hidden, auto... d_tables) {
       if constexpr (kSampled) {
-        return cuda::SampledLossBackward(problem, data[0], normalizer, call.stream, scratch.data(),
+        return cuda::SampledLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
                                          d_hidden, d_tables...);
       } else {
-        return cuda::ExactLossBackward(problem, data[0], normalizer, call.stream, scratch.data(),
+        return cuda::ExactLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
                                        d_hidden, d_tables...);
       }
     }));
-    for (int i = 0; i < gradients.size(); ++i) {
-      if (gradients.wanted(i)) context->set_output(i, gradients.tensor(i));
-    }
+    gradients.SetOutputs(context);
     return absl::OkStatus();
   }
 

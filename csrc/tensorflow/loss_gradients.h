@@ -15,6 +15,7 @@
 #include "csrc/core/loss.h"
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/loss_call.h"
+#include "csrc/tensorflow/loss_outputs.h"
 #include "csrc/tensorflow/rows.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -22,29 +23,14 @@ namespace fastw2v {
 
 // The gradients of all float inputs, in the order of the gradient op's outputs.
 template <typename T, bool kSampled>
-class Gradients {
+class Gradients : public GradientTensors {
  public:
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
 
   // `call` must outlive this; `wanted` says of each tensor whether anybody asks for it.
-  Gradients(const Call<T, kSampled>& call, const std::function<bool(int)>& wanted) : call_(call) {
-    int next = 0;
-    const auto take = [&next](int count) { return std::exchange(next, next + count); };
-    embeddings_rows_ = take(call.embeddings.num_shards());
-    d_embeddings_ = take(call.embeddings.num_shards());
-    d_inputs_ = take(call.gathers() ? 0 : 1);
-    weights_rows_ = take(kSampled ? call.weights.num_shards() : 0);
-    d_weights_ = take(call.weights.num_shards());
-    biases_rows_ = take(kSampled ? call.biases.num_shards() : 0);
-    d_biases_ = take(call.biases.num_shards());
-    tensors_.resize(next);
-    for (int i = 0; i < next; ++i) wanted_.push_back(wanted(i));
-  }
-
-  int size() const { return static_cast<int>(tensors_.size()); }
-  bool wanted(int i) const { return wanted_[i]; }
-  const Tensor& tensor(int i) const { return tensors_[i]; }
+  Gradients(const Call<T, kSampled>& call, const std::function<bool(int)>& wanted)
+      : GradientTensors(call, wanted), call_(call) {}
 
   // Memory for what the core writes in place.
   absl::Status Allocate(OpKernelContext* context) {
@@ -97,6 +83,7 @@ class Gradients {
 
  private:
   bool Wants(int first, int count) const {
+    if (first < 0) return false;
     const auto begin = wanted_.begin() + first;
     return std::find(begin, begin + count, true) != begin + count;
   }
@@ -132,24 +119,10 @@ class Gradients {
   }
 
   const Call<T, kSampled>& call_;
-  int embeddings_rows_, d_embeddings_, d_inputs_, weights_rows_, d_weights_, biases_rows_,
-      d_biases_;
-  std::vector<Tensor> tensors_;
-  std::vector<bool> wanted_;
   Tensor hidden_memory_;
   A* d_hidden_ = nullptr;
   Table<Core> weights_, biases_;
 };
-
-// The same memory as numbers of another type; the last axis shrinks or grows.
-inline absl::Status Reinterpret(const Tensor& tensor, tensorflow::DataType dtype, Tensor* result) {
-  TensorShape shape = tensor.shape();
-  if (shape.dims() == 0) return absl::InvalidArgumentError("a scalar has no last axis");
-  const int last = shape.dims() - 1;
-  shape.set_dim(last, shape.dim_size(last) * tensorflow::DataTypeSize(tensor.dtype()) /
-                          tensorflow::DataTypeSize(dtype));
-  return result->BitcastFrom(tensor, dtype, shape);
-}
 
 // The one factor by which d_loss[b] is coefficients[b * stride], up to rounding, for all b that
 // count; nothing where there is none. A factor of 1 within rounding is exactly 1.

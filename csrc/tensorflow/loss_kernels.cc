@@ -13,6 +13,7 @@
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/loss_call.h"
 #include "csrc/tensorflow/loss_gradients.h"
+#include "csrc/tensorflow/loss_outputs.h"
 #include "csrc/tensorflow/scratch_memory.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -20,8 +21,6 @@ namespace fastw2v {
 namespace {
 
 using tensorflow::OpKernel;
-
-constexpr int kNumForwardOutputs = 3;  // loss, max and log_sum, before `saved`
 
 template <typename T, bool kSampled>
 class LossOp : public OpKernel {
@@ -44,17 +43,13 @@ class LossOp : public OpKernel {
     Tensor hidden_memory;
     TF_RETURN_IF_ERROR(call.Gather(context, parallel, &hidden_memory));
     A* outputs[kNumForwardOutputs];
-    for (int i = 0; i < kNumForwardOutputs; ++i) {
-      Tensor* output;
-      TF_RETURN_IF_ERROR(context->allocate_output(i, TensorShape({problem.batch}), &output));
-      outputs[i] = output->flat<A>().data();
-    }
+    TF_RETURN_IF_ERROR(AllocateForwardOutputs(context, problem.batch, outputs));
     const Normalizer<A> normalizer = {outputs[1], outputs[2]};
 
     Gradients<T, kSampled> gradients(call, [](int) { return true; });
     std::vector<A> d_loss;
     TF_RETURN_IF_ERROR(ReadCoefficients(context, problem.batch, gradients.size(), &d_loss));
-    const bool saves = AnyRequired(context);
+    const bool saves = AnySavedRequired(context);
     const std::size_t bytes = saves ? LossWithGradientsScratchBytes(problem, parallel)
                                     : LossForwardScratchBytes(problem, parallel);
     ScratchMemory scratch;
@@ -75,41 +70,16 @@ class LossOp : public OpKernel {
                              gradients.d_biases());
     }
     TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));
-    for (int i = 0; i < gradients.size(); ++i) {
-      Tensor bytes;
-      TF_RETURN_IF_ERROR(Reinterpret(gradients.tensor(i), tensorflow::DT_UINT8, &bytes));
-      context->set_output(kNumForwardOutputs + i, bytes);
-    }
-    return absl::OkStatus();
+    return gradients.Save(context);
   }
 
   // What each loss is multiplied with; empty where that is not known.
   static absl::Status ReadCoefficients(OpKernelContext* context, int64_t batch, int num_gradients,
                                        std::vector<A>* coefficients) {
-    OpInputList list;
-    TF_RETURN_IF_ERROR(context->input_list("coefficients", &list));
-    const int num_saved = context->num_outputs() - kNumForwardOutputs;
-    if (num_saved != (list.size() == 0 ? 0 : num_gradients)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("num_saved = ", num_saved, ", expected ", num_gradients,
-                       ", one for each gradient, with coefficients, and 0 without"));
-    }
-    if (list.size() == 0) return absl::OkStatus();
-    const Tensor& tensor = list[0];
-    if (tensor.dtype() != DataTypeToEnum<A>::value) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("coefficients has dtype ", tensorflow::DataTypeString(tensor.dtype()),
-                       ", expected ", tensorflow::DataTypeString(DataTypeToEnum<A>::value)));
-    }
-    return ReadPerExample("coefficients", tensor, batch, coefficients);
-  }
-
-  // A graph says which outputs something consumes; eagerly all are.
-  static bool AnyRequired(OpKernelContext* context) {
-    for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
-      if (context->output_required(i)) return true;
-    }
-    return false;
+    const Tensor* tensor;
+    TF_RETURN_IF_ERROR(FindCoefficients(context, num_gradients, &tensor));
+    if (tensor == nullptr) return absl::OkStatus();
+    return ReadPerExample("coefficients", *tensor, batch, coefficients);
   }
 
   Attributes attributes_;
@@ -194,9 +164,7 @@ class LossGradOp : public OpKernel {
     const LossProblem<Core>& problem = call.problem;
     const A* d_loss;
     Normalizer<const A> normalizer;
-    TF_RETURN_IF_ERROR(ReadVector(context, "d_loss", problem.batch, &d_loss));
-    TF_RETURN_IF_ERROR(ReadVector(context, "max", problem.batch, &normalizer.max));
-    TF_RETURN_IF_ERROR(ReadVector(context, "log_sum", problem.batch, &normalizer.log_sum));
+    TF_RETURN_IF_ERROR(ReadBackwardInputs(context, problem.batch, &d_loss, &normalizer));
 
     const TensorFlowParallel parallel(context);
     Tensor hidden_memory;
@@ -214,20 +182,7 @@ class LossGradOp : public OpKernel {
                         gradients.d_weights(), gradients.d_biases());
     }
     TF_RETURN_IF_ERROR(gradients.WriteHidden(context, parallel));
-    for (int i = 0; i < gradients.size(); ++i) {
-      if (gradients.wanted(i)) context->set_output(i, gradients.tensor(i));
-    }
-    return absl::OkStatus();
-  }
-
-  static absl::Status ReadVector(OpKernelContext* context, const char* name, int64_t size,
-                                 const A** data) {
-    const Tensor* tensor;
-    TF_RETURN_IF_ERROR(context->input(name, &tensor));
-    if (tensor->shape() != TensorShape({size})) {
-      return WrongShape(name, *tensor, absl::StrCat("[", size, "]"));
-    }
-    *data = tensor->flat<A>().data();
+    gradients.SetOutputs(context);
     return absl::OkStatus();
   }
 

@@ -1,108 +1,51 @@
 // GPU kernels of Fastw2v>SparseUpdate, Fastw2v>CatchUp and Fastw2v>SumRows: csrc/cuda/optimizer.h
 // as TensorFlow ops.
 #include <limits>
-#include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "csrc/cuda/elementwise.h"
 #include "csrc/cuda/gather.h"
 #include "csrc/cuda/optimizer.h"
 #include "csrc/tensorflow/gpu.h"
 #include "csrc/tensorflow/optimizer_call.h"
+#include "csrc/tensorflow/table_op.h"
 #include "csrc/tensorflow/update_registration.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
 namespace {
 
-using tensorflow::OpInputList;
 using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-using tensorflow::TensorShape;
 
 template <typename T>
-class GpuSparseUpdateOp : public OpKernel {
- public:
-  explicit GpuSparseUpdateOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, attributes_.Read(context));
-  }
+class GpuSparseUpdateOp final : public SparseUpdateOpBase<T, OnDevice> {
+  using SparseUpdateOpBase<T, OnDevice>::SparseUpdateOpBase;
+  using typename TableOp<T, OnDevice>::Core;
 
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- private:
-  using Core = typename CoreType<T>::type;
-
-  absl::Status Run(OpKernelContext* context) const {
-    cuda::Stream stream;
-    TF_RETURN_IF_ERROR(GetStream(context, &stream));
-    Hyperparameters parameters;
-    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
-    const Tensor *handle, *rows, *values;
-    TF_RETURN_IF_ERROR(context->input("table", &handle));
-    TF_RETURN_IF_ERROR(context->input("rows", &rows));
-    TF_RETURN_IF_ERROR(context->input("values", &values));
-    RowSlices<Core> slices;
-    int64_t dim;
-    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
-    OptimizedArgument<T> argument;
-    TF_RETURN_IF_ERROR(argument.Find(context, "table", *handle, "state", attributes_));
-    std::vector<tensorflow::Var*> variables;
-    argument.AppendVariables(&variables);
-    const WriteLock lock(std::move(variables));
-    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters, CopyOnDevice(stream)));
-    const OptimizedTable<Core>& table = argument.table;
-    if (slices.count > 0 && dim != table.dim) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("values has ", dim, " numbers in a row, but the table has ", table.dim));
-    }
+  absl::Status Update(OpKernelContext* context, const OnDevice& device,
+                      const OptimizedTable<Core>& table,
+                      const RowSlices<Core>& slices) const override {
     TF_RETURN_IF_ERROR(ToTensorFlow(CheckOptimizedTable(table)));
-    TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "rows", slices.rows, slices.count, table.rows));
+    TF_RETURN_IF_ERROR(
+        CheckIdsIfAsked(device.stream, "rows", slices.rows, slices.count, table.rows));
     DeviceMemory scratch;
     TF_RETURN_IF_ERROR(
         scratch.Allocate(context, cuda::UpdateSlicesScratchBytes(table, slices.count)));
-    return ToTensorFlow(cuda::UpdateSlices(table, slices, stream, scratch.data()));
+    return ToTensorFlow(cuda::UpdateSlices(table, slices, device.stream, scratch.data()));
   }
-
-  UpdateAttributes attributes_;
 };
 
 template <typename T>
-class GpuCatchUpOp : public OpKernel {
- public:
-  explicit GpuCatchUpOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, attributes_.Read(context));
+class GpuCatchUpOp final : public CatchUpOpBase<T, OnDevice> {
+  using CatchUpOpBase<T, OnDevice>::CatchUpOpBase;
+  using typename TableOp<T, OnDevice>::Core;
+
+  absl::Status CatchUpRows(OpKernelContext*, const OnDevice& device,
+                           const OptimizedTable<Core>& table, const int64_t* rows,
+                           int64_t count) const override {
+    return ToTensorFlow(cuda::CatchUp(table, rows, count, device.stream));
   }
-
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- private:
-  absl::Status Run(OpKernelContext* context) const {
-    cuda::Stream stream;
-    TF_RETURN_IF_ERROR(GetStream(context, &stream));
-    Hyperparameters parameters;
-    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
-    const Tensor* handle;
-    TF_RETURN_IF_ERROR(context->input("table", &handle));
-    OptimizedArgument<T> argument;
-    TF_RETURN_IF_ERROR(argument.Find(context, "table", *handle, "state", attributes_));
-    std::vector<tensorflow::Var*> variables;
-    argument.AppendVariables(&variables);
-    const WriteLock lock(std::move(variables));
-    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters, CopyOnDevice(stream)));
-    OpInputList rows;
-    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
-    if (rows.size() == 0) return ToTensorFlow(cuda::CatchUp(argument.table, nullptr, 0, stream));
-    for (const Tensor& list : rows) {
-      TF_RETURN_IF_ERROR(ToTensorFlow(
-          cuda::CatchUp(argument.table, list.flat<int64_t>().data(), list.NumElements(), stream)));
-    }
-    return absl::OkStatus();
-  }
-
-  UpdateAttributes attributes_;
 };
 
 // The sums are as many as the rows given, padded as gradients of rows are.

@@ -1,14 +1,13 @@
 // Fastw2v>SparseUpdate, Fastw2v>CatchUp and Fastw2v>SumRows: csrc/core/optimizer.h as TensorFlow
 // ops.
 #include <limits>
-#include <string>
 #include <type_traits>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "csrc/core/optimizer.h"
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/optimizer_call.h"
+#include "csrc/tensorflow/table_op.h"
 #include "csrc/tensorflow/update_registration.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
@@ -19,9 +18,7 @@ namespace fastw2v {
 namespace {
 
 using tensorflow::DataTypeToEnum;
-using tensorflow::OpInputList;
 using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
@@ -85,74 +82,26 @@ rows: [count], not negative.
 values: [count, ...].
 )doc");
 
-// What changes one variable and its state: finds, locks and checks them.
 template <typename T>
-class TableOp : public OpKernel {
- public:
-  explicit TableOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, attributes_.Read(context));
-  }
+class SparseUpdateOp final : public SparseUpdateOpBase<T, OnHost> {
+  using SparseUpdateOpBase<T, OnHost>::SparseUpdateOpBase;
+  using typename TableOp<T, OnHost>::Core;
 
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- protected:
-  using Core = typename CoreType<T>::type;
-  virtual absl::Status Change(OpKernelContext* context,
-                              const OptimizedTable<Core>& table) const = 0;
-
- private:
-  absl::Status Run(OpKernelContext* context) const {
-    Hyperparameters parameters;
-    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
-    const Tensor* table;
-    TF_RETURN_IF_ERROR(context->input("table", &table));
-    OptimizedArgument<T> argument;
-    TF_RETURN_IF_ERROR(argument.Find(context, "table", *table, "state", attributes_));
-    std::vector<tensorflow::Var*> variables;
-    argument.AppendVariables(&variables);
-    const WriteLock lock(std::move(variables));
-    TF_RETURN_IF_ERROR(argument.Resolve(context, parameters));
-    return Change(context, argument.table);
-  }
-
-  UpdateAttributes attributes_;
-};
-
-template <typename T>
-class SparseUpdateOp : public TableOp<T> {
-  using TableOp<T>::TableOp;
-  using typename TableOp<T>::Core;
-
-  absl::Status Change(OpKernelContext* context, const OptimizedTable<Core>& table) const override {
-    const Tensor *rows, *values;
-    TF_RETURN_IF_ERROR(context->input("rows", &rows));
-    TF_RETURN_IF_ERROR(context->input("values", &values));
-    RowSlices<Core> slices;
-    int64_t dim;
-    TF_RETURN_IF_ERROR(ReadSlices<T>(*rows, *values, &slices, &dim));
-    if (slices.count > 0 && dim != table.dim) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("values has ", dim, " numbers in a row, but the table has ", table.dim));
-    }
+  absl::Status Update(OpKernelContext* context, const OnHost&, const OptimizedTable<Core>& table,
+                      const RowSlices<Core>& slices) const override {
     return ToTensorFlow(UpdateSlices(table, slices, TensorFlowParallel(context)));
   }
 };
 
 template <typename T>
-class CatchUpOp : public TableOp<T> {
-  using TableOp<T>::TableOp;
-  using typename TableOp<T>::Core;
+class CatchUpOp final : public CatchUpOpBase<T, OnHost> {
+  using CatchUpOpBase<T, OnHost>::CatchUpOpBase;
+  using typename TableOp<T, OnHost>::Core;
 
-  absl::Status Change(OpKernelContext* context, const OptimizedTable<Core>& table) const override {
-    const TensorFlowParallel parallel(context);
-    OpInputList rows;
-    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
-    if (rows.size() == 0) return ToTensorFlow(CatchUp(table, nullptr, 0, parallel));
-    for (const Tensor& list : rows) {
-      TF_RETURN_IF_ERROR(
-          ToTensorFlow(CatchUp(table, list.flat<int64_t>().data(), list.NumElements(), parallel)));
-    }
-    return absl::OkStatus();
+  absl::Status CatchUpRows(OpKernelContext* context, const OnHost&,
+                           const OptimizedTable<Core>& table, const int64_t* rows,
+                           int64_t count) const override {
+    return ToTensorFlow(CatchUp(table, rows, count, TensorFlowParallel(context)));
   }
 };
 

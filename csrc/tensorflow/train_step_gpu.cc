@@ -1,117 +1,62 @@
 // GPU kernels of Fastw2v>SoftmaxStep and Fastw2v>SampledStep: a loss and the optimizer's step on
 // its tables. Gradients that are not finite cannot be refused: they end up in the tables.
-#include <string>
-#include <utility>
-#include <vector>
-
-#include "absl/strings/str_cat.h"
 #include "csrc/cuda/optimizer.h"
 #include "csrc/tensorflow/gpu.h"
 #include "csrc/tensorflow/loss_call_gpu.h"
-#include "csrc/tensorflow/optimizer_call.h"
+#include "csrc/tensorflow/train_step_call.h"
 #include "csrc/tensorflow/update_registration.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace fastw2v {
 namespace {
 
-using tensorflow::OpKernel;
-
 template <typename T, bool kSampled>
-class GpuTrainStepOp : public OpKernel {
-  using Core = typename CoreType<T>::type;
-  using A = Accumulator<Core>;
+class GpuTrainStepOp final : public TrainStepOpBase<T, GpuCall<T, kSampled>> {
+  using Base = TrainStepOpBase<T, GpuCall<T, kSampled>>;
+  using Base::Base;
+  using typename Base::A, typename Base::Core, typename Base::Tables;
 
- public:
-  explicit GpuTrainStepOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, attributes_.Read(context, kSampled));
-    OP_REQUIRES_OK(context, update_.Read(context));
-    OP_REQUIRES_OK(context, context->GetAttr("train_embeddings", &trains_embeddings_));
-    OP_REQUIRES_OK(context, context->GetAttr("train_weights", &trains_weights_));
-    OP_REQUIRES_OK(context, context->GetAttr("train_biases", &trains_biases_));
-  }
-
-  void Compute(OpKernelContext* context) override { OP_REQUIRES_OK(context, Run(context)); }
-
- private:
-  absl::Status Run(OpKernelContext* context) const {
-    Hyperparameters parameters;
-    TF_RETURN_IF_ERROR(ReadHyperparameters(context, &parameters));
-    GpuCall<T, kSampled> call;
-    TF_RETURN_IF_ERROR(GetStream(context, &call.stream));
-    OptimizedArgument<T> embeddings, weights, biases;
-    std::vector<tensorflow::Var*> variables;
-    TF_RETURN_IF_ERROR(call.FindTables(context, &variables));
-    TF_RETURN_IF_ERROR(Find(context, trains_embeddings_, "embeddings", &embeddings, &variables));
-    TF_RETURN_IF_ERROR(Find(context, trains_weights_, "weights", &weights, &variables));
-    TF_RETURN_IF_ERROR(Find(context, trains_biases_, "biases", &biases, &variables));
-    const WriteLock lock(std::move(variables));
-    const auto resolve = [&](bool trained, OptimizedArgument<T>* argument) -> absl::Status {
-      if (!trained) return absl::OkStatus();
-      TF_RETURN_IF_ERROR(argument->Resolve(context, parameters, CopyOnDevice(call.stream)));
-      return ToTensorFlow(CheckOptimizedTable(argument->table));
-    };
-    TF_RETURN_IF_ERROR(resolve(trains_embeddings_, &embeddings));
-    TF_RETURN_IF_ERROR(resolve(trains_weights_, &weights));
-    TF_RETURN_IF_ERROR(resolve(trains_biases_, &biases));
-    TF_RETURN_IF_ERROR(call.ReadLocked(context, attributes_));
-
-    const auto& problem = call.problem;
-    Tensor* loss;
-    TF_RETURN_IF_ERROR(context->allocate_output(0, TensorShape({problem.batch}), &loss));
-    const Tensor* coefficients;
-    TF_RETURN_IF_ERROR(context->input("coefficients", &coefficients));
+  absl::Status Step(OpKernelContext* context, GpuCall<T, kSampled>* call, const Tables& tables,
+                    const Tensor& coefficients, A* losses) const override {
+    const auto& problem = call->problem;
     DeviceMemory filled, max, log_sum, scratch;
     const A* d_loss;
     TF_RETURN_IF_ERROR(
-        ReadCoefficients(context, *coefficients, problem.batch, call.stream, &filled, &d_loss));
+        ReadCoefficients(context, coefficients, problem.batch, call->stream, &filled, &d_loss));
     TF_RETURN_IF_ERROR(max.Allocate(context, sizeof(A) * problem.batch));
     TF_RETURN_IF_ERROR(log_sum.Allocate(context, sizeof(A) * problem.batch));
-    TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
-    GpuGradients<T, kSampled> gradients(call,
-                                        {trains_embeddings_, trains_weights_, trains_biases_});
+    TF_RETURN_IF_ERROR(scratch.Allocate(context, call->ScratchBytes()));
+    GpuGradients<T, kSampled> gradients(*call, this->trained());
     TF_RETURN_IF_ERROR((MakeLossAndGradients<T, kSampled>(
-        context, call, d_loss, scratch.data(), loss->flat<A>().data(),
+        context, *call, d_loss, scratch.data(), losses,
         Normalizer<A>{max.data<A>(), log_sum.data<A>()}, &gradients)));
-    if (!call.gathers()) context->set_output(1, gradients.inputs());
-    if (trains_embeddings_) {
-      TF_RETURN_IF_ERROR(ToTensorFlow(
-          cuda::UpdateRows(embeddings.table, gradients.EmbeddingSlices(), call.stream)));
+    if (!call->gathers()) context->set_output(1, gradients.inputs());
+    return Update(tables, gradients, call->stream);
+  }
+
+  absl::Status Update(const Tables& tables, const GpuGradients<T, kSampled>& gradients,
+                      const cuda::Stream& stream) const {
+    const TrainedTables& trained = this->trained();
+    if (trained.embeddings) {
+      TF_RETURN_IF_ERROR(
+          ToTensorFlow(cuda::UpdateRows(tables.embeddings, gradients.EmbeddingSlices(), stream)));
     }
     if constexpr (kSampled) {
-      if (trains_weights_) {
+      if (trained.weights) {
         TF_RETURN_IF_ERROR(
-            ToTensorFlow(cuda::UpdateRows(weights.table, gradients.WeightSlices(), call.stream)));
+            ToTensorFlow(cuda::UpdateRows(tables.weights, gradients.WeightSlices(), stream)));
       }
-      if (trains_biases_) {
-        TF_RETURN_IF_ERROR(
-            ToTensorFlow(cuda::UpdateRows(biases.table, gradients.BiasSlices(), call.stream)));
-      }
+      if (!trained.biases) return absl::OkStatus();
+      return ToTensorFlow(cuda::UpdateRows(tables.biases, gradients.BiasSlices(), stream));
     } else {
-      if (trains_weights_) {
+      if (trained.weights) {
         TF_RETURN_IF_ERROR(
-            ToTensorFlow(cuda::UpdateAll(weights.table, gradients.Weights(), call.stream)));
+            ToTensorFlow(cuda::UpdateAll(tables.weights, gradients.Weights(), stream)));
       }
-      if (trains_biases_) {
-        TF_RETURN_IF_ERROR(
-            ToTensorFlow(cuda::UpdateAll(biases.table, gradients.Biases(), call.stream)));
-      }
+      if (!trained.biases) return absl::OkStatus();
+      return ToTensorFlow(cuda::UpdateAll(tables.biases, gradients.Biases(), stream));
     }
-    return absl::OkStatus();
   }
-
-  absl::Status Find(OpKernelContext* context, bool trained, const std::string& name,
-                    OptimizedArgument<T>* argument,
-                    std::vector<tensorflow::Var*>* variables) const {
-    if (!trained) return absl::OkStatus();
-    TF_RETURN_IF_ERROR(argument->FindTrained(context, name, update_));
-    argument->AppendVariables(variables);
-    return absl::OkStatus();
-  }
-
-  Attributes attributes_;
-  UpdateAttributes update_;
-  bool trains_embeddings_, trains_weights_, trains_biases_;
 };
 
 #define FASTW2V_REGISTER(T)                                                           \
