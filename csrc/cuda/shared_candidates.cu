@@ -272,6 +272,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 // Where the blocks of a backward launch work: first those that own examples, then those that own
 // classes; blockIdx.y is the chunk of columns whose gradient they compute.
 struct BackwardGrid {
+  int example_blocks;  // 0 where d_hidden is not wanted
   int example_tiles, example_parts, class_tiles, class_parts;
   int buffers;  // of tiles of the other kind
 };
@@ -405,8 +406,7 @@ __global__ void __launch_bounds__(kThreads, kPairs > 2 || sizeof(E) > 2 ? 1 : 2)
   using A = Accumulator<E>;
   __shared__ TileNumbers<A> numbers;
   __shared__ A halves[kTile];
-  const int example_blocks = grid.example_tiles * grid.example_parts;
-  const int block = static_cast<int>(blockIdx.x) - example_blocks;
+  const int block = static_cast<int>(blockIdx.x) - grid.example_blocks;
   if (block >= 0) {
     BackwardBlock<true, E, kPairs>(p, chunk, grid, block, gradient, gradients, &numbers, halves);
   } else {
@@ -487,11 +487,15 @@ Status SharedBackward(const SharedProblem<E>& p, const SharedPlan& plan,
                       const SharedGradients<Accumulator<E>>& gradients) {
   using A = Accumulator<E>;
   FASTW2V_RETURN_IF_ERROR(CheckSizes(p));
-  const int64_t example_tiles = gradients.d_hidden == nullptr ? 0 : Tiles(p.batch);
-  const BackwardGrid tiles = {static_cast<int>(example_tiles), static_cast<int>(plan.hidden_parts),
-                              static_cast<int>(Tiles(p.classes)),
-                              static_cast<int>(plan.weights_parts), plan.buffers};
-  const int64_t blocks = example_tiles * plan.hidden_parts + Tiles(p.classes) * plan.weights_parts;
+  BackwardGrid tiles;
+  tiles.example_tiles = static_cast<int>(Tiles(p.batch));
+  tiles.example_parts = static_cast<int>(plan.hidden_parts);
+  tiles.example_blocks =
+      gradients.d_hidden == nullptr ? 0 : tiles.example_tiles * tiles.example_parts;
+  tiles.class_tiles = static_cast<int>(Tiles(p.classes));
+  tiles.class_parts = static_cast<int>(plan.weights_parts);
+  tiles.buffers = plan.buffers;
+  const int blocks = tiles.example_blocks + tiles.class_tiles * tiles.class_parts;
   const dim3 grid(static_cast<unsigned>(blocks), NumBlocks(p.width, plan.chunk));
   const auto launch = [&](auto kernel) {
     return Launch(kernel, grid, kThreads, TileMemory<E>::Bytes(plan.chunk, true, plan.buffers),

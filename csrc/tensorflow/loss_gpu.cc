@@ -4,6 +4,7 @@
 // the caller vouches that d_loss will be a multiple of the coefficients (`only_reduced`); their
 // factor is found and applied on the device.
 #include <memory>
+#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "csrc/cuda/elementwise.h"
@@ -44,7 +45,7 @@ class GpuLossOp : public OpKernel {
     TF_RETURN_IF_ERROR(FindCoefficients(context, gradients.size(), &coefficients));
     DeviceMemory scratch;
     TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
-    if (!only_reduced_ || !AnySavedRequired(context)) {
+    if (!kSaves || !only_reduced_ || !AnySavedRequired(context)) {
       // Nothing saved: the gradient op makes the gradients.
       for (int i = kNumForwardOutputs; i < context->num_outputs(); ++i) {
         Tensor* nothing;
@@ -66,6 +67,9 @@ class GpuLossOp : public OpKernel {
                                                           outputs[0], normalizer, &gradients)));
     return gradients.Save(context);
   }
+
+  // What float16 has rounded to zero or infinity no factor (of a scaled loss, say) brings back.
+  static constexpr bool kSaves = !std::is_same_v<T, Eigen::half>;
 
   Attributes attributes_;
   bool only_reduced_;

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <string>
@@ -145,6 +146,9 @@ std::string RunBlock(std::mt19937_64* random) {
 
 std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
                 const std::function<void()>& kernel) {
+  // Memory that a kernel declares as shared is there once, and kernels of a stream run one by one.
+  static std::mutex running;
+  const std::lock_guard<std::mutex> lock(running);
   Block storage;
   block = &storage;
   const int count = static_cast<int>(size.x * size.y * size.z);

@@ -40,7 +40,18 @@ def sampled_problem(form, **arguments):
     return replace(problem, hidden=hidden), d_loss
 
 
-def compute(cuda, device, problem, d_loss, dtype, *, one_call=False, ids=None, **arguments):
+def compute(
+    cuda,
+    device,
+    problem,
+    d_loss,
+    dtype,
+    *,
+    one_call=False,
+    ids=None,
+    wants_hidden=True,
+    **arguments,
+):
     """Losses and gradients by the device, in two calls or in one."""
     put, table, sums = device.to_device, table_type(dtype), accumulator_type(dtype)
     loss = getattr(cuda, f"SampledLoss_{dtype}")(
@@ -57,7 +68,8 @@ def compute(cuda, device, problem, d_loss, dtype, *, one_call=False, ids=None, *
     batch, (classes, dim) = len(problem.labels), problem.weights.shape
     capacity = loss.row_capacity()
     results = [device.empty(batch, sums) for _ in range(3)]
-    d_hidden, rows = device.empty((batch, dim), sums), device.empty(capacity, np.int64)
+    d_hidden = device.empty((batch, dim), sums) if wants_hidden else None
+    rows = device.empty(capacity, np.int64)
     d_weights, d_biases = device.empty((capacity, dim), table), device.empty(capacity, table)
     gradients = (d_hidden, rows, d_weights, d_biases)
     if one_call:
@@ -69,7 +81,8 @@ def compute(cuda, device, problem, d_loss, dtype, *, one_call=False, ids=None, *
         loss.backward(put(d_loss), *results[1:], *gradients, scratch)
     host = device.to_host
     dense = (dense_rows(host(rows), host(values), classes) for values in (d_weights, d_biases))
-    return Computed(host(results[0]), LossGradients(host(d_hidden), *dense), host(rows))
+    d_hidden = host(d_hidden) if wants_hidden else None
+    return Computed(host(results[0]), LossGradients(d_hidden, *dense), host(rows))
 
 
 def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
@@ -103,6 +116,19 @@ def test_every_type_equals_the_definition(cuda, device, form, dtype, one_call):
         options["z_loss"] = 0.003
     problem, d_loss = sampled_problem(form, dtype=dtype, batch=14, dim=18, **options)
     check(cuda, device, problem, d_loss, dtype, one_call=one_call)
+
+
+@pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
+@pytest.mark.parametrize("form", SAMPLED)
+def test_the_gradient_of_hidden_rows_may_be_left_out(cuda, device, form, one_call):
+    problem, d_loss = sampled_problem(form, batch=70, dim=20, num_sampled=30)
+    wanted, alone = (
+        compute(cuda, device, problem, d_loss, "float32", one_call=one_call, wants_hidden=wants)
+        for wants in (True, False)
+    )
+    np.testing.assert_array_equal(alone.gradients.d_weights, wanted.gradients.d_weights)
+    np.testing.assert_array_equal(alone.gradients.d_biases, wanted.gradients.d_biases)
+    np.testing.assert_array_equal(alone.loss, wanted.loss)
 
 
 # (batch, num_sampled, dim) and why: tiles of 64 examples and classes, up to 512 columns at a time,
