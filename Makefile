@@ -9,6 +9,7 @@
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
+#   make emulated-ops  TensorFlow's tests on those kernels, in an environment of its own
 #   make cuda       registers, spills and instructions of the CUDA kernels that make install has built
 #                   with nvcc
 #   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
@@ -35,6 +36,8 @@ EMULATED := $(VENV)/emulated
 KERNELS_ALONE = PATH=$(abspath $(BIN)):$$PATH cmake -S . -G Ninja \
   -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
   -DFASTW2V_TENSORFLOW=OFF -DFASTW2V_CUDA=EMULATED
+OP_TESTS := $(patsubst %,tests/test_%.py,bad_input cuda gradients lookup losses one_pass optimizers \
+  samplers top_k training)
 PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
 TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
 # Directories count too: they change when a file is deleted.
@@ -44,7 +47,7 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test bench lint sanitize emulated cuda gpu-check
+.PHONY: install demo test bench lint sanitize emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -82,6 +85,11 @@ emulated: $(STAMPS)/sanitize
 	PATH=$(abspath $(BIN)):$$PATH cmake --build $(EMULATED)
 	for order in forward 1; do FASTW2V_KERNELS=$$(ls $(EMULATED)/fastw2v/_kernels*.so) \
 	  FASTW2V_EMULATED_ORDER=$$order $(BIN)/pytest tests/kernels/cuda || exit; done
+
+emulated-ops:
+	CMAKE_ARGS="$(CMAKE_ARGS) -DFASTW2V_CUDA=EMULATED" $(MAKE) VENV=.venv-emulated \
+	  .venv-emulated/stamps/test
+	PYTHONPATH=tests .venv-emulated/bin/pytest -n 2 -p emulated_ops $(OP_TESTS)
 
 cuda: install $(STAMPS)/cuda
 	$(BIN)/python tools/check_cuda_resources.py build --sass

@@ -12,12 +12,33 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-_VALUES = "a GPU's kernels look at no value, so they refuse none"
+_VALUES = "kernels of a GPU look at no value, so they refuse none"
+_PADDED = "rows of gradients are padded"
+_VOUCHED = "on a GPU the caller vouches for coefficients (only_reduced), and a factor is always applied"
 
-LEFT_OUT: dict[str, str] = {
+LEFT_OUT = {
+    "test_a_search_that_does_not_end_is_given_up": _VALUES,
+    "test_any_upstream_gradient": _VOUCHED,
+    "test_bad_arguments": _VALUES,
+    "test_bad_arguments_change_nothing": _VALUES,
     "test_bad_ids_are_named": _VALUES,
     "test_bad_values_are_named": _VALUES,
+    "test_in_a_graph_the_table_is_not_read_and_shapes_are_known": _PADDED,
+    "test_malformed_coefficients": _VOUCHED,
+    "test_nothing_is_copied": _VOUCHED,
+    "test_rows_read_without_notice_are_refused": _VALUES,
+    "test_rows_that_were_met_and_no_others": _PADDED,
+    "test_the_same_bits_at_every_call_and_for_any_number_of_threads": "its processes use TF32",
     "test_what_is_not_finite_is_refused_and_changes_nothing": _VALUES,
+}
+
+# In some cases only, which may pass.
+MAY_FAIL = {
+    "test_as_accurate_as_the_naive_computation": (
+        "float16",
+        "sums of bags and gradients of logits are rounded to 16 bits before they are multiplied",
+    ),
+    "test_bad_sizes_at_run_time": ("", "of two errors a GPU's kernels may find the other first"),
 }
 
 
@@ -31,10 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = getattr(item, "originalname", item.name)
+        case, may_fail = MAY_FAIL.get(name, (None, None))
         if "shards" in item.name:
-            reason = "on a GPU a table is one tensor or variable"
+            item.add_marker(pytest.mark.skip(reason="on a GPU a table is one tensor or variable"))
         elif name in LEFT_OUT:
-            reason = LEFT_OUT[name]
-        else:
-            continue
-        item.add_marker(pytest.mark.skip(reason=reason))
+            item.add_marker(pytest.mark.skip(reason=LEFT_OUT[name]))
+        elif case is not None and case in item.name:
+            item.add_marker(pytest.mark.xfail(reason=may_fail, strict=False))
