@@ -14,7 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _VALUES = "kernels of a GPU look at no value, so they refuse none"
 _PADDED = "rows of gradients are padded"
-_VOUCHED = "on a GPU the caller vouches for coefficients (only_reduced), and a factor is always applied"
+_VOUCHED = (
+    "on a GPU the caller vouches for coefficients (only_reduced), and a factor is always applied"
+)
 
 LEFT_OUT = {
     "test_a_search_that_does_not_end_is_given_up": _VALUES,
