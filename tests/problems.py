@@ -16,9 +16,11 @@ import pytest
 import tensorflow as tf
 
 import fastw2v
-from fastw2v._build_info import CUDA
+from fastw2v import _build_info
 
-EMULATED = CUDA == "emulated"  # the kernels of a GPU run on the processor, in place of its own
+# The kernels of a GPU run on the processor, in place of its own.
+EMULATED = _build_info.CUDA == "emulated"
+
 FUNCTIONS = {
     "exact": "softmax_loss",
     "sampled": "softmax_loss",
