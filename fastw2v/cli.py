@@ -60,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return script.main(arguments[1:], "fastw2v doctor")
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on the processor
+    # TensorFlow's remarks on the processor. That oneDNN is on, which is so where the processor has
+    # AVX-512, it would say at any level, and the commands' work is done by ops of our own.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         _COMMANDS[options.command].run(options)
     except KeyboardInterrupt as interrupt:

@@ -162,11 +162,14 @@ class NegativeSampling(TextObjective):
         """How many words are trained on together, and how many are drawn for them.
 
         With more drawn ones, or smaller blocks, vectors are a little better and training takes
-        longer; the wider they are, the more.
+        longer; the wider they are, the more. Updates of a block add up: of few words each would
+        have so many that steps overshoot, and the loss may become NaN.
         """
         if not self._settings.sg:
-            return {"block": 16, "shared": 16}
-        return {"block": 24 if self._settings.vector_size <= self._NARROW else 32, "shared": 24}
+            block, shared = 16, 16
+        else:
+            block, shared = (24 if self._settings.vector_size <= self._NARROW else 32), 24
+        return {"block": min(block, max(1, len(self._counts) // 2)), "shared": shared}
 
     def _biases(self) -> tf.Tensor:
         # The loss is least where h w = log p(w|h) - log q(w) - log negative, for the noise q: so

@@ -586,6 +586,15 @@ def test_a_text_that_is_not_there(tmp_path):
         fastw2v.Word2Vec(corpus_file=tmp_path / "nowhere.txt")
 
 
+@pytest.mark.parametrize("sg", [0, 1])
+def test_a_handful_of_words_does_not_diverge(sg):
+    """Blocks are no longer than a small vocabulary bears: nearly half of these became NaN."""
+    text = [["to", "be", "or", "not", "to", "be"] * 1000] * 20
+    for seed in range(10):
+        model = fastw2v.Word2Vec(text, sg=sg, vector_size=4, epochs=1, seed=seed)
+        assert np.isfinite(model.wv.vectors).all()
+
+
 def test_a_word_alone_and_a_long_line(tmp_path):
     model = fastw2v.Word2Vec([["again"] * 50], vector_size=4, sample=0)
     assert np.isfinite(model.wv["again"]).all()
