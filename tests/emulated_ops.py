@@ -7,6 +7,7 @@ what only the CPU promises are left out, each with its reason.
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -34,13 +35,16 @@ LEFT_OUT = {
     "test_what_is_not_finite_is_refused_and_changes_nothing": _VALUES,
 }
 
-# In some cases only, which may pass.
+# In some cases only, most of which fail.
 MAY_FAIL = {
     "test_as_accurate_as_the_naive_computation": (
-        "float16",
+        r"(bags|all equal).*float16",
         "sums of bags and gradients of logits are rounded to 16 bits before they are multiplied",
     ),
-    "test_bad_sizes_at_run_time": ("", "of two errors a GPU's kernels may find the other first"),
+    "test_bad_sizes_at_run_time": (
+        r"weights-4|embeddings-3",
+        "a table without rows is met by another check, or by none",
+    ),
 }
 
 
@@ -59,5 +63,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="on a GPU a table is one tensor or variable"))
         elif name in LEFT_OUT:
             item.add_marker(pytest.mark.skip(reason=LEFT_OUT[name]))
-        elif case is not None and case in item.name:
+        elif case is not None and re.search(case, item.name):
             item.add_marker(pytest.mark.xfail(reason=may_fail, strict=False))

@@ -5,9 +5,7 @@
 
 #include <functional>
 #include <type_traits>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "csrc/core/optimizer.h"
 #include "csrc/cuda/elementwise.h"
 #include "csrc/cuda/gather.h"

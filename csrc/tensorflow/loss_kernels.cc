@@ -8,7 +8,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "csrc/core/loss.h"
 #include "csrc/tensorflow/adapter.h"
 #include "csrc/tensorflow/loss_call.h"

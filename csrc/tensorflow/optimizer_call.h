@@ -121,7 +121,7 @@ class OptimizedArgument {
 
   // After the variables were locked: makes them writable and checks that they fit each other.
   absl::Status Resolve(tensorflow::OpKernelContext* context, const Hyperparameters& parameters,
-                       const CopyMemory& copy = CopyOnHost) {
+                       const CopyMemory& copy) {
     for (std::size_t i = 0; i < variables_.size(); ++i) {
       if (!variables_[i]->is_initialized) {
         return absl::FailedPreconditionError(
