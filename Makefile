@@ -5,13 +5,16 @@
 #   make test       run all tests and the examples in docstrings on the installed package
 #   make install    only set up
 #   make bench      measure speed and memory against other libraries (minutes), write the figures
-#   make lint       format and style
+#   make fuzz       searches for faults by random calls, files, trainings and kills, for 120 seconds
+#                   (SECONDS=3600), and adds the counts to docs/fuzzing.md; other cases each time,
+#                   or those from a number on (SEED=1)
+#   make lint       format, style, types and spelling
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
 #   make emulated-ops  TensorFlow's tests on those kernels, in an environment of its own
-#   make cuda       registers, spills and instructions of the CUDA kernels that make install has built
-#                   with nvcc
+#   make cuda       registers, spills and instructions of the CUDA kernels, built with nvcc whatever
+#                   TensorFlow is there
 #   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
 #                   TensorFlow, with what $(PYTHON) has
 #
@@ -20,9 +23,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-TENSORFLOW ?= tensorflow-cpu~=2.21.0
+# tensorflow-cpu has no wheels for aarch64.
+TENSORFLOW ?= $(if $(filter aarch64,$(shell uname -m)),tensorflow,tensorflow-cpu)~=2.21.0
+SECONDS ?= 120
 
-LINTERS := ruff==0.17.6 clang-format==23.1.5
+LINTERS := ruff==0.17.6 clang-format==23.1.5 codespell==2.4.3 mypy==2.4.1
 # They read what any earlier release of nvcc has written; the toolkit may lack them.
 DISASSEMBLER := nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51
 SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1" \
@@ -47,7 +52,7 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test bench lint sanitize emulated emulated-ops cuda gpu-check
+.PHONY: install demo test bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -68,11 +73,17 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/word2vec.py --parts speed vocabulary
 	$(BIN)/python benchmarks/figures.py
 
+fuzz: $(STAMPS)/test
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(SEED:%=--first-seed %) --output benchmarks/results/fuzz.csv \
+	  --table docs/fuzzing.md
+
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	$(BIN)/python tools/check_includes.py
+	$(BIN)/codespell
 
 sanitize: $(STAMPS)/sanitize
 	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined
@@ -91,7 +102,7 @@ emulated-ops:
 	  .venv-emulated/stamps/test
 	PYTHONPATH=tests .venv-emulated/bin/pytest -n 2 -p emulated_ops $(OP_TESTS)
 
-cuda: install $(STAMPS)/cuda
+cuda: $(STAMPS)/cuda $(STAMPS)/cuda-kernels
 	$(BIN)/python tools/check_cuda_resources.py build --sass
 
 gpu-check:
@@ -127,6 +138,12 @@ $(STAMPS)/lint: Makefile | $(PYTHON_STAMP)
 
 $(STAMPS)/cuda: Makefile | $(PYTHON_STAMP)
 	$(PIP) install $(DISASSEMBLER)
+	@touch $@
+
+# A TensorFlow without CUDA is no reason for the package to have kernels, unless they are asked for.
+$(STAMPS)/cuda-kernels: $(STAMPS)/package
+	$(if $(findstring FASTW2V_CUDA=ON,$(CMAKE_ARGS)),,CMAKE_ARGS="$(CMAKE_ARGS) -DFASTW2V_CUDA=ON" \
+	  $(PIP) install .)
 	@touch $@
 
 $(STAMPS)/sanitize: Makefile | $(PYTHON_STAMP)

@@ -27,6 +27,8 @@ if int(setuptools.__version__.split(".")[0]) < 77:
     )
 
 ROOT = Path(__file__).resolve().parent
+if not os.access(ROOT, os.W_OK):
+    raise SystemExit(f"error: {ROOT} is read-only, and the build writes there: build from a copy")
 PACKAGE = "fastw2v"
 
 

@@ -2,7 +2,7 @@
 
 All contestants of a case take turns in rounds of one run and take the same text, a sentence of
 Zipf-distributed words. Keras' function takes whole windows and no shuffle, as `fastw2v` here does;
-the other contestants do more. Its subsampling thins out centres only. "in tf.data" is a whole
+the other contestants do more. Its subsampling thins out centers only. "in tf.data" is a whole
 pipeline: drawn windows, pairs shuffled, batches of 1024 of them.
 """
 

@@ -17,8 +17,8 @@ import machine
 import tensorflow as tf
 
 from fastw2v.doctor import explain
-from fastw2v.doctor.causes import diagnose
-from fastw2v.doctor.recording import Recorder
+from fastw2v.doctor.findings.missing import diagnose
+from fastw2v.doctor.observe.recording import Recorder
 
 COLUMNS = ("model", "ops", "variables", "alone_s", "explained_s", "diagnosis_s")
 

@@ -35,10 +35,10 @@ _INTRODUCTIONS = {
     "sampled": "Sampled losses with S sampled classes, the sampler included.",
     "latency": "Small problems, where the cost of calling counts; the last two columns are calls "
     "outside a `tf.function`.",
-    "top_k": "The 100 classes of largest logit, of V: prediction, or nearest neighbours.",
+    "top_k": "The 100 classes of largest logit, of V: prediction, or nearest neighbors.",
     "training": 'Training steps: "step" is a sampled softmax with the update of its weights and '
     "biases, in a `tf.function`, the sampler included (tape: with a GradientTape in place of "
-    '`train_step`); "lazy" the same with Adam that makes missed updates up; "rows" the update '
+    '`train_step`); "lazy" the same with Adam that applies pending updates; "rows" the update '
     'alone; "size" the step with larger tables.',
     "data": "Skip-gram pairs from word ids, on one thread, in millions a second: whole windows, "
     "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "

@@ -100,7 +100,7 @@ class Problem:
                     self.ids,
                     self.labels,
                     case.sampled,
-                    shared_negatives=not case.per_example,
+                    per_example=case.per_example,
                     reduction="mean",
                 )
             else:

@@ -123,7 +123,7 @@ class Problem:
         ours = getattr(fastw2v.optimizers, case.optimizer)
         if case.work == "lazy":
             return {
-                harness.OURS: self.fused(ours(RATE)),
+                harness.OURS: self.fused(ours(RATE, lazy=True)),
                 "fastw2v, lazy=False": self.fused(ours(RATE, lazy=False)),
             }
         if case.work == "size":
@@ -133,11 +133,11 @@ class Problem:
             steps = {name: Problem(other).fused(ours(RATE)) for name, other in larger.items()}
             return {harness.OURS: self.fused(ours(RATE)), **steps}
         if case.work == "rows":
-            return self._updates(ours(RATE))
+            return self._updates(ours(RATE, lazy=True))
         keras_optimizer = getattr(tf.keras.optimizers, case.optimizer)(RATE)
         return {
-            harness.OURS: self.fused(ours(RATE)),
-            "fastw2v, tape": self.taped(_fastw2v_mean, ours(RATE)),
+            harness.OURS: self.fused(ours(RATE, lazy=True)),
+            "fastw2v, tape": self.taped(_fastw2v_mean, ours(RATE, lazy=True)),
             "TensorFlow, Keras": self.taped(_tensorflow_mean, keras_optimizer),
         }
 

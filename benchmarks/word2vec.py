@@ -378,8 +378,7 @@ def split(path: Path) -> tuple[Path, Path]:
 
 
 def _write_docstrings(path: Path) -> None:
-    from fastw2v.word2vec.corpus import tokenize
-    from fastw2v.word2vec.docstrings import DocstringReader
+    from fastw2v.word2vec.corpus import DocstringReader, tokenize
 
     with path.open("w", encoding="utf-8") as file:
         for docstrings in DocstringReader():

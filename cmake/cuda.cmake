@@ -1,12 +1,11 @@
-# The CUDA part, as the target `fastw2v_cuda`: csrc/cuda/*.cu in a static library that the op library
-# and the pybind11 module are linked with. FASTW2V_CUDA decides what becomes of it:
+# The CUDA part, as the target `fastw2v_cuda`: csrc/cuda in a static library that the op library and
+# the pybind11 module are linked with. FASTW2V_CUDA decides what becomes of it:
 #   AUTO      it is built where nvcc is found (CUDACXX, the path, /usr/local/cuda, the Python package
-#             nvidia-cuda-nvcc)
+#             nvidia-cuda-nvcc) and the installed TensorFlow can use it, and only into the op library
 #   ON, OFF   it has to be built; it is not built
 #   EMULATED  the C++ compiler builds it and kernels run on the processor (csrc/cuda/emulated), for
 #             tests without a GPU
-# Sets FASTW2V_CUDA_BUILT, which is TRUE or FALSE, FASTW2V_CUDA_RELEASE, that of nvcc, and
-# cuda_bindings, the files that bind the kernels.
+# Sets FASTW2V_CUDA_BUILT, which is TRUE or FALSE, and FASTW2V_CUDA_RELEASE, that of nvcc.
 set(FASTW2V_CUDA AUTO CACHE STRING "AUTO, ON, OFF or EMULATED")
 set_property(CACHE FASTW2V_CUDA PROPERTY STRINGS AUTO ON OFF EMULATED)
 set(FASTW2V_CUDA_BUILT FALSE)
@@ -15,27 +14,23 @@ if(NOT FASTW2V_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
   fastw2v_fail("FASTW2V_CUDA = ${FASTW2V_CUDA} is not AUTO, ON, OFF or EMULATED")
 elseif(FASTW2V_CUDA STREQUAL "OFF")
   return()
+elseif(FASTW2V_CUDA STREQUAL "AUTO" AND FASTW2V_TENSORFLOW AND NOT FASTW2V_TENSORFLOW_CUDA)
+  message(STATUS "no CUDA part: this TensorFlow is built without CUDA")
+  return()
 endif()
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu)
-# Bindings of csrc/cuda/<name>.cu are csrc/python/cuda_<name>.cc.
-set(cuda_bindings "")
-foreach(source IN LISTS cuda_sources)
-  get_filename_component(name ${source} NAME_WE)
-  if(EXISTS ${PROJECT_SOURCE_DIR}/csrc/python/cuda_${name}.cc)
-    list(APPEND cuda_bindings csrc/python/cuda_${name}.cc)
-  endif()
-endforeach()
-
+file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu)
 if(FASTW2V_CUDA STREQUAL "EMULATED")
   set(FASTW2V_CUDA_BUILT TRUE)
   set(FASTW2V_CUDA_RELEASE emulated)
+  file(GLOB emulation CONFIGURE_DEPENDS csrc/cuda/emulated/*.cc)
+  list(FILTER cuda_sources EXCLUDE REGEX "/sort\\.cu$")  # emulated/sort.cc stands for it
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX)
-  add_library(fastw2v_cuda STATIC ${cuda_sources} csrc/cuda/emulated/emulated.cc)
+  add_library(fastw2v_cuda STATIC ${cuda_sources} ${emulation})
   # Before the toolkit's directories: the headers there stand in for the toolkit's.
   target_include_directories(fastw2v_cuda BEFORE PUBLIC csrc/cuda/emulated)
   target_compile_definitions(fastw2v_cuda PUBLIC FASTW2V_CUDA_EMULATED)
-  # Kernels are large templates: optimising them takes longer than it saves in tests.
+  # Kernels are large templates: optimizing them takes longer than it saves in tests.
   target_compile_options(fastw2v_cuda PRIVATE -O1 -Wno-unknown-pragmas)
   target_link_libraries(fastw2v_cuda PRIVATE fastw2v_own_code PUBLIC fastw2v_core)
   return()
@@ -62,7 +57,7 @@ set(hopper -gencode=arch=compute_90a,code=sm_90a)
 set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
 foreach(source IN LISTS cuda_sources)
-  if(source MATCHES "_hopper\\.cu$")
+  if(source MATCHES "/hopper/")
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${hopper}")
   else()
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${portable}")

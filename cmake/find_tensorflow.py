@@ -1,6 +1,7 @@
 """Finds the installed TensorFlow without importing it.
 
-Prints one CMake list: version, libtensorflow_framework.so.2, include directories. Otherwise prints
+Prints one CMake list: version, whether it is built with CUDA (TRUE or FALSE),
+libtensorflow_framework.so.2, include directories. Otherwise prints
 one sentence on stderr and ends with status 1. A sentence on stderr with status 0 is a warning.
 
 pip builds with the interpreter of the target environment but hides its packages, so the directories
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import re
 import site
 import sys
@@ -20,7 +22,12 @@ from pathlib import Path
 
 OLDEST, NEWEST = (2, 20), (2, 21)
 LIBRARY = "tensorflow/libtensorflow_framework.so.2"
-INSTALL = f'{sys.executable} -m pip install "tensorflow-cpu>=2.20,<2.22"'
+BUILD_INFO = "tensorflow/python/platform/build_info.py"
+# tensorflow-cpu has no wheels for aarch64.
+WANTED = ("tensorflow" if platform.machine() == "aarch64" else "tensorflow-cpu") + ">=2.20,<2.22"
+INSTALL = f'{sys.executable} -m pip install "{WANTED}"'
+# How uv and `python -m build` call the environments that they build in and delete afterwards.
+BUILD_ENVIRONMENT = re.compile(r"/(builds-v\d+|build-env-\w+)/")
 
 
 def candidate_directories() -> list[Path]:
@@ -46,6 +53,33 @@ def installed_version(directory: Path) -> str | None:
     return None
 
 
+def is_built_with_cuda(directory: Path) -> bool:
+    """What `tf.test.is_built_with_cuda` says of the TensorFlow in `directory`."""
+    file = directory / BUILD_INFO
+    return file.exists() and bool(re.search(r"is_cuda_build\W+True", file.read_text()))
+
+
+def not_found() -> str:
+    """What to do where there is no TensorFlow."""
+    chosen = os.environ.get("FASTW2V_TENSORFLOW_DIR")
+    where = chosen or sysconfig.get_paths()["purelib"]
+    name_it = (
+        "FASTW2V_TENSORFLOW_DIR = the site-packages directory that holds tensorflow, as `python -c "
+        "\"import sysconfig; print(sysconfig.get_path('purelib'))\"` of its environment prints it"
+    )
+    if not chosen and BUILD_ENVIRONMENT.search(f"{sys.prefix}/"):
+        return (
+            "the tool that builds fastw2v does so in an environment of its own, which sees no "
+            f"TensorFlow ({sys.prefix}): install {WANTED} into yours, and give "
+            f"the build the environment variable {name_it}"
+        )
+    return (
+        f"TensorFlow was not found in {where}: run {INSTALL} and build again (extras of fastw2v "
+        "cannot bring it, as they are installed after the build; a tool other than pip that builds "
+        f"in an environment of its own needs the variable {name_it})"
+    )
+
+
 def find() -> str:
     """The CMake list. Raises SystemExit with a sentence where there is nothing to build against."""
     for directory in candidate_directories():
@@ -53,12 +87,7 @@ def find() -> str:
         if version is not None:
             break
     else:
-        where = os.environ.get("FASTW2V_TENSORFLOW_DIR") or sysconfig.get_paths()["purelib"]
-        raise SystemExit(
-            f"TensorFlow was not found in {where}: run {INSTALL} and build again (a tool other "
-            "than pip that builds in an environment of its own needs FASTW2V_TENSORFLOW_DIR = the "
-            "site-packages directory that holds tensorflow)"
-        )
+        raise SystemExit(not_found())
     minor = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if minor < OLDEST:
         raise SystemExit(
@@ -75,6 +104,7 @@ def find() -> str:
         str(item)
         for item in (
             version,
+            "TRUE" if is_built_with_cuda(directory) else "FALSE",
             directory / LIBRARY,
             include,
             include / "external" / "highwayhash",

@@ -1,13 +1,17 @@
 # Micro-kernels: the same sources, compiled once per instruction set. FASTW2V_ISA is the name of the
-# set; FASTW2V_HAVE_<SET> tells the core which sets beyond the baseline there are to choose from at
-# run time.
+# set. FASTW2V_BASELINE tells the core which set every processor of the architecture has, and
+# FASTW2V_HAVE_<SET> which others there are to choose from at run time.
 include(CheckCXXSourceCompiles)
 
 function(fastw2v_add_isa_kernels core pattern)
+  set(baseline baseline)
   set(isas "")
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     set(isas avx2 avx512 avx512_bf16 amx)
+  elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(baseline neon)  # part of the architecture: it needs no flags
   endif()
+  target_compile_definitions(${core} PRIVATE FASTW2V_BASELINE=${baseline})
   set(flags_avx2 -mavx2 -mfma -mf16c)
   set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
     -mprefer-vector-width=512)
@@ -18,9 +22,9 @@ function(fastw2v_add_isa_kernels core pattern)
   set(probe_amx "_tile_dpbf16ps(0, 1, 2)")
 
   file(GLOB sources CONFIGURE_DEPENDS ${pattern})
-  foreach(isa IN ITEMS baseline LISTS isas)
+  foreach(isa IN LISTS baseline isas)
     string(TOUPPER ${isa} upper)
-    if(NOT isa STREQUAL baseline)
+    if(isa IN_LIST isas)
       string(JOIN " " CMAKE_REQUIRED_FLAGS ${flags_${isa}})
       check_cxx_source_compiles("#include <immintrin.h>\nint main() { ${probe_${isa}}; }"
         FASTW2V_COMPILES_${upper})

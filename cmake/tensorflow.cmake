@@ -10,7 +10,7 @@ if(NOT status EQUAL 0)
 elseif(message)
   message(WARNING "${message}")
 endif()
-list(POP_FRONT found FASTW2V_TENSORFLOW_VERSION library)
+list(POP_FRONT found FASTW2V_TENSORFLOW_VERSION FASTW2V_TENSORFLOW_CUDA library)
 message(STATUS "TensorFlow ${FASTW2V_TENSORFLOW_VERSION}: ${library}")
 
 add_library(tensorflow_framework SHARED IMPORTED)

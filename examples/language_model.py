@@ -58,7 +58,8 @@ def fastw2v_model() -> keras.Model:
     hidden = keras.layers.LSTM(DIM, return_sequences=True)(hidden)
     losses = fastw2v.keras.LinearCrossEntropy(NUM_WORDS)(hidden, labels)
     model = keras.Model([words, labels], losses)
-    # Of the embedding, Adam touches the rows of the words in the batch alone.
+    # Of the embedding, Adam touches the rows of the words in the batch alone, and yet moves all as
+    # the Adam of Keras does.
     model.compile(fastw2v.optimizers.Adam(LEARNING_RATE))
     return model
 

@@ -167,9 +167,9 @@ def fastw2v_parts(counts: np.ndarray) -> Parts:
 
     return Parts(
         embedding=fastw2v.keras.Embedding,
-        # Rows that a step does not meet are made up for when they are next read, which gives what
-        # Adam of Keras gives; without lazy=False they would stand still.
-        optimizer=fastw2v.optimizers.Adam(LEARNING_RATE, lazy=False),
+        # Rows without a gradient are updated when they are next read, which gives what Adam of
+        # Keras gives; with lazy=True they would not be.
+        optimizer=fastw2v.optimizers.Adam(LEARNING_RATE),
         sample=lambda items: sampler.sample(items, DRAWN),
         loss=loss,
         top_k=lambda users, items: fastw2v.top_k(users, items, k=10)[1],

@@ -4,7 +4,7 @@ The text is what the docstrings of an installed package say. Run it as it stands
 
     python examples/word2vec.py
 
-It prints the mean loss of each epoch and, at the end, the nearest neighbours of a few words.
+It prints the mean loss of each epoch and, at the end, the nearest neighbors of a few words.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import fastw2v
-from fastw2v.word2vec.corpus import TokenCorpus, read_corpus, tokenize
-from fastw2v.word2vec.docstrings import DocstringReader
+from fastw2v.word2vec.corpus import DocstringReader, TokenCorpus, read_corpus, tokenize
 
 DIM = 64
 BATCH = 1024
@@ -65,7 +64,7 @@ def make_pairs(corpus: TokenCorpus) -> tf.data.Dataset:
 
 
 def make_tables(num_words: int) -> tuple[tf.Variable, tf.Variable]:
-    """Vectors of words, and of words as neighbours of others."""
+    """Vectors of words, and of words as neighbors of others."""
     start = tf.random.stateless_uniform([num_words, DIM], (1, 2), -0.5 / DIM, 0.5 / DIM)
     return tf.Variable(start), tf.Variable(tf.zeros([num_words, DIM]))
 
@@ -87,8 +86,8 @@ def train_with_fastw2v(
             loss = fastw2v.negative_sampling_loss(
                 embeddings,
                 contexts,
-                inputs,
-                labels,
+                inputs=inputs,
+                labels=labels,
                 num_sampled=NEGATIVES,
                 sampler=sampler,
                 reduction="sum",  # each pair moves its rows, whatever the size of the batch
@@ -147,14 +146,14 @@ def print_epochs(name: str, losses: Iterator[float]) -> None:
     print(f"{name:<10}  {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
 
-def print_neighbours(embeddings: tf.Variable, corpus: TokenCorpus, num_words: int = 5) -> None:
+def print_neighbors(embeddings: tf.Variable, corpus: TokenCorpus, num_words: int = 5) -> None:
     """The words whose vectors have the largest cosine with those of some frequent words."""
     words = corpus.vocabulary.words
     directions = tf.math.l2_normalize(embeddings, axis=1)
     asked = [number for number, word in enumerate(words) if len(word) > 4][:num_words]
     _, nearest = fastw2v.top_k(tf.gather(directions, asked), directions, k=6)
-    for number, neighbours in zip(asked, nearest.numpy(), strict=True):
-        others = [words[neighbour] for neighbour in neighbours if neighbour != number]
+    for number, neighbors in zip(asked, nearest.numpy(), strict=True):
+        others = [words[neighbor] for neighbor in neighbors if neighbor != number]
         print(f"{words[number]:>12}: {', '.join(others[:5])}")
 
 
@@ -183,7 +182,7 @@ def main() -> None:
         stock_tables = make_tables(len(counts))
         losses = train_with_tensorflow(pairs, stock_tables, counts, arguments.epochs)
         print_epochs("TensorFlow", losses)
-    print_neighbours(tables[0], corpus)
+    print_neighbors(tables[0], corpus)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,24 @@ and the layers are registered together with Keras, so that a saved model which h
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from fastw2v._core import lazy, missing, with_tensorflow
 
-from fastw2v import _with_tensorflow
-from fastw2v._build_info import VERSION as __version__
+try:
+    from fastw2v._build_info import VERSION as __version__
+except ImportError:
+    raise ImportError(missing.LIBRARY) from None
 
 _HOMES = {
-    "GradientWarning": "fastw2v._tables",
-    "Phrases": "fastw2v.word2vec.phrases",
-    "Word2Vec": "fastw2v.word2vec.model",
+    "FrozenPhrases": "fastw2v.word2vec.corpus",
+    "GradientWarning": "fastw2v._core.tables",
+    "KeyedVectors": "fastw2v.word2vec.vectors",
+    "LineSentence": "fastw2v.word2vec.corpus",
+    "PathLineSentences": "fastw2v.word2vec.corpus",
+    "Phrases": "fastw2v.word2vec.corpus",
+    "Text8Corpus": "fastw2v.word2vec.corpus",
+    "Word2Vec": "fastw2v.word2vec.training",
     "linear_cross_entropy": "fastw2v.ops",
+    "lookup": "fastw2v.ops",
     "nce_loss": "fastw2v.ops",
     "negative_sampling_loss": "fastw2v.ops",
     "sampled_softmax_loss": "fastw2v.ops",
@@ -26,23 +33,18 @@ _HOMES = {
     "train_step": "fastw2v.training",
     "WordVectors": "fastw2v.word2vec.vectors",
 }
-_MODULES = ("data", "doctor", "keras", "optimizers", "reference", "samplers")
+_MODULES = (
+    "data",
+    "distribute",
+    "doctor",
+    "keras",
+    "optimizers",
+    "reference",
+    "samplers",
+    "word2vec",
+)
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
+__getattr__, __dir__ = lazy.names(__name__, _HOMES, _MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"fastw2v.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fastw2v' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-_with_tensorflow.load()
+with_tensorflow.load()

@@ -37,8 +37,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastw2v._arguments import to_counts, to_ids, to_integer, to_number, to_seed_pair
-from fastw2v._library import ops as _ops
+from fastw2v._core.arguments import (
+    to_counts,
+    to_ids,
+    to_integer,
+    to_number,
+    to_seed_pair,
+    wrong_shape,
+)
+from fastw2v._core.library import ops as _ops
+
+__all__ = ["cbow", "skipgrams"]
 
 tf.no_gradient("Fastw2v>KeepProbabilities")
 tf.no_gradient("Fastw2v>SkipGrams")
@@ -63,8 +72,8 @@ def skipgrams(
 
     With ``counts``, frequent words are thinned out first: an occurrence of word ``k`` stays with
     probability ``min(1, sqrt(x) + x)``, ``x = sample * sum(counts) / counts[k]``. What is left of a
-    sentence closes up. Then each word, the centre, is paired with up to ``r`` words before it and
-    ``r`` after it in its sentence, where ``r`` is drawn for each centre from ``1, ..., window``, so
+    sentence closes up. Then each word, the center, is paired with up to ``r`` words before it and
+    ``r`` after it in its sentence, where ``r`` is drawn for each center from ``1, ..., window``, so
     that nearer words are met more often.
 
     Args:
@@ -81,7 +90,7 @@ def skipgrams(
             relative frequency than about 2.6 times it are thinned out. 0 keeps all words.
         shrink_windows: Whether ``r`` is drawn; otherwise it is ``window``.
         shuffle: Whether pairs come in a random order, every order being equally likely; otherwise
-            they come in the order of their centres, and of their contexts within a centre.
+            they come in the order of their centers, and of their contexts within a center.
         seed: Decides which words stay, ``r``, and the order. ``None`` draws anew at each call and
             obeys ``tf.random.set_seed``. An integer works as in ``tf.random.uniform(seed=...)``:
             calls differ, and their sequence is decided by it and by ``tf.random.set_seed``. A pair
@@ -90,7 +99,7 @@ def skipgrams(
         name: Name of the op.
 
     Returns:
-        ``(centres, contexts)``, int64 [num_pairs] each: ids of words.
+        ``(centers, contexts)``, int64 [num_pairs] each: ids of words.
 
     Raises:
         ValueError: Wrong rank, dtype or option.
@@ -99,9 +108,9 @@ def skipgrams(
 
     Example:
         >>> import fastw2v
-        >>> centres, contexts = fastw2v.data.skipgrams(
+        >>> centers, contexts = fastw2v.data.skipgrams(
         ...     [4, 8, 15, -1, 16, 23], window=2, shrink_windows=False)
-        >>> list(zip(centres.numpy().tolist(), contexts.numpy().tolist()))
+        >>> list(zip(centers.numpy().tolist(), contexts.numpy().tolist()))
         [(4, 8), (4, 15), (8, 4), (8, 15), (15, 4), (15, 8), (16, 23), (23, 16)]
 
         Every element of a dataset has its own seed:
@@ -109,7 +118,7 @@ def skipgrams(
         >>> text = tf.data.Dataset.from_tensors([4, 8, 15]).repeat(3)
         >>> pairs = text.enumerate().map(
         ...     lambda i, ids: fastw2v.data.skipgrams(ids, window=2, seed=(7, i)))
-        >>> [centres.numpy().tolist() for centres, contexts in pairs]
+        >>> [centers.numpy().tolist() for centers, contexts in pairs]
         [[4, 4, 8, 8, 15, 15], [4, 8, 8, 15, 15], [4, 4, 8, 8, 15, 15]]
 
     Source: Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and
@@ -166,7 +175,8 @@ def cbow(
         16 from [23, -1, -1, -1]
         23 from [16, -1, -1, -1]
         >>> embeddings, weights = tf.Variable(tf.ones([30, 8])), tf.Variable(tf.zeros([30, 8]))
-        >>> loss = fastw2v.negative_sampling_loss(embeddings, weights, bags, labels, num_sampled=5)
+        >>> loss = fastw2v.negative_sampling_loss(
+        ...     embeddings, weights, inputs=bags, labels=labels, num_sampled=5)
         >>> loss.shape
         TensorShape([5])
 
@@ -206,17 +216,17 @@ def _arguments(
 
 def _text(ids: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """The ids in a row, and where sentences begin and end; empty where ids themselves say so."""
-    expected = "expected ids [size], or sentences [num_sentences, length], dense or ragged"
+    expected = "ids [size], or sentences [num_sentences, length], dense or ragged"
     if isinstance(ids, tf.RaggedTensor):
-        if ids.ragged_rank != 1 or ids.flat_values.shape.rank != 1:
-            raise ValueError(f"ids has shape {ids.shape}, {expected}")
+        if ids.shape.rank != 2:
+            raise wrong_shape("ids", ids.shape, expected)
         return to_ids("ids", ids.flat_values), tf.cast(ids.row_splits, tf.int64)
     words = to_ids("ids", ids)
     if words.shape.rank == 2:
         num_sentences, length = tf.unstack(tf.shape(words, tf.int64))
         return tf.reshape(words, [-1]), tf.range(num_sentences + 1) * length
     if words.shape.rank not in (None, 1):
-        raise ValueError(f"ids has shape {words.shape}, {expected}")
+        raise wrong_shape("ids", words.shape, expected)
     return words, tf.zeros([0], tf.int64)
 
 

@@ -6,16 +6,19 @@ What the losses have in common:
 * **Tables** (``embeddings``, ``weights`` [rows, dim]; ``biases`` [rows]) are a ``tf.Variable``, a
   Keras variable, a tensor, or a list of shards (partition strategy ``div``), of dtype float32,
   float64, float16 or bfloat16. A variable's rows are read where they lie, without a copy.
-* **Losses** are in nats. 16-bit tables are summed, and their losses returned, in float32.
+* **Losses** are in nats. 16-bit tables are summed, and their losses returned, in float32. In a
+  replica of a `tf.distribute.Strategy` a mean is the replica's share of the mean over all of them
+  (`fastw2v._losses.reduction.Reduction`).
 * **Gradients** are never None for a float argument: dense for exact ``weights`` and ``biases`` and
   for activations, elsewhere ``tf.IndexedSlices`` with unique ascending rows. Second derivatives
-  work and store the logits.
+  and those of ``tf.autodiff.ForwardAccumulator`` work and store the logits.
 * **Memory**: exact losses take about 64 MB at most beside their gradients, sampled ones also a copy
   of the sampled rows. Up to 64 MB of it stay with the process for the next call.
 * **Determinism**: same arguments and seeds, same bits, whatever the number of threads.
 * **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
   ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
-  both name the argument, the value and the range.
+  both name the argument, the value and the range. Where arguments seem to stand in each other's
+  place, as labels in that of ``inputs``, they say so; values are looked at in eager mode only.
 * **XLA**: under ``jit_compile=True`` the losses are composed from TensorFlow ops and store the
   logits. What is met when it runs raises nothing there: an example with an id, label or count out
   of range, or with an empty bag, has the loss NaN and no gradient (all examples, where a candidate
@@ -24,29 +27,56 @@ What the losses have in common:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from fastw2v import _step, gradients, samplers
-from fastw2v._arguments import to_ids, to_integer, to_number
-from fastw2v._preparation import (
-    Classes,
-    Hidden,
-    activations,
-    candidates_of,
-    competing,
-    gathered,
-    logit_options,
-    op_inputs,
-    to_labels,
-)
-from fastw2v._reduction import MEAN_AND_LOSSES, Reduction
-from fastw2v._tables import table, to_tensor
+from fastw2v import gradients, samplers  # noqa: F401  # gradients are registered by the import
+from fastw2v._losses import lookup as _lookup
+from fastw2v._losses import prediction, swapped
+from fastw2v._losses.build import Sampling, loss_call, tf_nn_call
+from fastw2v._losses.call import Loss, LossCall
+
+__all__ = [
+    "linear_cross_entropy",
+    "lookup",
+    "nce_loss",
+    "negative_sampling_loss",
+    "sampled_softmax_loss",
+    "softmax_loss",
+    "top_k",
+]
 
 
-@tf.autograph.experimental.do_not_convert
+def _loss(build: Callable[..., LossCall]) -> Loss:
+    """Makes of a function that builds a call the loss that returns its value.
+
+    The function is kept as ``loss.call``, for `fastw2v.train_step`.
+    """
+    signature = inspect.signature(build)
+    place = list(signature.parameters).index("name")
+
+    @functools.wraps(build)
+    def loss(*args: Any, **kwargs: Any) -> tf.Tensor:
+        name = args[place] if len(args) > place else kwargs.get("name")
+        with tf.name_scope(name or build.__name__):
+            try:
+                return build(*args, **kwargs).value()
+            except swapped.ERRORS as error:
+                told = swapped.explained(error, build.__name__, signature, args, kwargs)
+                raise told from told.__cause__
+
+    loss.__annotations__["return"] = "tf.Tensor"
+    made: Any = loss
+    made.__signature__ = signature.replace(return_annotation="tf.Tensor")
+    made.call = build
+    return tf.autograph.experimental.do_not_convert(loss)
+
+
+@_loss
 def softmax_loss(
     embeddings: Any,
     weights: Any,
@@ -62,6 +92,7 @@ def softmax_loss(
     sample_weight: Any = None,
     ignore_label: int | None = None,
     label_smoothing: float = 0.0,
+    margin: float = 0.0,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     z_loss: float = 0.0,
@@ -69,7 +100,7 @@ def softmax_loss(
     compute_dtype: Any = None,
     seed: Any = None,
     name: str | None = None,
-) -> tf.Tensor:
+) -> LossCall:
     """Softmax cross-entropy of embedding rows against all or sampled classes.
 
     Gathers ``hidden = embeddings[inputs]``, and computes for each example the cross-entropy of
@@ -100,11 +131,15 @@ def softmax_loss(
             0 and no gradient.
         label_smoothing: In [0, 1): this much of the target is spread over all classes evenly.
             Exact softmax only.
+        margin: In [0, 1000): taken from the logits of the labels, after ``logit_scale`` and
+            ``logit_softcap``; for CosFace's margin m between cosines scaled by s it is ``s * m``.
+            A class that is a label twice loses it once, `top_k` knows of none. Exact softmax only.
         logit_scale: Factor on ``hidden @ weights.T``, the inverse of a temperature.
         logit_softcap: Bounds the logits, biases included: ``cap * tanh(logits / cap)``.
-        z_loss: Adds ``z_loss * logsumexp(logits)**2``, which keeps the normaliser near 1.
+        z_loss: Adds ``z_loss * logsumexp(logits)**2``, which keeps the normalizer near 1.
         reduction: "none", "sum", or "mean": the sum divided by the sum of the weights of the
-            examples that are not ignored.
+            examples that are not ignored, and in a replica of a `tf.distribute.Strategy` by the
+            number of replicas.
         compute_dtype: "bfloat16" rounds the operands of matrix products to bfloat16 (sums stay in
             float32); None keeps the precision of the tables.
         seed: Of the sampler; see `fastw2v.samplers.Sampler.sample`.
@@ -125,44 +160,33 @@ def softmax_loss(
         >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
         >>> weights, biases = tf.Variable(tf.zeros([500, 16])), tf.Variable(tf.zeros([500]))
         >>> with tf.GradientTape() as tape:
-        ...     loss = fastw2v.softmax_loss(embeddings, weights, biases, [3, 7], [42, 0])
+        ...     loss = fastw2v.softmax_loss(
+        ...         embeddings, weights, biases, inputs=[3, 7], labels=[42, 0])
         >>> [round(float(x), 4) for x in loss]
         [6.2146, 6.2146]
         >>> [g is None for g in tape.gradient(loss, [embeddings, weights, biases])]
         [False, False, False]
     """
-    with tf.name_scope(name or "softmax_loss"):
-        hidden = gathered(embeddings, inputs, combiner)
-        classes = competing(weights, biases, hidden)
-        labels = to_labels(labels, hidden)
-        values = candidates_of(
-            num_sampled, sampler, sampled_values, labels, classes.weights.rows, ignore_label, seed
-        )
-        options = logit_options(
-            classes.weights.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
-        )
-        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
-        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-        if values is None:
-            return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
-        if smoothing:
-            raise ValueError(
-                f"label_smoothing = {smoothing} needs all classes to compete; with sampled "
-                "classes it must be 0"
-            )
-        return _sampled(
-            hidden,
-            classes,
-            labels,
-            values,
-            reduced,
-            link="softmax",
-            remove_accidental_hits=remove_accidental_hits,
-            **options,
-        )
+    sampling = Sampling(num_sampled, sampler, sampled_values, seed, remove_accidental_hits)
+    return loss_call(
+        {"embeddings": embeddings, "weights": weights, "biases": biases},
+        inputs,
+        labels,
+        sampling,
+        combiner=combiner,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+        label_smoothing=label_smoothing,
+        margin=margin,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        z_loss=z_loss,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
 
 
-@tf.autograph.experimental.do_not_convert
+@_loss
 def linear_cross_entropy(
     labels: Any,
     inputs: Any,
@@ -172,13 +196,14 @@ def linear_cross_entropy(
     sample_weight: Any = None,
     ignore_label: int | None = None,
     label_smoothing: float = 0.0,
+    margin: float = 0.0,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     z_loss: float = 0.0,
     reduction: str = "none",
     compute_dtype: Any = None,
     name: str | None = None,
-) -> tf.Tensor:
+) -> LossCall:
     """Softmax cross-entropy of ``inputs @ weights.T + biases``, for float activations.
 
     The exact loss of a last linear layer, such as the head of a language model, without its logits.
@@ -189,8 +214,9 @@ def linear_cross_entropy(
         inputs: Activations [..., dim]; cast to the dtype of ``weights`` where that differs.
         weights: Table [num_classes, dim].
         biases: Table [num_classes], or None for none.
-        sample_weight, ignore_label, label_smoothing, logit_scale, logit_softcap, z_loss, reduction,
-            compute_dtype, name: As in `softmax_loss`; ``sample_weight`` has the shape of the loss.
+        sample_weight, ignore_label, label_smoothing, margin, logit_scale, logit_softcap, z_loss,
+            reduction, compute_dtype, name: As in `softmax_loss`; ``sample_weight`` has the shape of
+            the loss.
 
     Returns:
         The loss in nats, in the shape of ``inputs`` but for the last axis, or a scalar when
@@ -203,24 +229,28 @@ def linear_cross_entropy(
     Example:
         >>> import fastw2v
         >>> weights = tf.Variable(tf.zeros([500, 16]))
-        >>> loss = fastw2v.linear_cross_entropy([42, 0], tf.ones([2, 16]), weights)
+        >>> loss = fastw2v.linear_cross_entropy(
+        ...     labels=[42, 0], inputs=tf.ones([2, 16]), weights=weights)
         >>> [round(float(x), 4) for x in loss]
         [6.2146, 6.2146]
     """
-    with tf.name_scope(name or "linear_cross_entropy"):
-        dense = table("weights", weights)
-        hidden = activations(inputs, dense.dtype)
-        classes = competing(dense, biases, hidden)
-        labels = to_labels(labels, hidden)
-        options = logit_options(
-            dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
-        )
-        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
-        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
+    return loss_call(
+        {"weights": weights, "biases": biases},
+        inputs,
+        labels,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+        label_smoothing=label_smoothing,
+        margin=margin,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        z_loss=z_loss,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
 
 
-@tf.autograph.experimental.do_not_convert
+@_loss
 def sampled_softmax_loss(
     weights: Any,
     biases: Any,
@@ -242,13 +272,14 @@ def sampled_softmax_loss(
     z_loss: float = 0.0,
     reduction: str = "none",
     compute_dtype: Any = None,
-) -> tf.Tensor:
+    partition_strategy: str = "div",
+) -> LossCall:
     """Drop-in for ``tf.nn.sampled_softmax_loss``: same arguments, defaults and result.
 
     Args:
         weights: Table [num_classes, dim].
         biases: Table [num_classes], or None for none.
-        labels: Integer classes [batch, num_true].
+        labels: Classes [batch, num_true]: integers, or floats where all classes are exact in them.
         inputs: Activations [batch, dim].
         num_sampled: Number of classes to sample.
         num_classes: Number of classes to sample from, at most the rows of ``weights``.
@@ -259,6 +290,8 @@ def sampled_softmax_loss(
         name: Name of the op.
         sampler, sample_weight, ignore_label, logit_scale, logit_softcap, z_loss, reduction,
             compute_dtype: As in `softmax_loss`.
+        partition_strategy: Of ``tf.compat.v1.nn``: "div", that of this library's shards; "mod" is
+            the same for a table that is whole.
 
     Returns:
         The loss of each example in nats, [batch], in the dtype of ``inputs``.
@@ -276,21 +309,25 @@ def sampled_softmax_loss(
         >>> loss.shape
         TensorShape([2])
     """
-    with tf.name_scope(name or "sampled_softmax_loss"):
-        return _tf_nn_loss(
-            weights,
-            biases,
-            labels,
-            inputs,
-            (num_sampled, num_classes, num_true, sampled_values, sampler, seed),
-            (sample_weight, ignore_label, reduction),
-            (logit_scale, logit_softcap, z_loss, compute_dtype),
-            link="softmax",
-            remove_accidental_hits=remove_accidental_hits,
-        )
+    return tf_nn_call(
+        {"weights": weights, "biases": biases},
+        labels,
+        inputs,
+        num_classes,
+        num_true,
+        Sampling(num_sampled, sampler, sampled_values, seed, remove_accidental_hits),
+        partition_strategy=partition_strategy,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        z_loss=z_loss,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
 
 
-@tf.autograph.experimental.do_not_convert
+@_loss
 def nce_loss(
     weights: Any,
     biases: Any,
@@ -311,7 +348,8 @@ def nce_loss(
     logit_softcap: float | None = None,
     reduction: str = "none",
     compute_dtype: Any = None,
-) -> tf.Tensor:
+    partition_strategy: str = "div",
+) -> LossCall:
     """Drop-in for ``tf.nn.nce_loss``: same arguments, defaults and result.
 
     Noise-contrastive estimation (Gutmann and Hyvärinen 2010, equation 3): tells each label from
@@ -320,7 +358,7 @@ def nce_loss(
     Args:
         weights: Table [num_classes, dim].
         biases: Table [num_classes], or None for none.
-        labels: Integer classes [batch, num_true].
+        labels: Classes [batch, num_true]: integers, or floats where all classes are exact in them.
         inputs: Activations [batch, dim].
         num_sampled: Number of classes to sample.
         num_classes: Number of classes to sample from, at most the rows of ``weights``.
@@ -331,6 +369,7 @@ def nce_loss(
         seed: Of the sampler; see `fastw2v.samplers.Sampler.sample`.
         sampler, sample_weight, ignore_label, logit_scale, logit_softcap, reduction, compute_dtype:
             As in `softmax_loss`.
+        partition_strategy: As in `sampled_softmax_loss`.
 
     Returns:
         The loss of each example in nats, [batch], in the dtype of ``inputs``.
@@ -348,22 +387,33 @@ def nce_loss(
         >>> loss.shape
         TensorShape([2])
     """
-    with tf.name_scope(name or "nce_loss"):
-        return _tf_nn_loss(
-            weights,
-            biases,
-            labels,
-            inputs,
-            (num_sampled, num_classes, num_true, sampled_values, sampler, seed),
-            (sample_weight, ignore_label, reduction),
-            (logit_scale, logit_softcap, 0.0, compute_dtype),
-            link="logistic",
-            split_target=True,
-            remove_accidental_hits=remove_accidental_hits,
-        )
+    sampling = Sampling(
+        num_sampled,
+        sampler,
+        sampled_values,
+        seed,
+        remove_accidental_hits,
+        link="logistic",
+        split_target=True,
+    )
+    return tf_nn_call(
+        {"weights": weights, "biases": biases},
+        labels,
+        inputs,
+        num_classes,
+        num_true,
+        sampling,
+        partition_strategy=partition_strategy,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
 
 
-@tf.autograph.experimental.do_not_convert
+@_loss
 def negative_sampling_loss(
     embeddings: Any,
     weights: Any,
@@ -373,7 +423,7 @@ def negative_sampling_loss(
     *,
     sampler: str | samplers.Sampler = "log_uniform",
     sampled_values: Any = None,
-    shared_negatives: bool = False,
+    per_example: bool = True,
     remove_accidental_hits: bool = True,
     combiner: str = "mean",
     sample_weight: Any = None,
@@ -384,7 +434,7 @@ def negative_sampling_loss(
     compute_dtype: Any = None,
     seed: Any = None,
     name: str | None = None,
-) -> tf.Tensor:
+) -> LossCall:
     """word2vec's negative sampling, for skip-gram (one id) and CBOW (a bag of ids).
 
     With ``z = embeddings[inputs] @ weights.T``, the loss of an example is the sum of
@@ -397,13 +447,14 @@ def negative_sampling_loss(
         weights: Table [num_classes, dim].
         inputs: Integer ids, as in `softmax_loss`.
         labels: Integer classes: a scalar, [batch], or [batch, num_true], each of them a positive.
-        num_sampled: Number of negatives, for each example or, where shared, for the batch.
+        num_sampled: Number of negatives, for each example or for the batch, see ``per_example``.
         sampler: "log_uniform" (classes sorted by falling frequency), "uniform", or an instance of
             `fastw2v.samplers.Sampler`; word2vec's own is ``samplers.Unigram(counts, 0.75,
             unique=False)``. The names draw with replacement.
         sampled_values: Negatives already drawn, in place of ``num_sampled``: a triple as in
             `softmax_loss`, or the candidates alone, [num_sampled] or [batch, num_sampled].
-        shared_negatives: Whether one list of negatives serves the whole batch.
+        per_example: Whether each example has negatives of its own, or one list serves the whole
+            batch.
         remove_accidental_hits: Whether a negative that is a label of the example drops out.
         combiner, sample_weight, ignore_label, logit_scale, logit_softcap, reduction, compute_dtype,
             seed, name: As in `softmax_loss`.
@@ -420,42 +471,73 @@ def negative_sampling_loss(
         >>> import fastw2v
         >>> embeddings = tf.Variable(tf.random.normal([1000, 16]))
         >>> weights = tf.Variable(tf.zeros([1000, 16]))
-        >>> loss = fastw2v.negative_sampling_loss(embeddings, weights, [3, 7], [42, 0], 5)
+        >>> loss = fastw2v.negative_sampling_loss(
+        ...     embeddings, weights, inputs=[3, 7], labels=[42, 0], num_sampled=5)
         >>> loss.shape
         TensorShape([2])
     """
-    with tf.name_scope(name or "negative_sampling_loss"):
-        hidden = gathered(embeddings, inputs, combiner)
-        classes = competing(weights, None, hidden)
-        labels = to_labels(labels, hidden)
-        if sampled_values is not None and not isinstance(sampled_values, tuple):
-            sampled_values = (sampled_values, None, None)
-        values = candidates_of(
-            num_sampled,
-            sampler,
-            sampled_values,
-            labels,
-            classes.weights.rows,
-            ignore_label,
-            seed,
-            unique=False,
-            per_example=not shared_negatives,
-        )
-        if values is None:
-            raise ValueError("num_sampled = None, expected a number of negatives of at least 1")
-        reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-        return _sampled(
-            hidden,
-            classes,
-            labels,
-            (values[0], None, None),
-            reduced,
-            link="logistic",
-            remove_accidental_hits=remove_accidental_hits,
-            **logit_options(
-                classes.weights.dtype, ignore_label, logit_scale, logit_softcap, 0.0, compute_dtype
-            ),
-        )
+    if sampled_values is not None and not isinstance(sampled_values, tuple):
+        sampled_values = (sampled_values, None, None)
+    sampling = Sampling(
+        num_sampled,
+        sampler,
+        sampled_values,
+        seed,
+        remove_accidental_hits,
+        link="logistic",
+        corrected=False,
+        unique=False,
+        per_example=bool(per_example),
+        required="negatives",
+    )
+    return loss_call(
+        {"embeddings": embeddings, "weights": weights, "biases": None},
+        inputs,
+        labels,
+        sampling,
+        combiner=combiner,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
+
+
+@tf.autograph.experimental.do_not_convert
+def lookup(
+    table: Any, ids: Any, combiner: str | None = None, *, name: str | None = None
+) -> tf.Tensor:
+    """Rows of a table, or sums and means of them, as the losses read them.
+
+    As ``tf.nn.embedding_lookup`` or, with a combiner, ``tf.nn.embedding_lookup_sparse``; pending
+    updates of an optimizer with ``lazy=False`` are applied before, and the table may be a
+    `fastw2v.distribute.ShardedTable`, or lie in shards or on parameter servers.
+
+    Args:
+        table: Table [rows, dim].
+        ids: Integers of any shape; with a combiner bags [batch, n], in which a negative id is
+            padding, or a ``tf.RaggedTensor`` or ``tf.SparseTensor`` of bags.
+        combiner: None, "mean", "sum" or "sqrtn", how a bag becomes one row.
+        name: Name of the op.
+
+    Returns:
+        [..., dim] in float32, of tables of float64 in float64. The gradient by the table is a
+        ``tf.IndexedSlices`` with unique ascending rows.
+
+    Raises:
+        ValueError: Wrong rank, dtype or combiner.
+        tf.errors.InvalidArgumentError: An id out of range, or an empty bag.
+
+    Example:
+        >>> import fastw2v
+        >>> table = tf.Variable([[1.0, 0.0], [0.0, 3.0]])
+        >>> fastw2v.lookup(table, [[1, 0]], "sum").numpy().tolist()
+        [[1.0, 3.0]]
+    """
+    with tf.name_scope(name or "lookup"):
+        return _lookup.lookup(table, ids, combiner)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -473,7 +555,7 @@ def top_k(
 
     As ``tf.math.top_k(inputs @ weights.T + biases, k)``, without the logits being stored. With
     the rows of ``inputs`` and of ``weights`` of length 1 the logits are cosines, and the classes
-    the nearest neighbours.
+    the nearest neighbors.
 
     Classes of equal logits come in ascending order. A NaN counts as larger than any number, so that
     a broken row is seen. The order is that of the logits before the soft cap, which rises with
@@ -506,224 +588,6 @@ def top_k(
         ([[2.0, 1.5]], [[0, 2]])
     """
     with tf.name_scope(name or "top_k"):
-        dense = table("weights", weights)
-        hidden = activations(inputs, dense.dtype)
-        classes = competing(dense, biases, hidden)
-        k = to_integer("k", k, 1, 2**31 - 1 if dense.rows is None else dense.rows)
-        options = logit_options(dense.dtype, None, logit_scale, logit_softcap, 0.0, None)
-        for part in (classes.weights, classes.biases):
-            if part is not None:
-                part.prepare(None)
-        values, indices = gradients.top_k(
-            tf.cast(hidden.inputs, gradients.accumulator(dense.dtype)),
-            classes.weights,
-            classes.biases,
-            k,
-            logit_scale=options["logit_scale"],
-            logit_softcap=options["logit_softcap"],
+        return prediction.top_k(
+            inputs, weights, biases, k, logit_scale=logit_scale, logit_softcap=logit_softcap
         )
-        if hidden.shape is None:
-            return values, indices
-        shape = tf.concat([hidden.shape, [k]], axis=0)
-        static_shape = hidden.static_shape.concatenate(k)
-        return tuple(
-            tf.ensure_shape(tf.reshape(part, shape), static_shape) for part in (values, indices)
-        )
-
-
-# ---- For layers ----------------------------------------------------------------------------------
-
-
-@tf.autograph.experimental.do_not_convert
-def lookup(embeddings: Any, inputs: Any, combiner: str | None) -> tf.Tensor:
-    """Rows of a table for ids of any shape, or, with a combiner, for bags [batch, n] of them, in
-    float32 (float64 for such tables); the gradient has unique ascending rows."""
-    if combiner is not None:
-        hidden = gathered(embeddings, inputs, combiner)
-        return gradients.gather(hidden.embeddings, hidden.inputs, hidden.row_splits, combiner)
-    ids = to_ids("inputs", inputs)
-    rows = table("embeddings", embeddings)
-    hidden = gradients.gather(rows, tf.reshape(ids, [-1]), [], "sum")
-    hidden = tf.reshape(hidden, tf.concat([tf.shape(ids), [tf.shape(hidden)[1]]], axis=0))
-    return tf.ensure_shape(hidden, ids.shape.concatenate(rows.dim))
-
-
-@tf.autograph.experimental.do_not_convert
-def head_loss(
-    labels: Any,
-    inputs: Any,
-    weights: Any,
-    biases: Any,
-    *,
-    num_sampled: int | None = None,
-    sampler: str | samplers.Sampler = "log_uniform",
-    remove_accidental_hits: bool = True,
-    seed: Any = None,
-    per_example: bool = False,
-    link: str = "softmax",
-    corrected: bool = True,
-    sample_weight: Any = None,
-    ignore_label: int | None = None,
-    label_smoothing: float = 0.0,
-    logit_scale: float = 1.0,
-    logit_softcap: float | None = None,
-    z_loss: float = 0.0,
-    compute_dtype: Any = None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mean loss of float activations, and the losses of the examples, from one op.
-
-    ``corrected``: expected counts are subtracted from the logits, and the names of samplers draw
-    without replacement. A corrected logistic loss shares its target among the labels, as
-    `nce_loss` does.
-    """
-    dense = table("weights", weights)
-    hidden = activations(inputs, dense.dtype)
-    classes = competing(dense, biases, hidden)
-    labels = to_labels(labels, hidden)
-    values = candidates_of(
-        num_sampled,
-        sampler,
-        None,
-        labels,
-        dense.rows,
-        ignore_label,
-        seed,
-        unique=corrected,
-        per_example=per_example,
-    )
-    options = logit_options(
-        dense.dtype, ignore_label, logit_scale, logit_softcap, z_loss, compute_dtype
-    )
-    reduced = _reduction(MEAN_AND_LOSSES, hidden, classes, labels, sample_weight, ignore_label)
-    if values is None:
-        smoothing = to_number("label_smoothing", label_smoothing, 0.0, 1.0)
-        return _exact(hidden, classes, labels, reduced, label_smoothing=smoothing, **options)
-    return _sampled(
-        hidden,
-        classes,
-        labels,
-        values if corrected else (values[0], None, None),
-        reduced,
-        link=link,
-        split_target=corrected and link == "logistic",
-        remove_accidental_hits=remove_accidental_hits,
-        **options,
-    )
-
-
-# ---- The ops -------------------------------------------------------------------------------------
-
-
-def _exact(
-    hidden: Hidden, classes: Classes, labels: tf.Tensor, reduced: Reduction, **attributes: Any
-) -> tf.Tensor:
-    inputs = op_inputs(hidden, classes, labels)
-    return _reduced_losses(hidden, classes, inputs, reduced, attributes, sampled=False)
-
-
-def _reduced_losses(
-    hidden: Hidden,
-    classes: Classes,
-    inputs: dict[str, Any],
-    reduced: Reduction,
-    attributes: dict[str, Any],
-    *,
-    sampled: bool,
-) -> tf.Tensor:
-    attributes.update(T=classes.weights.dtype, combiner=hidden.combiner)
-    tables = {
-        "embeddings": hidden.embeddings,
-        "weights": classes.weights,
-        "biases": classes.biases,
-    }
-    met = [inputs["labels"], inputs["sampled_candidates"]] if sampled else None
-    for name, met_rows in (("embeddings", [inputs["inputs"]]), ("weights", met), ("biases", met)):
-        if tables[name] is not None:
-            tables[name].prepare(met_rows)
-    return reduced(_step.losses(tables, inputs, attributes, reduced, sampled=sampled))
-
-
-def _sampled(
-    hidden: Hidden,
-    classes: Classes,
-    labels: tf.Tensor,
-    values: Sequence[tf.Tensor | None],
-    reduced: Reduction,
-    **attributes: Any,
-) -> tf.Tensor:
-    candidates, true_count, sampled_count = values
-    counts = true_count is not None
-    inputs = {
-        **op_inputs(hidden, classes, labels),
-        "sampled_candidates": candidates,
-        "true_expected_count": [true_count] if counts else [],
-        "sampled_expected_count": [sampled_count] if counts else [],
-    }
-    return _reduced_losses(hidden, classes, inputs, reduced, attributes, sampled=True)
-
-
-def _tf_nn_loss(
-    weights: Any,
-    biases: Any,
-    labels: Any,
-    inputs: Any,
-    sampling: tuple,
-    reducing: tuple,
-    scaling: tuple,
-    **attributes: Any,
-) -> tf.Tensor:
-    """The losses that take their arguments as tf.nn does."""
-    num_sampled, num_classes, num_true, sampled_values, sampler, seed = sampling
-    sample_weight, ignore_label, reduction = reducing
-    num_true = to_integer("num_true", num_true, 1)
-    num_classes = to_integer("num_classes", num_classes, 1)
-    weights = table("weights", weights)
-    if weights.rows is not None and num_classes > weights.rows:
-        raise ValueError(
-            f"num_classes = {num_classes} is not in [1, {weights.rows}], the rows of weights"
-        )
-    inputs = to_tensor("inputs", inputs)
-    if not inputs.shape.is_compatible_with([None, None]):
-        raise ValueError(f"inputs has shape {inputs.shape}, expected [batch, dim]")
-    hidden = activations(tf.ensure_shape(inputs, [None, None]), weights.dtype)
-    classes = competing(weights, biases, hidden)
-    labels = to_ids("labels", labels)
-    if not labels.shape.is_compatible_with([None, num_true]):
-        raise ValueError(
-            f"labels has shape {labels.shape}, expected [batch, num_true] = [batch, {num_true}]"
-        )
-    labels = to_labels(tf.ensure_shape(labels, [None, num_true]), hidden)
-    values = candidates_of(
-        num_sampled, sampler, sampled_values, labels, num_classes, ignore_label, seed
-    )
-    if values is None:
-        raise ValueError("num_sampled = None, expected a number of classes of at least 1")
-    if values[1] is not None:  # TensorFlow's samplers leave the batch unknown
-        values = (values[0], tf.reshape(values[1], tf.shape(labels)), values[2])
-    reduced = _reduction(reduction, hidden, classes, labels, sample_weight, ignore_label)
-    loss = _sampled(
-        hidden,
-        classes,
-        labels,
-        values,
-        reduced,
-        **attributes,
-        **logit_options(weights.dtype, ignore_label, *scaling),
-    )
-    return tf.cast(loss, inputs.dtype)
-
-
-# ---- How the losses of the examples become one ---------------------------------------------------
-
-
-def _reduction(
-    reduction: str,
-    hidden: Hidden,
-    classes: Classes,
-    labels: tf.Tensor,
-    sample_weight: Any,
-    ignore_label: int | None,
-) -> Reduction:
-    dtype = gradients.accumulator(classes.weights.dtype)
-    shapes = hidden.shape, hidden.static_shape
-    return Reduction(reduction, labels, *shapes, dtype, sample_weight, ignore_label)

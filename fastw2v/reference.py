@@ -12,6 +12,19 @@ from typing import Any
 
 import tensorflow as tf
 
+__all__ = [
+    "candidate_logits",
+    "exact_loss",
+    "hidden_rows",
+    "linear_cross_entropy",
+    "nce_loss",
+    "negative_sampling_loss",
+    "sampled_loss",
+    "sampled_softmax_loss",
+    "softmax_loss",
+    "top_k",
+]
+
 
 def softmax_loss(
     embeddings: Any,
@@ -163,12 +176,22 @@ def exact_loss(
     *,
     ignore_label: int | None = None,
     label_smoothing: float = 0.0,
+    margin: float = 0.0,
     z_loss: float = 0.0,
     **logit_options: Any,
 ) -> tf.Tensor:
-    """All classes compete. ``hidden`` [batch, dim], ``labels`` [batch] or [batch, num_true]."""
+    """All classes compete. ``hidden`` [batch, dim], ``labels`` [batch] or [batch, num_true].
+
+    The logit of a class that is a label of the example, once or several times, is ``margin`` less
+    (Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition", equation 4),
+    whatever then looks at it: the normalizer, the targets, label smoothing.
+    """
     logits = _logits(hidden, weights, biases, **logit_options)
     labels, present = _labels(labels, ignore_label, logits.dtype)
+    if margin:
+        classes = tf.range(tf.shape(logits)[1], dtype=labels.dtype)
+        is_label = (labels[:, :, tf.newaxis] == classes) & present[:, :, tf.newaxis]
+        logits -= margin * tf.cast(tf.reduce_any(is_label, axis=1), logits.dtype)
     true_logits = tf.gather(logits, labels, batch_dims=1)
     # Everything relative to the largest logit: a large common offset cancels.
     largest = tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
@@ -199,6 +222,7 @@ def sampled_loss(
     sampled, true_count, sampled_count = sampled_values
     sampled = tf.cast(tf.convert_to_tensor(sampled), tf.int64)
     dtype = _accumulator(weights.dtype)
+    hidden = tf.cast(hidden, dtype)  # once: its gradient is a sum, which is rounded at its end
     labels, present = _labels(labels, ignore_label, dtype)
     true_logits = candidate_logits(hidden, weights, biases, labels, **logit_options)
     if sampled.shape.rank == 1:  # one list for the whole batch

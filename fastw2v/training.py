@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.eager import record
 
-from fastw2v import xla
-from fastw2v._row_optimizer import RowOptimizer
-from fastw2v._step import Step
-from fastw2v._tables import unwrap
-
-_TABLES = ("embeddings", "weights", "biases")
+from fastw2v._core import tf_internals, xla
+from fastw2v._core.keras_at_hand import check_not_keras_2
+from fastw2v._core.tables import trained_variables, unwrap
+from fastw2v._losses import swapped
+from fastw2v._losses.call import Loss
+from fastw2v.optimizers.rows import RowOptimizer
 
 
 @tf.autograph.experimental.do_not_convert
 def train_step(
-    optimizer: keras.optimizers.Optimizer, loss: Callable[..., tf.Tensor], *args: Any, **kwargs: Any
+    optimizer: keras.optimizers.Optimizer, loss: Loss, *args: Any, **kwargs: Any
 ) -> tf.Tensor:
     """Computes a loss and updates its tables by one step of an optimizer.
 
@@ -31,7 +29,8 @@ def train_step(
     That op takes variables that are whole (not in shards) and different from each other, and an
     optimizer of `fastw2v.optimizers` that has neither gradient clipping nor accumulation. In all
     other cases, with other optimizers of Keras, under ``jit_compile=True`` and in a distribution
-    strategy the step is made in the usual way, with the same result.
+    strategy the step is made in the usual way, with the same result: by all replicas of a strategy
+    one step on the batches of all, whose mean is ``reduction="mean"``.
 
     Args:
         optimizer: A Keras optimizer, best one of `fastw2v.optimizers`. If it is not built yet, it
@@ -44,7 +43,7 @@ def train_step(
             by them, as they were before the step.
 
     Returns:
-        The loss before the step, a scalar in nats.
+        The loss before the step, a scalar in nats; of a replica its share, as of the losses.
 
     Raises:
         ValueError: Wrong rank, dtype or option, no trainable table, or ``reduction`` is "none".
@@ -61,26 +60,41 @@ def train_step(
         >>> int(optimizer.iterations), float(loss) < 4.1
         (2, True)
     """
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        check_not_keras_2("optimizer", optimizer)
+        raise ValueError(f"optimizer = {optimizer!r} is not an optimizer of fastw2v or Keras")
     arguments = _bind(loss, args, kwargs)
-    inputs = arguments.get("inputs")
     activations = None
     if "embeddings" not in arguments:
-        activations = arguments["inputs"] = tf.convert_to_tensor(inputs)
-    trained = _trained(arguments)
+        activations = arguments["inputs"] = tf.convert_to_tensor(arguments["inputs"])
+    variables, by_table = trained_variables(arguments)
     if not optimizer.built:
         with tf.init_scope():
-            optimizer.build(trained)
-    if _fuses(optimizer, arguments, trained):
-        value, d_activations = _fused(optimizer, loss, arguments, activations)
+            optimizer.build(variables)
+    step = None
+    may_fuse = not (xla.compiles() or tf.distribute.has_strategy())
+    if may_fuse and by_table is not None and isinstance(optimizer, RowOptimizer):
+        step = optimizer.step_arguments(by_table)
+    if step is None:
+        value, d_activations = _composed(optimizer, loss, arguments, variables, activations)
     else:
-        value, d_activations = _composed(optimizer, loss, arguments, trained, activations)
+        name = arguments.get("name") or loss.__name__
+        with tf_internals.stop_recording(), tf.name_scope(name):
+            try:
+                value, d_activations = loss.call(**arguments).step(step)
+            except swapped.ERRORS as error:
+                signature = inspect.signature(loss)
+                told = swapped.explained(error, loss.__name__, signature, (), arguments)
+                raise told from told.__cause__
+        optimizer.iterations.assign_add(1)
     if activations is None:
         return value
-    return _connected(value, activations, d_activations)
+    d_activations = tf.reshape(d_activations, tf.shape(activations))
+    return _connected(value, activations, tf.cast(d_activations, activations.dtype))
 
 
-def _bind(loss: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    if not callable(loss) or getattr(loss, "__module__", "") != "fastw2v.ops":
+def _bind(loss: Loss, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    if not hasattr(loss, "call"):
         raise ValueError(f"loss = {loss!r} is not one of the losses of fastw2v")
     kwargs = {"reduction": "mean", **kwargs}
     if kwargs["reduction"] == "none":
@@ -91,43 +105,14 @@ def _bind(loss: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]
         raise TypeError(f"{loss.__name__}: {error}") from None
 
 
-def _trained(arguments: dict[str, Any]) -> list[Any]:
-    """The variables among the tables, as the caller gave them."""
-    variables = []
-    for name in _TABLES:
-        value = arguments.get(name)
-        for shard in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(unwrap(shard), tf.Variable) and shard.trainable:
-                if all(unwrap(shard) is not unwrap(other) for other in variables):
-                    variables.append(shard)
-    if not variables:
-        raise ValueError(
-            f"none of {', '.join(n for n in _TABLES if n in arguments)} is a trainable variable: "
-            "there is nothing to train"
-        )
-    return variables
-
-
-def _fuses(optimizer: Any, arguments: dict[str, Any], trained: list[Any]) -> bool:
-    if not isinstance(optimizer, RowOptimizer) or not optimizer.updates_are_plain():
-        return False
-    if xla.compiles() or tf.distribute.has_strategy():
-        return False
-    tables = [arguments[name] for name in _TABLES if arguments.get(name) is not None]
-    whole = [isinstance(unwrap(table), tf.Variable) and table.trainable for table in tables]
-    if sum(whole) != len(trained):  # a table in shards, or the same variable twice
-        return False
-    return all(getattr(variable, "constraint", None) is None for variable in trained)
-
-
 def _composed(
     optimizer: Any,
-    loss: Callable,
+    loss: Loss,
     arguments: dict[str, Any],
-    trained: list[Any],
+    variables: list[Any],
     activations: tf.Tensor | None,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    sources = [unwrap(variable) for variable in trained]
+    sources = [unwrap(variable) for variable in variables]
     if activations is not None:
         sources.append(activations)
     with tf.GradientTape() as tape:
@@ -139,31 +124,15 @@ def _composed(
     d_activations = None
     if activations is not None:
         d_activations = grads.pop() / optimizer.scale_loss(tf.ones([], activations.dtype))
-    optimizer.apply(grads, trained)
+    optimizer.apply(grads, variables)
     return value, d_activations
-
-
-def _fused(
-    optimizer: RowOptimizer,
-    loss: Callable,
-    arguments: dict[str, Any],
-    activations: tf.Tensor | None,
-) -> tuple[tf.Tensor, tf.Tensor | None]:
-    step = Step(optimizer)
-    with record.stop_recording(), step.active():
-        value = loss(**arguments)
-    optimizer.iterations.assign_add(1)
-    if activations is None:
-        return value, None
-    d_activations = tf.reshape(step.d_inputs, tf.shape(activations))
-    return value, tf.cast(d_activations, activations.dtype)
 
 
 @tf.custom_gradient
 def _connected(value: tf.Tensor, activations: tf.Tensor, d_activations: tf.Tensor) -> Any:
     """``value``, with this gradient by the activations."""
 
-    def backward(d_value: tf.Tensor) -> tuple:
+    def backward(d_value: tf.Tensor) -> tuple[Any, ...]:
         return None, tf.cast(d_value, activations.dtype) * d_activations, None
 
     return tf.identity(value), backward

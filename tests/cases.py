@@ -199,7 +199,7 @@ CASES = (
         values="huge",
         options={"logit_softcap": 30.0},
     ),
-    Case("z loss", "the normaliser is drawn to 1", SOFTMAX, options={"z_loss": 0.25}),
+    Case("z loss", "the normalizer is drawn to 1", SOFTMAX, options={"z_loss": 0.25}),
     Case(
         "smoothing", "part of the target for all classes", EXACT, options={"label_smoothing": 0.25}
     ),
@@ -209,6 +209,21 @@ CASES = (
         EXACT,
         values="huge",
         options={"label_smoothing": 0.5},
+    ),
+    Case("margin", "the labels' logits are lowered", EXACT, options={"margin": 0.75}),
+    Case(
+        "margin of several labels",
+        "a class that is a label twice loses it once; smoothing sees the lowered logits",
+        EXACT,
+        num_true=3,
+        options={"margin": 1.5, "label_smoothing": 0.25},
+    ),
+    Case(
+        "margin of huge logits",
+        "the label may be the largest logit by far, and the normalizer loses it",
+        EXACT,
+        values="huge",
+        options={"margin": 500.0},
     ),
     Case("ignored", "a label that is no class", num_true=1, options={"ignore_label": -1}),
     Case(
@@ -252,6 +267,7 @@ CASES = (
             "z_loss": 0.25,
             "ignore_label": -1,
             "label_smoothing": 0.25,
+            "margin": 0.5,
         },
     ),
     Case(

@@ -145,6 +145,22 @@ def run_python(script: str, *arguments: str) -> str:
     return run.stdout
 
 
+def run_processes(
+    number: int, *arguments: str | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program, with its arguments, in several processes by the launcher. They find modules
+    as `run_python` has it."""
+    launcher = [sys.executable, "-m", "fastw2v.distribute", "-n", str(number)]
+    return subprocess.run(
+        [*launcher, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+        timeout=300,
+    )
+
+
 class Given:
     """A table in one of the forms a caller may give it, and the way back from its gradient."""
 

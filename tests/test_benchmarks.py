@@ -154,6 +154,37 @@ def test_readme_says_what_the_csvs_say(benchmark_module):
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)
 
 
+@pytest.mark.slow
+def test_distributed_writes_its_csv(tmp_path, benchmark_module):
+    columns = benchmark_module("distributed").COLUMNS
+    path = tmp_path / "distributed.csv"
+    run("distributed", "--quick", "--output", path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == columns
+    assert len(rows) == 6 and {row["processes"] for row in rows} == {"2"}
+    for row in rows:
+        assert float(row["median_s"]) > 0 and int(row["wire_bytes"]) > int(row["model_bytes"]) > 0
+    sharded = [row for row in rows if row["contestant"] == "fastw2v, sharded"]
+    assert all(int(row["collectives"]) <= 4 for row in sharded)
+
+
+def test_the_page_says_what_the_model_says(benchmark_module):
+    model = benchmark_module("distributed_model")
+    page = model.PAGE.read_text()
+    assert model.replaced(page, model.section()) == page
+    assert model.PLOT.exists()
+
+
+def test_bytes_on_paper(benchmark_module):
+    model = benchmark_module("distributed_model")
+    problem = model.Problem(2, 512, 50_000, 128)
+    assert model.mirrored_exact(problem) == 50_000 * 129 * 4
+    hidden, labels, numbers = 512 * 128 * 4, 512 * 8, 512 * 7 * 4
+    assert model.sharded_exact(problem) == 2 * hidden + labels + numbers
+    assert model.sharded_rows(problem) == 0.5 * 4096 * (2 * 512 + 8)
+
+
 def test_plots_of_the_sweeps_are_there(benchmark_module):
     figures = benchmark_module("figures")
     for sweep in figures.RESULTS.glob("*_sweep.csv"):

@@ -224,7 +224,7 @@ def test_a_loop_that_trains(loss):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
-def test_readers_of_a_variable_are_not_serialised():
+def test_readers_of_a_variable_are_not_serialized():
     """Automatic control dependencies order writers; losses only read."""
     setting = Setting("exact")
     graph = tf.function(lambda: (setting.loss(), setting.loss())).get_concrete_function().graph

@@ -13,7 +13,8 @@ from types import ModuleType
 import pytest
 from tensorflow.python.framework import kernels, op_def_registry
 
-from fastw2v import _build_info, _library
+from fastw2v import _build_info
+from fastw2v._core import library
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE_OPS = (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
     *("SoftmaxStep", "SampledStep", "Gather", "GatherGrad"),
-    *("SparseUpdate", "CatchUp", "SumRows", "TopK"),
+    *("SparseUpdate", "ApplyPending", "SumRows", "TopK"),
 )
 # Placed on a GPU they run on the CPU, with all they take and give in its memory: tables that are
 # made once, and examples, whose number depends on the text.
@@ -34,13 +35,13 @@ HOST_OPS = (
 NUMBERS = {"learning_rate", "step", "hyperparameters"}
 HOST_ARGUMENTS = {
     "SparseUpdate": NUMBERS,
-    "CatchUp": NUMBERS,
+    "ApplyPending": NUMBERS,
     "SoftmaxStep": NUMBERS,
     "SampledStep": NUMBERS,
     "CandidateSampler": {"seed"},
 }
-# Not to be placed on a GPU: it changes variables of the CPU.
-CPU_OPS = ("Word2VecTrain",)
+# Not to be placed on a GPU: the first changes variables of the CPU, the others have no kernels yet.
+CPU_OPS = ("Word2VecTrain", "SoftmaxPart", "SoftmaxPartGrad", "JoinSoftmaxParts")
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 
@@ -61,7 +62,7 @@ def table_types(registrations: list) -> set[int]:
 
 
 def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
-    assert _library.ops is not None
+    assert library.ops is not None
     expected = DTYPES if _build_info.CUDA not in ("", "emulated") else set()
     for op in TABLE_OPS:
         assert table_types(registered(op, "CPU")) == DTYPES, op
@@ -91,7 +92,7 @@ def test_ops_of_the_host_can_be_placed_on_a_gpu(op):
 
 def test_what_stays_on_the_cpu():
     for op in CPU_OPS:
-        assert len(registered(op, "CPU")) == 1, op
+        assert registered(op, "CPU"), op
         assert registered(op, "GPU") == [], op
 
 

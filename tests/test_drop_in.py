@@ -66,7 +66,7 @@ def value_and_gradients(function, tables, others, upstream, form):
 
 @pytest.mark.parametrize("hits", [None, False, True])
 @pytest.mark.parametrize("form", ["variable", "tensor", "shards"])
-@pytest.mark.parametrize("labels_dtype", ["int64", "int32"])
+@pytest.mark.parametrize("labels_dtype", ["int64", "int32", "float32"])
 @pytest.mark.parametrize("num_true", [1, 3])
 @each_loss
 def test_the_numbers_of_tf_nn(name, num_true, labels_dtype, form, hits):
@@ -193,3 +193,31 @@ def test_samples_of_some_classes_only(name):
         loss = getattr(fastw2v, name)(weights, biases, inputs=tables["activations"], **others)
     met = tape.gradient(loss, weights).indices
     assert tf.reduce_max(met) < CLASSES - 10
+
+
+@each_loss
+def test_counts_of_an_example_serve_all_its_labels(name):
+    tables, others, upstream = arguments(num_true=3)
+    candidates, _, sampled_count = others["sampled_values"]
+    others["sampled_values"] = (candidates, tf.fill([BATCH, 1], 0.5), sampled_count)
+    ours, theirs = (
+        value_and_gradients(getattr(library, name), tables, others, upstream, "tensor")[0]
+        for library in (fastw2v, tf.nn)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    others["sampled_values"] = (candidates, tf.fill([BATCH, 2], 0.5), sampled_count)
+    with pytest.raises(ValueError, match=r"true_expected_count, has shape \(9, 2\), expected one"):
+        value_and_gradients(getattr(fastw2v, name), tables, others, upstream, "tensor")
+
+
+@each_loss
+def test_partition_strategy(name):
+    tables, others, _ = arguments()
+    inputs = tables.pop("activations")
+    loss = getattr(fastw2v, name)
+    for strategy in ("div", "mod"):  # of a whole table both are the same
+        got = loss(inputs=inputs, **tables, **others, partition_strategy=strategy)
+        np.testing.assert_array_equal(got, loss(inputs=inputs, **tables, **others))
+    tables["weights"] = tf.split(tables["weights"], 2)
+    with pytest.raises(ValueError, match='partition_strategy = "mod", which .* expected "div"'):
+        loss(inputs=inputs, **tables, **others, partition_strategy="mod")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from problems import run_processes
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LINE = re.compile(r"^(\w+) +epoch (\d+) +(\S+) ([\d.,]+)$", re.M)
@@ -23,7 +24,19 @@ CASES = {
 
 
 def test_every_example_is_run():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == CASES.keys()
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*CASES, "distributed_softmax"}
+
+
+@pytest.mark.slow
+def test_the_loss_of_two_processes_is_that_of_one():
+    finished = run_processes(2, EXAMPLES / "distributed_softmax.py", "--quick")
+    assert finished.returncode == 0, finished.stderr
+    losses = re.findall(
+        r"^\[0\] step [13]: loss (\S+) on 2 processes, (\S+) on one$", finished.stdout, re.M
+    )
+    (first, alone), (last, last_alone) = (map(float, pair) for pair in losses)
+    assert last < first
+    assert (first, last) == pytest.approx((alone, last_alone), rel=1e-4)
 
 
 @pytest.mark.slow

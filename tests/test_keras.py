@@ -15,6 +15,7 @@ from fastw2v.keras import (
     LinearCrossEntropy,
     NegativeSampling,
     SampledSoftmax,
+    TopK,
 )
 
 CLASSES, DIM, BATCH = 30, 6, 12
@@ -82,7 +83,7 @@ def plain_loss(head, activations, labels, training, **options):
     ):
         return fastw2v.linear_cross_entropy(labels, activations, weights, biases, **options)
     if isinstance(head, NegativeSampling):
-        options["shared_negatives"] = head.shared_negatives
+        options["per_example"] = head.per_example
         return fastw2v.negative_sampling_loss(
             activations, weights, tf.range(BATCH), labels, **sampled, **options
         )
@@ -96,12 +97,13 @@ def plain_loss(head, activations, labels, training, **options):
 VARIANTS = [
     ("LinearCrossEntropy", {}, True),
     ("LinearCrossEntropy", {"label_smoothing": 0.1, "z_loss": 0.01, "use_bias": False}, True),
+    ("LinearCrossEntropy", {"margin": 0.5}, True),
     ("SampledSoftmax", {}, False),
     ("SampledSoftmax", {"exact_evaluation": True, "sampler": "uniform"}, True),
     ("SampledSoftmax", {"exact_evaluation": True, "sampler": "uniform"}, False),
     ("NCE", {"remove_accidental_hits": True}, True),
     ("NegativeSampling", {}, True),
-    ("NegativeSampling", {"shared_negatives": True, "sampler": "uniform"}, True),
+    ("NegativeSampling", {"per_example": False, "sampler": "uniform"}, True),
 ]
 
 
@@ -119,7 +121,7 @@ def test_loss_and_gradients_are_those_of_the_function(name, options, num_true, t
     present = np.any(labels.reshape(BATCH, -1) != 3, axis=1)
     weight = rng.random(BATCH).astype(np.float32)
     sources = [activations, *(variable.value for variable in head.trainable_variables)]
-    unused = ("use_bias", "exact_evaluation", "shared_negatives")
+    unused = ("use_bias", "exact_evaluation", "per_example")
     extra = {key: value for key, value in options.items() if key not in unused}
     if getattr(head, "exact_evaluation", False) and not training:
         extra.pop("sampler", None)
@@ -201,7 +203,7 @@ def test_top_k(head):
 
 
 @pytest.mark.parametrize("combiner", [None, "mean"])
-def test_missed_updates_are_made_before_rows_are_read(combiner):
+def test_pending_updates_are_applied_before_rows_are_read(combiner):
     rng = np.random.default_rng(0)
     ids = rng.integers(CLASSES, size=[48, 2] if combiner else [48])
     labels = rng.integers(CLASSES, size=48)
@@ -425,21 +427,26 @@ def test_tied_weights_are_one_table_also_after_saving(kind, policy, tmp_path):
 # ---- Saving --------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "LinearCrossEntropy": {"label_smoothing": 0.25, "z_loss": 0.5, "use_bias": False},
+    "LinearCrossEntropy": {
+        "label_smoothing": 0.25,
+        "margin": 0.75,
+        "z_loss": 0.5,
+        "use_bias": False,
+    },
     "SampledSoftmax": {
         "sampler": fastw2v.samplers.Unigram(np.arange(1, CLASSES + 1), power=0.5),
         "exact_evaluation": True,
         "seed": 4,
     },
     "NCE": {"sampler": fastw2v.samplers.Uniform(CLASSES), "remove_accidental_hits": True},
-    "NegativeSampling": {"shared_negatives": True, "weights_constraint": "max_norm"},
+    "NegativeSampling": {"per_example": False, "weights_constraint": "max_norm"},
 }
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_config_makes_the_same_layer(head):
     common = {"logit_scale": 0.5, "logit_softcap": 3.0, "ignore_label": -1}
-    layer = HEADS[head](**OPTIONS[head], **common, product_dtype="bfloat16")
+    layer = HEADS[head](**OPTIONS[head], **common, compute_dtype="bfloat16")
     config = keras.saving.serialize_keras_object(layer)
     again = keras.saving.deserialize_keras_object(config)
     assert type(again) is type(layer)
@@ -508,7 +515,7 @@ def test_saved_models_load_in_another_process_after_the_import_of_fastw2v(tmp_pa
     printed = run_python(LOAD.format(imports="import fastw2v"), str(tmp_path)).splitlines()
     assert printed[-2:] == [losses.tobytes().hex(), str(classes.numpy().tolist())]
     printed = run_python(LOAD.format(imports=""), str(tmp_path))
-    assert "make sure they are all imported" in printed and "'fastw2v.keras'" in printed
+    assert "make sure they are all imported" in printed and "'fastw2v.keras." in printed
     assert "Op type not registered 'Fastw2v>" in printed
 
 
@@ -535,6 +542,7 @@ def test_export_of_a_model(tmp_path):
             lambda: LinearCrossEntropy(9, label_smoothing=1.0),
             r"label_smoothing = 1.0 is not .*1.0\)",
         ),
+        (lambda: LinearCrossEntropy(9, margin=-1), r"margin = -1 is not .*1000.0\)"),
         (
             lambda: LinearCrossEntropy(9, z_loss=-1),
             r"z_loss = -1 is not a Python number in \[0.0, ",
@@ -545,6 +553,19 @@ def test_export_of_a_model(tmp_path):
         (lambda: NCE(9, 2, logit_scale="a"), "logit_scale = 'a' is not a Python number"),
         (lambda: NCE(9, 2, ignore_label=0.5), "ignore_label = 0.5 is not a Python integer"),
         (lambda: NCE(9, 2, weights_from="in"), "weights_from = 'in' is not a layer"),
+        (lambda: NCE(9, 2, logit_softcap=0.0), r"logit_softcap = 0.0 is not in \(0, inf\)"),
+        (
+            lambda: NCE(9, 2, compute_dtype="int8"),
+            "compute_dtype = 'int8', expected None or",
+        ),
+        (lambda: NCE(9, 2, seed="a"), "seed = 'a' is not None, an integer or a pair"),
+        (lambda: NCE(9, 10), r"num_sampled = 10 is not in \[1, 9\], the classes that LogUniform"),
+        (
+            lambda: NCE(3, 2, sampler=fastw2v.samplers.Unigram([0, 4, 0])),
+            r"num_sampled = 2 is not in \[1, 1\], the classes that Unigram",
+        ),
+        (lambda: TopK(Embedding(9, 4)), "is not a loss layer of fastw2v.keras"),
+        (lambda: TopK(NCE(9, 2), 10), r"k = 10 is not a Python integer in \[1, 9\]"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):
@@ -555,25 +576,21 @@ def test_wrong_arguments_are_named(make, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Embedding(9, 4)(tf.constant([1.0])), "inputs has dtype float32, expected integer"),
-        (
-            lambda: NCE(9, 2)(tf.ones([2, 4]), tf.ones([2])),
-            "labels has dtype float32, expected int",
-        ),
         (
             lambda: NCE(9, 2)(tf.ones([2, 4]), tf.ones([3], tf.int32)),
             "labels has a batch of 3, but",
         ),
         (
-            lambda: NCE(9, 2)(keras.Input([4]), keras.Input([])),
-            "labels has dtype float32, expected integer classes",
+            lambda: NCE(300, 2)(keras.Input([4]), keras.Input([], dtype="bfloat16")),
+            r"labels has dtype bfloat16, .* for ids up to 2\*\*8 only, and the table has "
+            r'300 rows: keep .* keras.Input\(..., dtype="int64"\)',
         ),
         (lambda: NCE(9, 2)(keras.Input([None]), keras.Input([], dtype="int32")), "a static dim"),
         (
             lambda: NCE(9, 2, weights_from=Embedding(8, 4))(
                 tf.ones([2, 4]), tf.zeros([2], tf.int64)
             ),
-            r"weights_from = \w+ has weights of shape \(8, 4\), expected .* = \(9, 4\)",
+            r"the table of weights_from = \w+ has shape \(8, 4\), expected .* = \(9, 4\)",
         ),
         (
             lambda: NCE(9, 2, weights_from=NCE(9, 2))(tf.ones([2, 4]), tf.zeros([2], tf.int64)),
@@ -591,6 +608,54 @@ def test_wrong_arguments_are_named(make, message):
 def test_wrong_calls_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+HIDDEN, LABELS = tf.ones([2, 4]), tf.constant([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda head: head(keras.Input([], dtype="int64"), keras.Input([4])),
+            "inputs are integers",
+        ),
+        (lambda head: head(LABELS, HIDDEN), "inputs are integers and labels are floats"),
+        (
+            lambda head: head(labels=keras.Input([4]), inputs=keras.Input([1])),  # floats, too
+            r"inputs have shape \(None, 1\), and labels \(None, 4\)",
+        ),
+        (lambda head: head(LABELS, LABELS), r"inputs has dtype int32, .*fastw2v\.keras\.Embedding"),
+        (lambda head: head(keras.Input([4])), r"LinearCrossEntropy is called with .* labels\)"),
+        (lambda head: head([HIDDEN, LABELS]), r"is called with .* there is top_k"),
+        (lambda head: head(y_true=LABELS, y_pred=HIDDEN), "is called with activations and labels"),
+    ],
+)
+def test_calls_in_another_order_are_named(call, message):
+    head = LinearCrossEntropy(9)
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(head)
+    assert not head.built
+    head(HIDDEN, LABELS)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("place", ["loss", "metrics"])
+def test_a_head_is_no_loss_of_compile(head, place):
+    model = keras.Sequential([keras.layers.Dense(DIM)])
+    given = HEADS[head]()
+    model.compile("sgd", **{"loss": "mse", place: given if place == "loss" else [given]})
+    with pytest.raises(ValueError, match=f"{head} is a layer, and no loss or metric that compile"):
+        model.fit(np.ones([4, 3]), np.zeros([4]), verbose=0)
+
+
+def test_a_loss_of_a_user_may_call_a_head():
+    class Loss(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return head(y_pred, y_true)
+
+    head = LinearCrossEntropy(CLASSES, weights_initializer="zeros")
+    np.testing.assert_allclose(Loss()(LABELS, HIDDEN), np.log(CLASSES), rtol=1e-6)
 
 
 def test_ids_out_of_range_are_named():

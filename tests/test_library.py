@@ -46,6 +46,24 @@ def test_library_was_built_for_this_tensorflow():
     assert built[:2] == running[:2]
 
 
+@pytest.mark.parametrize("name", ["GradientWarning", "samplers", "train_step"])
+def test_each_name_can_be_the_first(name):
+    """TensorFlow then comes while a module of ours is only half imported, and asks for the rest."""
+    program = f"import fastw2v, sys; fastw2v.{name}; print('fastw2v.keras' in sys.modules)"
+    done = _run(program)
+    assert done.stdout == "True\n" and "Warning" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["_core.tables", "samplers", "optimizers", "word2vec.training.model"]
+)
+def test_each_module_can_be_the_first(module):
+    """The next import, here that of the program, brings what waited."""
+    program = f"import fastw2v.{module}, json.tool, sys; print('fastw2v.keras' in sys.modules)"
+    done = _run(program)
+    assert done.stdout == "True\n" and "Warning" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize(
     ("build_info", "sentence"),
     [
@@ -60,6 +78,19 @@ def test_what_to_run_is_said_in_one_sentence(build_info, sentence):
     last = stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: {sentence}")
     assert "pip install" in last
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("fastw2v._build_info", "op library is missing: run `pip install .` in its source tree"),
+        ("tensorflow", "fastw2v needs TensorFlow, which is not installed: run `pip install"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(missing, sentence):
+    program = f"import sys; sys.modules[{missing!r}] = None; from fastw2v import softmax_loss"
+    finished = _run(program)
+    assert sentence in finished.stderr.splitlines()[-1], finished.stderr
 
 
 @pytest.mark.parametrize("order", ["fastw2v, tensorflow", "tensorflow, fastw2v"])
@@ -83,7 +114,8 @@ def test_ops_and_layers_come_with_tensorflow_and_keras(imports):
     program = f"{imports}; from tensorflow.python.framework import op_def_registry\n"
     program += "assert op_def_registry.get('Fastw2v>SoftmaxLoss') is not None\n"
     program += "from keras.saving import get_registered_object\n"
-    program += "assert get_registered_object('fastw2v>SampledSoftmax') is not None"
+    program += "assert get_registered_object('fastw2v>SampledSoftmax') is not None\n"
+    program += "assert get_registered_object('fastw2v>Adagrad') is not None"
     finished = _run(program)
     assert finished.returncode == 0, finished.stderr
 
@@ -103,7 +135,7 @@ def test_unknown_names_are_attribute_errors():
 
 
 @pytest.mark.parametrize("op", ["softmax_loss", "sampled_loss"])
-def test_losses_that_share_a_variable_are_not_serialised(op):
+def test_losses_that_share_a_variable_are_not_serialized(op):
     """A function must see that the ops only read: no control edge from one loss to the other."""
     table = tf.Variable(tf.ones([5, 3]))
     options = {} if op == "softmax_loss" else {"num_sampled": 2}

@@ -8,7 +8,7 @@ import tensorflow as tf
 from problems import FORMS, given
 
 import fastw2v
-from fastw2v import ops
+from fastw2v._losses.lookup import lookup
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 ROWS, DIM = 11, 5
@@ -39,7 +39,7 @@ def test_rows_and_their_gradient(case, form, dtype):
     table = given({"embeddings": tf.cast(values, dtype)}, form)["embeddings"]
     with tf.GradientTape() as tape:
         tape.watch(table.sources)
-        hidden = ops.lookup(table.argument, inputs, combiner)
+        hidden = lookup(table.argument, inputs, combiner)
         upstream = tf.random.Generator.from_seed(2).normal(hidden.shape)
         total = tf.reduce_sum(tf.cast(upstream, hidden.dtype) * hidden)
     assert hidden.dtype == (tf.float64 if dtype == "float64" else tf.float32)
@@ -63,7 +63,7 @@ def test_rows_and_their_gradient(case, form, dtype):
 def test_gradient_of_the_gradient(case):
     inputs, combiner = INPUTS[case]
     got = []
-    for rows in (ops.lookup, definition):
+    for rows in (lookup, definition):
         table = tf.Variable(tf.random.Generator.from_seed(1).normal([ROWS, DIM]))
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
@@ -80,10 +80,10 @@ def test_in_a_graph_the_table_is_not_read_and_shapes_are_known():
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.int32)])
     def step(ids):
         with tf.GradientTape() as tape:
-            hidden = ops.lookup(table, ids, None)
+            hidden = lookup(table, ids, None)
             loss = tf.reduce_sum(hidden)
         assert hidden.shape.as_list() == [None, 3, DIM]
-        assert ops.lookup(table, ids, "mean").shape.as_list() == [None, DIM]
+        assert lookup(table, ids, "mean").shape.as_list() == [None, DIM]
         return tape.gradient(loss, table)
 
     gradient = step(tf.constant([[1, 1, 2]]))
@@ -103,4 +103,4 @@ def test_in_a_graph_the_table_is_not_read_and_shapes_are_known():
 )
 def test_bad_ids_are_named(inputs, combiner, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        ops.lookup(tf.Variable(tf.ones([ROWS, DIM])), inputs, combiner)
+        lookup(tf.Variable(tf.ones([ROWS, DIM])), inputs, combiner)

@@ -273,6 +273,15 @@ def test_compute_dtype_of_doubles():
     np.testing.assert_array_equal(value, problem.fused(problem.tables))
 
 
+@pytest.mark.parametrize("dtype, wrong", [("float32", "float64"), ("float64", "bfloat16")])
+def test_the_op_checks_its_compute_dtype(dtype, wrong):
+    """By itself: a saved graph may hold anything that the attribute allows."""
+    call = fastw2v.linear_cross_entropy.call([1, 2], tf.ones([2, 3], dtype), tf.ones([4, 3], dtype))
+    call.attributes["compute_dtype"] = tf.as_dtype(wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="compute_dtype = .*, expected "):
+        call.value()
+
+
 # ---- Sampling inside the loss --------------------------------------------------------------------
 
 
@@ -292,7 +301,7 @@ def test_sampling_is_what_the_sampler_draws(case, loss, dtype, sampler):
     before = problem.fused(problem.tables, sampled_values=values)
     options = {"sampler": drawn_by if sampler == "unigram" else sampler, "seed": (5, 6)}
     if loss.startswith("negatives"):
-        options["shared_negatives"] = not own
+        options["per_example"] = own
     inside = problem.fused(
         problem.tables, sampled_values=None, num_sampled=case.num_sampled, **options
     )
@@ -456,3 +465,15 @@ def test_the_same_bits_at_every_call_and_for_any_number_of_threads():
     assert here == bits_of_losses_and_gradients()
     for threads in ("1", "2", "3"):
         assert problems.run_python(BITS, threads).split()[-1] == here, f"{threads} threads"
+
+
+@pytest.mark.parametrize("scale", [3.0, 1 / 0.07])
+@pytest.mark.parametrize("loss", ["exact", "sampled", "linear", "tf_nn_nce"])
+def test_products_in_bfloat16_are_scaled_and_not_their_operands(loss, scale):
+    problem = Problem("97 classes" if loss == "linear" else "plain", loss, "float32")
+    for name, table in problem.tables.items():  # numbers that rounding leaves as they are
+        problem.tables[name] = tf.cast(tf.cast(table, tf.bfloat16), tf.float32)
+    options = {"logit_scale": scale}
+    got = problem.fused(problem.tables, compute_dtype="bfloat16", **options)
+    expected = problem.fused(problem.in_float64(), **options)
+    np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-5)

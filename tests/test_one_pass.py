@@ -11,7 +11,7 @@ from tensorflow.python.framework import op_callbacks
 from test_memory import measured
 
 import fastw2v
-from fastw2v._library import ops
+from fastw2v._core.library import ops
 
 every_loss = selected(names=["two labels"], dtypes=["float64"])
 # Each op, each source of hidden rows, each kind of candidates: enough where tracing takes its time.
@@ -91,7 +91,7 @@ class Spy:
 @pytest.fixture
 def saved(monkeypatch):
     spy = Spy()
-    monkeypatch.setattr("fastw2v.gradients._ops", spy)
+    monkeypatch.setattr("fastw2v._losses.call._ops", spy)
     return spy.saved
 
 
@@ -238,6 +238,7 @@ class Raw:
             "use_ignore_label": True,
             "ignore_label": -1,
             "T": dtype,
+            "compute_dtype": tf.float32,
         }
         if sampled:
             self.inputs["sampled_candidates"] = tf.constant([1, 0, 3], tf.int64)

@@ -11,17 +11,20 @@ import pytest
 import tensorflow as tf
 
 import fastw2v
+from fastw2v import _kernels as kernels
 from fastw2v import optimizers
+from fastw2v.optimizers.rows import RowOptimizer
 
 ROWS, DIM = 40, 6
+NAMES = [name for name in optimizers.__all__ if name != "LossScaleOptimizer"]
 
-# Name: class, arguments. Where rows stand still in Keras too, lazy or not is the same.
+# Name: class, arguments. Where Keras does not update other rows either, lazy or not is the same.
 EXACT = {
     "sgd": ("SGD", {}),
     "adagrad": ("Adagrad", {"initial_accumulator_value": 0.05, "epsilon": 1e-5}),
     "ftrl": ("Ftrl", {"l1_regularization_strength": 0.01, "beta": 0.1}),
 }
-MADE_UP = {
+PENDING = {
     "momentum": ("SGD", {"momentum": 0.9}),
     "nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
     "decay": ("SGD", {"weight_decay": 0.1}),
@@ -30,6 +33,7 @@ MADE_UP = {
     "amsgrad": ("Adam", {"amsgrad": True}),
     "adamw": ("AdamW", {"weight_decay": 0.1}),
     "ftrl": ("Ftrl", {}),
+    "lion": ("Lion", {"weight_decay": 0.1}),
     "ftrl_shrinkage": ("Ftrl", {"l2_shrinkage_regularization_strength": 0.01}),
     "averages": ("Adam", {"use_ema": True, "ema_momentum": 0.8}),
 }
@@ -62,7 +66,7 @@ def start(name, seed=0):
     return np.random.default_rng(seed).normal(size=(ROWS, DIM)).astype(np.float32)
 
 
-def compare(name, arguments, lazy=True, tolerance=3e-6):
+def compare(name, arguments, lazy, tolerance=3e-6):
     """Trains with both; the other variable always has a dense gradient."""
     arguments = {"learning_rate": 0.1, **arguments}
     ours = getattr(optimizers, name)(**arguments, lazy=lazy)
@@ -74,7 +78,7 @@ def compare(name, arguments, lazy=True, tolerance=3e-6):
     for slices in steps(1):
         dense = tf.convert_to_tensor(slices)
         other = tf.reduce_sum(slices.values) * tf.constant([1.0, -2.0, 0.5])
-        ours.catch_up(tables[0], slices.indices)
+        ours.apply_pending(tables[0], slices.indices)
         ours.apply_gradients([(slices, tables[0]), (other, others[0])])
         theirs.apply_gradients([(dense, tables[1]), (other, others[1])])
     for optimizer, *variables in zip((ours, theirs), tables, others, strict=True):
@@ -90,15 +94,15 @@ def test_equals_the_dense_optimizer(case, lazy):
     compare(*EXACT[case], lazy=lazy)
 
 
-@pytest.mark.parametrize("case", MADE_UP)
-def test_equals_the_dense_optimizer_when_missed_updates_are_made_up(case):
-    compare(*MADE_UP[case], lazy=False)
+@pytest.mark.parametrize("case", PENDING)
+def test_equals_the_dense_optimizer_when_pending_updates_are_applied(case):
+    compare(*PENDING[case], lazy=False)
 
 
 @pytest.mark.parametrize("case", EVERYWHERE)
 @pytest.mark.parametrize("name", ["SGD", "Adagrad"])
 def test_what_all_optimizers_of_keras_can_do(name, case):
-    compare(name, EVERYWHERE[case])
+    compare(name, EVERYWHERE[case], lazy=True)
 
 
 def test_rowwise_adagrad_has_a_number_for_each_row():
@@ -127,7 +131,7 @@ def test_arguments_are_those_of_keras(name):
 
 
 def test_lazy_rows_stand_still():
-    optimizer = optimizers.Adam(0.1, weight_decay=0.1)
+    optimizer = optimizers.Adam(0.1, weight_decay=0.1, lazy=True)
     table = tf.Variable(start("Adam"))
     optimizer.build([table])
     first = tf.IndexedSlices(tf.ones([1, DIM]), [3], [ROWS, DIM])
@@ -146,12 +150,14 @@ def test_rows_read_without_notice_are_refused():
     optimizer.build([table])
     optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, DIM]), [3], [ROWS, DIM]), table)])
     before = table.numpy()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="row 7 has missed 1 of the 1"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="row 7 has pending updates, 1 of the 1"
+    ):
         optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, DIM]), [7], [ROWS, DIM]), table)])
     np.testing.assert_array_equal(table, before)
 
 
-def test_losses_bring_their_rows_up_to_date():
+def test_losses_apply_the_pending_updates_of_their_rows():
     rng = np.random.default_rng(0)
     tables = [[tf.Variable(start("Adam", i)) for i in range(2)] for _ in range(2)]
     ours, theirs = optimizers.Adam(0.1, lazy=False), keras.optimizers.Adam(0.1)
@@ -211,7 +217,7 @@ def test_in_a_function_and_with_unknown_sizes():
         input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, DIM], tf.float32)]
     )
     def step(ids, values):
-        optimizer.catch_up(table, ids)
+        optimizer.apply_pending(table, ids)
         slices = tf.IndexedSlices(values, ids, tf.constant([ROWS, DIM]))
         optimizer.apply_gradients([(slices, table)])
 
@@ -239,7 +245,7 @@ def test_loss_scaling_keeps_slices_sparse_and_skips_what_is_not_finite():
 
 @pytest.mark.parametrize("case", ["momentum", "adam", "adamw", "averages"])
 def test_a_checkpoint_resumes_with_the_same_bits(case, tmp_path):
-    name, arguments = MADE_UP[case]
+    name, arguments = PENDING[case]
 
     def fresh():
         optimizer = getattr(optimizers, name)(0.1, **arguments, lazy=False)
@@ -249,7 +255,7 @@ def test_a_checkpoint_resumes_with_the_same_bits(case, tmp_path):
 
     def train(optimizer, table, part):
         for slices in list(steps(4))[part]:
-            optimizer.catch_up(table, slices.indices)
+            optimizer.apply_pending(table, slices.indices)
             optimizer.apply_gradients([(slices, table)])
 
     optimizer, table, checkpoint = fresh()
@@ -264,7 +270,7 @@ def test_a_checkpoint_resumes_with_the_same_bits(case, tmp_path):
     np.testing.assert_array_equal(table, other)
 
 
-@pytest.mark.parametrize("name", [n for n in optimizers.__all__ if n != "LossScaleOptimizer"])
+@pytest.mark.parametrize("name", NAMES)
 def test_configuration(name):
     optimizer = getattr(optimizers, name)(0.25, lazy=False, clipnorm=1.0)
     config = keras.optimizers.serialize(optimizer)
@@ -287,7 +293,7 @@ def test_a_variable_without_a_gradient_keeps_its_average():
 
 
 def test_excluded_from_weight_decay():
-    optimizer = optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer = optimizers.SGD(0.1, weight_decay=0.5, lazy=True)
     table, other = tf.Variable(tf.ones([4, 2])), tf.Variable(tf.ones([4, 2]))
     optimizer.exclude_from_weight_decay(var_list=[other])
     optimizer.build([table, other])
@@ -297,7 +303,7 @@ def test_excluded_from_weight_decay():
     np.testing.assert_allclose(other[:, 0], [1, 1, 1, 1])
 
 
-def test_a_deleted_optimizer_owes_nothing():
+def test_a_deleted_optimizer_has_no_pending_updates():
     table = tf.Variable(tf.ones([4, 2]))
     optimizer = optimizers.Adam(0.1, lazy=False)
     optimizer.build([table])
@@ -342,13 +348,13 @@ def test_a_variable_that_two_optimizers_share():
     first.build([table])
     slices = list(steps(6, count=3))
     for each in slices[:2]:
-        first.catch_up(table, each.indices)
+        first.apply_pending(table, each.indices)
         first.apply_gradients([(each, table)])
     twin = keras.optimizers.Adam(0.1)
     other = tf.Variable(start("Adam"))
     for each in slices[:2]:
         twin.apply_gradients([(tf.convert_to_tensor(each), other)])
-    second.build([table])  # what the first owes is made up
+    second.build([table])  # applies the pending updates of the first
     np.testing.assert_allclose(table, other, rtol=1e-5, atol=1e-5)
     before = table.numpy()
     with pytest.raises(ValueError, match="was handed over from the optimizer 'adam"):
@@ -360,11 +366,12 @@ def test_a_variable_that_two_optimizers_share():
 # ---- XLA -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RowwiseAdagrad", "Adam", "Ftrl"])
-def test_the_same_under_xla(name):
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_under_xla(name, lazy):
     results = []
     for jit_compile in (False, True):
-        optimizer, table = getattr(optimizers, name)(0.1), tf.Variable(start(name))
+        optimizer, table = getattr(optimizers, name)(0.1, lazy=lazy), tf.Variable(start(name))
         optimizer.build([table])
 
         @tf.function(jit_compile=jit_compile)
@@ -373,18 +380,92 @@ def test_the_same_under_xla(name):
             optimizer.apply_gradients([(slices, table)])
 
         for slices in steps(5, count=3):
+            optimizer.apply_pending(table, slices.indices)
             step(slices.indices, slices.values)
+        optimizer.finalize()
         results.append(table.numpy())
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
 
 
 def test_xla_refuses_what_it_cannot_do():
-    optimizer, table = optimizers.Adam(0.1, lazy=False), tf.Variable(start("Adam"))
+    optimizer, table = optimizers.SGD(0.1, use_ema=True), tf.Variable(start("SGD"))
     optimizer.build([table])
 
     @tf.function(jit_compile=True)
     def step():
         optimizer.apply_gradients([(tf.ones([ROWS, DIM]), table)])
 
-    with pytest.raises(ValueError, match="lazy = False does not work under jit_compile=True"):
+    with pytest.raises(ValueError, match="use_ema = True does not work under jit_compile=True"):
         step()
+
+
+def test_xla_makes_nothing_up():
+    """A compiled step updates all rows. One with pending updates of steps before shows it."""
+    optimizer, table = optimizers.Adam(0.1), tf.Variable(start("Adam"))
+    optimizer.build([table])
+
+    @tf.function(jit_compile=True)
+    def step():
+        optimizer.apply_gradients([(tf.ones([ROWS, DIM]), table)])
+
+    optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, DIM]), [3], [ROWS, DIM]), table)])
+    optimizer.finalize()
+    step()
+    assert np.all(np.isfinite(table))
+    optimizer.apply_gradients([(tf.IndexedSlices(tf.ones([1, DIM]), [3], [ROWS, DIM]), table)])
+    step()
+    assert np.isfinite(table[3, 0]) and np.isnan(table[7, 0])  # of which one was pending
+
+
+# ---- Without pending updates ---------------------------------------------------------------------
+
+
+def test_updates_are_pending_by_default_but_none_before_the_first_step():
+    optimizer, table = optimizers.Adam(0.1), tf.Variable(tf.ones([4, 2]))
+    assert optimizer.lazy is False
+    optimizer.apply_pending(table, [1])
+    np.testing.assert_array_equal(table, np.ones((4, 2)))
+    optimizer.build([table])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        optimizer.apply_pending(tf.Variable(tf.ones([4, 2])), [1])
+
+
+@pytest.mark.parametrize("where", ["table", "columns"])
+def test_a_constraint_holds_for_all_rows(where):
+    constraint = keras.constraints.UnitNorm(axis=1 if where == "table" else 0)
+    results = []
+    for optimizer in (optimizers.Adam(0.1), keras.optimizers.Adam(0.1)):
+        table = keras.Variable(start("Adam"))
+        table.constraint = constraint
+        optimizer.build([table])
+        for slices in steps(3, count=4):
+            if isinstance(optimizer, optimizers.Adam):
+                optimizer.apply_pending(table, slices.indices)
+            optimizer.apply_gradients([(tf.convert_to_tensor(slices), table)])
+        results.append(table.numpy())
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
+    assert not np.any(np.abs(np.linalg.norm(results[0], axis=constraint.axis) - 1) > 1e-3)
+
+
+OF_ROWS = [
+    each
+    for each in (getattr(optimizers, name) for name in optimizers.__all__)
+    if issubclass(each, RowOptimizer)
+]
+
+
+@pytest.mark.parametrize("each", OF_ROWS)
+def test_the_ops_take_every_number_of_a_rule(each):
+    assert set(each(0.1)._numbers()) < set(kernels.update_numbers())
+
+
+@pytest.mark.parametrize("each", OF_ROWS)
+def test_the_first_line_says_what_lazy_is_by_default(each):
+    default = inspect.signature(each).parameters["lazy"].default
+    assert f"``lazy={default}``, the default" in each.__doc__.splitlines()[0]
+
+
+def test_keras_knows_the_class():
+    optimizer = optimizers.Adam(0.25, lazy=True)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(again) is optimizers.Adam and again.lazy

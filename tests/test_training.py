@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -13,15 +15,16 @@ from fastw2v import optimizers
 ROWS, CLASSES, DIM, BATCH = 30, 40, 6, 12
 
 OPTIMIZERS = {
-    "sgd": lambda: optimizers.SGD(0.1, weight_decay=0.01),
-    "momentum": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    "sgd": lambda: optimizers.SGD(0.1, weight_decay=0.01, lazy=True),
+    "momentum": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True, lazy=True),
     "adagrad": lambda: optimizers.Adagrad(0.1),
     "rowwise_adagrad": lambda: optimizers.RowwiseAdagrad(0.1),
-    "adam": lambda: optimizers.Adam(0.1, use_ema=True),
-    "amsgrad": lambda: optimizers.Adam(0.1, amsgrad=True),
-    "adam_made_up": lambda: optimizers.AdamW(0.1, lazy=False),
-    "ftrl": lambda: optimizers.Ftrl(0.1),
-    "clipping": lambda: optimizers.Adam(0.1, global_clipnorm=0.1),  # not in one op
+    "adam": lambda: optimizers.Adam(0.1, use_ema=True, lazy=True),
+    "amsgrad": lambda: optimizers.Adam(0.1, amsgrad=True, lazy=True),
+    "adam_pending": lambda: optimizers.AdamW(0.1, lazy=False),
+    "ftrl": lambda: optimizers.Ftrl(0.1, lazy=True),
+    "lion": lambda: optimizers.Lion(0.01),
+    "clipping": lambda: optimizers.Adam(0.1, global_clipnorm=0.1, lazy=True),  # not in one op
     "accumulating": lambda: optimizers.SGD(0.1, gradient_accumulation_steps=2),
     "scaling": lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.1)),
     "keras": lambda: keras.optimizers.SGD(0.1),
@@ -127,7 +130,7 @@ def test_equals_the_loss_with_a_tape(loss, name):
     assert not np.array_equal(got[-2], Tables().weights)
 
 
-@pytest.mark.parametrize("name", ["adagrad", "adam_made_up"])
+@pytest.mark.parametrize("name", ["adagrad", "adam_pending"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_in_a_function(loss, name):
     got = train(OPTIMIZERS[name], loss, function=True)
@@ -147,6 +150,14 @@ def test_in_a_function(loss, name):
 def test_options_of_the_losses(loss, options):
     got = train(OPTIMIZERS["adagrad"], loss, **options)
     assert_close(got, train(OPTIMIZERS["adagrad"], loss, fused=False, **options))
+
+
+@pytest.mark.parametrize("loss", [softmax, linear])
+def test_options_of_exact_losses(loss):
+    options = {"label_smoothing": 0.25, "margin": 0.75}
+    got = train(OPTIMIZERS["adagrad"], loss, **options)
+    assert_close(got, train(OPTIMIZERS["adagrad"], loss, fused=False, **options))
+    assert got[0] > train(OPTIMIZERS["adagrad"], loss, label_smoothing=0.25)[0] + 0.1
 
 
 def test_bags_and_scalars():
@@ -274,7 +285,7 @@ def test_in_a_distribution_strategy():
 
 
 def test_bad_arguments_change_nothing():
-    tables, optimizer = Tables(), optimizers.Adam(0.1)
+    tables, optimizer = Tables(), optimizers.Adam(0.1, lazy=True)
     optimizer.build(tables.all)
     loss = fastw2v.softmax_loss
     cases = (
@@ -318,3 +329,48 @@ def test_the_same_step_gives_the_same_bits():
     again = train(OPTIMIZERS["adam"], sampled)
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_threads_share_tables_whose_rows_stand_still_for_none():
+    """After one thread has applied the pending updates of its rows, and before its own update,
+    another thread may update the tables: the step applies those, too."""
+    optimizer = optimizers.Adam(0.01, lazy=False)
+    tables = [tf.Variable(tf.ones([50, 4])) for _ in range(2)]
+    optimizer.build(tables)
+    steps, threads = 150, 2
+
+    def train(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(steps):
+            inputs, labels = rng.integers(50, size=[2, 8])
+            fastw2v.train_step(
+                optimizer,
+                fastw2v.negative_sampling_loss,
+                *tables,
+                inputs=inputs,
+                labels=labels,
+                num_sampled=3,
+                seed=(seed, 0),
+            )
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(train, range(threads)))  # raises what a thread has raised
+    for history in [value for value in optimizer.variables if value.name == "history"]:
+        assert history[0, 0] == threads * steps
+    optimizer.finalize()
+    assert all(np.isfinite(table).all() for table in tables)
+
+
+def test_what_is_no_optimizer_and_tables_of_text_are_refused():
+    tables = tf.Variable(tf.ones([5, 2])), tf.Variable(tf.ones([5, 2]))
+    for optimizer in ("adam", None, tf.Variable(1.0)):
+        with pytest.raises(ValueError, match="optimizer = .* is not an optimizer of fastw2v or"):
+            fastw2v.train_step(
+                optimizer, fastw2v.softmax_loss, *tables, None, inputs=[1], labels=[2]
+            )
+    text = tf.Variable([["a", "b"]])
+    optimizer = fastw2v.optimizers.Adagrad(0.1)
+    with pytest.raises(ValueError, match="embeddings has dtype string, expected one of float32"):
+        fastw2v.train_step(
+            optimizer, fastw2v.softmax_loss, text, tables[1], None, inputs=[0], labels=[0]
+        )

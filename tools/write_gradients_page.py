@@ -24,7 +24,7 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # the same messages on every processo
 import tensorflow as tf
 
 from fastw2v.doctor import watch
-from fastw2v.doctor.kinds import KINDS, Kind
+from fastw2v.doctor.findings.kinds import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "gradients.md"
@@ -98,7 +98,7 @@ def run(program: Path) -> tuple[str, str]:
 
 def _shortened(seen: str) -> str:
     """The lines of a message that say something."""
-    # Colours, names of internal functions, and numbers, which are not the same everywhere.
+    # Colors, names of internal functions, and numbers, which are not the same everywhere.
     seen = re.sub(r"\x1b\[[\d;]*m|\{\{function_node [^}]*\}\} ", "", seen)
     seen = re.sub(r"numpy=\s*(array)?\(.*?\)>", "numpy=...>", seen, flags=re.S)
     lines = [line.rstrip() for line in seen.splitlines() if line.strip()]

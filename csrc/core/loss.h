@@ -1,18 +1,5 @@
-// Softmax and logistic losses of hidden rows against candidate classes; logits are never stored.
-//
-//   x[b,c] = logit_scale * dot(hidden[b,:], weights[c,:]) + biases[c]
-//   z[b,c] = softcap(x[b,c]) - log(expected_count[c])       softcap(x) = cap * tanh(x / cap)
-//
-// The candidates of example b are all classes (exact), or its true classes followed by sampled ones
-// (one list for the whole batch, or a list per example). With n labels that are not ignored:
-//
-//   softmax   loss[b] = lse - (1-e)/n * sum_true z - e/V * sum_c z + z_loss * lse^2,
-//             lse = log sum_c exp(z[b,c]), e = label_smoothing (exact only)
-//   logistic  loss[b] = sum_true (softplus(z) - t*z) + sum_sampled softplus(z),  t =
-//   positive_target
-//
-// All losses are in nats. An example whose labels are all ignored has loss 0 and no gradient. A
-// sampled class that is one of the example's labels (accidental hit) does not compete, if so asked.
+// Softmax and logistic losses of hidden rows against candidate classes, as
+// csrc/core/loss_formulas.h defines them; logits are never stored.
 //
 // Work: 2BCD operations forward, 6BCD backward for C candidates. Results do not depend on the
 // number of threads. B == 0 does nothing. NaN and Inf in a table spread as they do in stored
@@ -24,29 +11,13 @@
 #include <cstdint>
 
 #include "csrc/core/gather.h"
+#include "csrc/core/loss_options.h"
 #include "csrc/core/parallel.h"
 #include "csrc/core/status.h"
 #include "csrc/core/table.h"
 #include "csrc/core/types.h"
 
 namespace fastw2v {
-
-enum class Link { kSoftmax, kLogistic };
-
-struct LossOptions {
-  Link link = Link::kSoftmax;
-  double logit_scale = 1;
-  double logit_softcap = 0;    // 0: none
-  double label_smoothing = 0;  // [0, 1)
-  double z_loss = 0;           // >= 0
-  double positive_target = 1;  // [0, 1], logistic only
-  bool remove_accidental_hits = false;
-  bool has_ignore_label = false;
-  int64_t ignore_label = 0;
-  bool round_bfloat16 = false;  // the operands of matrix products are rounded to bfloat16
-};
-
-enum class Candidates { kAll, kShared, kPerExample };
 
 template <typename T>
 struct LossProblem {
@@ -66,14 +37,17 @@ struct LossProblem {
 
   LossOptions options;
 
+  // Exact only: the weights may be a part of the table, of classes [first_class, first_class +
+  // classes()) of so many; 0: they are the table. A label may be in another part.
+  int64_t first_class = 0;
+  int64_t part_of = 0;
+
   int64_t classes() const { return weights.rows(); }
+  int64_t all_classes() const { return part_of == 0 ? classes() : part_of; }
   int64_t dim() const { return weights.dim(); }
-  bool Ignored(int64_t label) const {
-    return options.has_ignore_label && label == options.ignore_label;
-  }
 };
 
-// What forward leaves for backward, each [batch]: the logarithm of the normaliser is max + log_sum.
+// What forward leaves for backward, each [batch]: the logarithm of the normalizer is max + log_sum.
 // Kept apart, since their sum loses the small one where all logits share a large offset. Unused
 // (left at 0) by the logistic link.
 template <typename A>
@@ -96,9 +70,25 @@ template <typename T>
 void LossForward(const LossProblem<T>& problem, const Parallel& parallel, void* scratch,
                  Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer);
 
+// What the classes of one part tell of an exact softmax loss, each [batch]; the losses follow from
+// all parts together (csrc/core/softmax_parts.h).
+template <typename A>
+struct SoftmaxPart {
+  A* max = nullptr;          // the largest logit, -inf where there is no class
+  A* sum_exp = nullptr;      // of exp(z - max)
+  A* below_max = nullptr;    // the sum of max - z over the labels that are classes of the part
+  A* sum_shifted = nullptr;  // of z - max
+};
+
+// The forward pass of a part; scratch as for LossForward.
+template <typename T>
+void SoftmaxPartForward(const LossProblem<T>& problem, const Parallel& parallel, void* scratch,
+                        const SoftmaxPart<Accumulator<T>>& part);
+
 // Gradients of sum_b d_loss[b] * loss[b] where all classes compete. All are overwritten:
 // d_hidden [batch, dim] (null: not wanted), d_weights [classes, dim] and d_biases [classes, 1]
-// (empty: not wanted). What nobody wants is not computed.
+// (empty: not wanted). What nobody wants is not computed. Of a part, given the normalizer of all,
+// d_hidden is what its classes give.
 template <typename T>
 void ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_loss,
                        const Normalizer<const Accumulator<T>>& normalizer, const Parallel& parallel,

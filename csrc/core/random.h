@@ -41,7 +41,7 @@ FASTW2V_HOST_DEVICE inline PhiloxBlock Philox(PhiloxBlock counter, PhiloxKey key
 }
 
 // One of 2^64 streams of 2^64 blocks that a pair of seeds decides. The seeds and the number of the
-// stream go through Philox themselves, so that neighbouring seeds and streams have nothing in
+// stream go through Philox themselves, so that neighboring seeds and streams have nothing in
 // common.
 class RandomStream {
  public:

@@ -5,10 +5,10 @@
 //   reach        r[i] = window, or uniform over 1, ..., window
 //   contexts     of the word at place k of what is left of its sentence: the words at k - r, ...,
 //                k - 1, k + 1, ..., k + r, as far as the sentence goes
-//   pair         a centre with one of its contexts
-//   bag          a centre's contexts in order, filled up by -1; its label is the centre
+//   pair         a center with one of its contexts
+//   bag          a center's contexts in order, filled up by -1; its label is the center
 //
-// Examples come in the order of their centres, then contexts, or shuffled. A centre without
+// Examples come in the order of their centers, then contexts, or shuffled. A center without
 // contexts gives neither pair nor bag.
 //
 // Stateless: a pair of seeds decides the draws. The words of random bits of token i are functions
@@ -27,7 +27,7 @@
 
 namespace fastw2v {
 
-// The random numbers of the tokens of a text. Four neighbours share a block: token i has word i % 4
+// The random numbers of the tokens of a text. Four neighbors share a block: token i has word i % 4
 // of block i / 4, in one stream for subsampling and in another for reaches.
 class TokenDraws {
  public:
@@ -76,6 +76,18 @@ struct SkipGramProblem {
   int64_t num_classes = 0;
 };
 
+// What every device asks, without a look at any data.
+inline Status CheckSkipGramNumbers(const SkipGramProblem& p) {
+  if (p.window < 1 || p.window > SkipGramProblem::kMaxWindow) {
+    return InvalidArgument("window = ", p.window, " is not in [1, ", SkipGramProblem::kMaxWindow,
+                           "]");
+  }
+  if (p.row_splits != nullptr && p.num_splits < 1) {
+    return InvalidArgument("row_splits is empty: it must hold 0 at least");
+  }
+  return Status();
+}
+
 // What is left of the text, and where each task's examples go. Points into the problem and the
 // scratch memory.
 struct SkipGramPlan {
@@ -97,9 +109,9 @@ std::size_t SkipGramScratchBytes(const SkipGramProblem& problem);
 Status PlanSkipGrams(const SkipGramProblem& problem, const Parallel& parallel, void* scratch,
                      SkipGramPlan* plan);
 
-// centres, contexts  [num_pairs], overwritten
+// centers, contexts  [num_pairs], overwritten
 void FillPairs(const SkipGramProblem& problem, const SkipGramPlan& plan, const Parallel& parallel,
-               int64_t* centres, int64_t* contexts);
+               int64_t* centers, int64_t* contexts);
 
 // bags [num_bags, 2 * window], labels [num_bags], overwritten
 void FillBags(const SkipGramProblem& problem, const SkipGramPlan& plan, const Parallel& parallel,

@@ -2,7 +2,8 @@
 //
 //   text      UTF-8 without zero bytes, in pieces cut anywhere
 //   word      what lies between white space; or, where letters are given, a run of letters in lower
-//             case, with single apostrophes (' and U+2019) inside it
+//             case, with their marks and with single apostrophes (' and U+2019) before letters
+//             inside it; a sigma at the end of a word of several letters is the final one
 //   sentence  a line, or what `max_sentence` words in a line leave of it
 //   ids       the words in order, -1 after each sentence, none of which is empty
 //
@@ -35,11 +36,13 @@ namespace fastw2v {
 
 struct TextRules {
   static constexpr int64_t kMaxWordBytes = 1 << 20;
+  static constexpr uint32_t kMark = uint32_t{1} << 31;
 
   int64_t max_sentence = 10000;  // words, at least 1
   int64_t max_types = 0;         // 0: no bound
   // [num_letters], or null: words lie between white space. letters[c] is the lower case of the code
-  // point c, 0 where c is no letter, as those from num_letters on.
+  // point c, c + kMark where c is a mark (it goes on with a word and begins none), 0 where c is
+  // neither, as those from num_letters on.
   const uint32_t* letters = nullptr;
   int64_t num_letters = 0;
 };

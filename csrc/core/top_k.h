@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "csrc/core/loss_options.h"
 #include "csrc/core/parallel.h"
 #include "csrc/core/status.h"
 #include "csrc/core/table.h"
@@ -35,6 +36,16 @@ struct TopKProblem {
   int64_t classes() const { return weights.rows(); }
   int64_t dim() const { return weights.dim(); }
 };
+
+// What every device asks: numbers, without a look at any data.
+inline Status CheckTopKNumbers(int64_t classes, int64_t k, double logit_scale,
+                               double logit_softcap) {
+  FASTW2V_RETURN_IF_ERROR(CheckClasses(classes));
+  if (k < 1 || k > classes) {
+    return InvalidArgument("k = ", k, " is not in [1, ", classes, "], the rows of weights");
+  }
+  return CheckLogitOptions(logit_scale, logit_softcap);
+}
 
 template <typename T>
 Status CheckTopKProblem(const TopKProblem<T>& problem);

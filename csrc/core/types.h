@@ -6,7 +6,8 @@
 
 namespace fastw2v {
 
-// IEEE binary16 and bfloat16 as bit patterns; kernels convert whole rows (see csrc/cpu/kernels.h).
+// IEEE binary16 and bfloat16 as bit patterns; kernels convert whole rows (see
+// csrc/cpu/kernels/kernels.h).
 struct Half {
   uint16_t bits;
 };

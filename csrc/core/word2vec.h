@@ -1,28 +1,41 @@
 // Training of word vectors on running text, in place: skip-gram and CBOW, with negative sampling or
 // hierarchical softmax.
 //
-// word2vec trains pair by pair: each context of a centre with that centre and `negative` words
-// drawn for the pair. Here `block` centres are taken at a time, with all their contexts and with
-// `shared` words drawn for the block, so that what meets is computed by matrix products:
+// word2vec trains pair by pair: each context of a center with that center and `negative` words
+// drawn for the pair. Here `group` centers are taken at a time, with all their contexts and with
+// `shared` words drawn for the group, so that what meets is computed by matrix products:
 //
-//   skip-gram  h[i] = embeddings[word i] for every word i within reach of a centre;
-//              each pair of a centre c and a context i: softplus(-h[i] w[c]); each i and each
+//   skip-gram  h[i] = embeddings[word i] for every word i within reach of a center;
+//              each pair of a center c and a context i: softplus(-h[i] w[c]); each i and each
 //              shared word n: m[i,n] * negative / shared * softplus(h[i] w[n]), where m[i,n] counts
-//              the pairs of i whose centre is not n
+//              the pairs of i whose center is not n
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
-// With a tree of the words, hierarchical softmax takes the place of negative sampling: a block is
-// one centre, its contexts (or their bag) meet all nodes on the way to it, softplus(-h w[node])
+// With a tree of the words, hierarchical softmax takes the place of negative sampling: a group is
+// one center, its contexts (or their bag) meet all nodes on the way to it, softplus(-h w[node])
 // where the way does not turn and softplus(h w[node]) where it does, and weights has a row for each
 // node.
 //
-// A block ends early where its contexts lie more than 2 (block + window) words apart, as runs of
+// A group ends early where its contexts lie more than 2 (group + window) words apart, as runs of
 // sentences without pairs can make them.
 //
-// The expected loss is that of word2vec. The tables of a block are updated at once, by gradients
+// The expected loss is that of word2vec. The tables of a group are updated at once, by gradients
 // taken at its beginning, times a learning rate that falls linearly from the first token to the
 // last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
+//
+// Updates that are made at once add up, and would overshoot where a word is in many pairs of a
+// group: in sessions of few items, with wide windows, many negatives or a high rate. So a row's
+// curvature is found with its step,
+//
+//   curvature = rate * sum over its terms of weight * min(1/4, |derivative|) * |other row|^2,
+//
+// summed over the copies of the word in the group, or in all parts of a deterministic round, times
+// the number of threads that are expected to update the row at the same time. 1/4 bounds the second
+// derivative of the logistic loss, and |derivative| does where the sign of the logit is right.
+// Where the curvature exceeds 2, at which a step ends as far from the minimum along its row as it
+// began, the step is multiplied by 2 / curvature; and while that takes more than an eighth of the
+// steps away, groups have fewer centers, down to one.
 //
 // Which words stay and how far each looks is what csrc/core/skipgram.h draws for the same seeds.
 //
@@ -93,16 +106,19 @@ struct Word2VecProblem {
   bool cbow = false;
   bool mean = true;  // CBOW: mean, else sum
   int64_t negative = 5;
-  int64_t block = 16;
+  int64_t group = 16;  // at most
   int64_t shared = 16;
-  double first_rate = 0.025, last_rate = 0.025;
+  double start_alpha = 0.025, end_alpha = 0.025;
+  // At most so many threads, where training is not deterministic; 0: all that there are. One gives
+  // the same bits each time.
+  int64_t workers = 0;
   // The same bits for any number of workers: parts of the text, 16 or one for every 64 classes, are
-  // trained on side by side, block by block, and what their blocks add is added in a fixed order
+  // trained on side by side, group by group, and what their groups add is added in a fixed order
   // once all of a round are done. Otherwise tasks run at the same time and update the same tables
   // without locks ("hogwild").
   bool deterministic = false;
 
-  int64_t CentresOfBlock() const { return tree.splits != nullptr ? 1 : block; }
+  int64_t CentersOfGroup() const { return tree.splits != nullptr ? 1 : group; }
 };
 
 struct Word2VecResult {

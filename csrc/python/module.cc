@@ -2,13 +2,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "csrc/cpu/kernels.h"
+#include "csrc/cpu/kernels/kernels.h"
 #include "csrc/python/support.h"
 
 namespace fastw2v {
 #if defined(FASTW2V_CUDA)
 void BindCuda(pybind11::module_& module);
 #endif
+void BindFormulas(pybind11::module_& module);
 void BindLosses(pybind11::module_& module);
 void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
@@ -16,6 +17,7 @@ void BindWord2Vec(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
 void BindText(pybind11::module_& module);
 void BindTopK(pybind11::module_& module);
+void BindUpdateNumbers(pybind11::module_& module);
 }  // namespace fastw2v
 
 PYBIND11_MODULE(_kernels, module) {
@@ -34,6 +36,7 @@ PYBIND11_MODULE(_kernels, module) {
 #if defined(FASTW2V_CUDA)
   BindCuda(module);
 #endif
+  BindFormulas(module);
   BindLosses(module);
   BindOptimizers(module);
   BindSamplers(module);
@@ -41,4 +44,5 @@ PYBIND11_MODULE(_kernels, module) {
   BindSkipGrams(module);
   BindText(module);
   BindTopK(module);
+  BindUpdateNumbers(module);
 }

@@ -5,16 +5,19 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <atomic>
+#include <algorithm>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "csrc/core/parallel.h"
 #include "csrc/core/scratch.h"
 #include "csrc/core/status.h"
+#include "csrc/core/task_list.h"
 #include "csrc/core/types.h"
 
 namespace fastw2v {
@@ -60,16 +63,19 @@ class PlainThreads final : public Parallel {
 
   int num_workers() const override { return num_threads_; }
 
-  void For(int64_t num_tasks, int64_t /*cost*/,
-           const std::function<void(int64_t, int)>& task) const override {
-    std::atomic<int64_t> next{0};
-    const auto work = [&](int worker) {
-      for (int64_t i = next++; i < num_tasks; i = next++) task(i, worker);
-    };
+  void For(int64_t num_tasks, int64_t /*cost*/, TaskRef task) const override {
+    TaskList list(num_tasks, task);
     std::vector<std::thread> threads;
-    for (int worker = 1; worker < num_threads_; ++worker) threads.emplace_back(work, worker);
-    work(0);
+    try {
+      for (int worker = 1; worker < std::min<int64_t>(num_tasks, num_threads_); ++worker) {
+        threads.emplace_back([&list, worker] { list.Work(worker); });
+      }
+    } catch (const std::bad_alloc&) {
+    } catch (const std::system_error&) {  // a limit on threads: those that have started do the work
+    }
+    list.Work(0);
     for (std::thread& thread : threads) thread.join();
+    list.Wait();
   }
 
  private:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastw2v.commands._options import count
-from fastw2v.word2vec.formats import SUFFIXES
-from fastw2v.word2vec.vectors import UnknownWordError, WordVectors
+from fastw2v.word2vec.vectors import WordVectors
+from fastw2v.word2vec.vectors.formats import SUFFIXES
 
 FORMATS = (
     "text and binary are those of word2vec (.txt or .vec, .bin), glove is text without a first "
     "line (.glove), npz is NumPy's (.npz), gensim is what KeyedVectors.save and Word2Vec.save "
-    "write (.kv, .model; such a file can run programs: load only what you trust), projector a "
-    "directory for TensorBoard. Files of text, binary and glove may be compressed by gzip."
+    "write (.kv, .model; nothing in such a file is run), projector a directory for TensorBoard. "
+    "Files of text, binary and glove may be compressed by gzip. Models and checkpoints of fastw2v "
+    "are read under any name."
 )
 
 
@@ -32,7 +31,8 @@ def add_format(parser: argparse.ArgumentParser, option: str) -> None:
         dest="format",
         choices=readable,
         metavar="FORMAT",
-        help=f"format of VECTORS: {', '.join(readable)} (default: as the name ends)",
+        help=f"format of VECTORS: {', '.join(readable)} (default: what the file holds, "
+        "or as the name ends)",
     )
     parser.add_argument(
         "--unicode-errors",
@@ -63,17 +63,8 @@ def load(options: argparse.Namespace, limit: int | None = None) -> WordVectors:
     )
 
 
-@contextmanager
-def known_words() -> Iterator[None]:
-    """Makes a word without a vector an error of the command."""
-    try:
-        yield
-    except UnknownWordError as error:
-        raise ValueError(str(error)) from None
-
-
-def print_neighbours(neighbours: list[tuple[str, float]]) -> None:
+def print_neighbors(neighbors: list[tuple[str, float]]) -> None:
     """Prints words and their cosines, a line each."""
-    width = max((len(word) for word, _ in neighbours), default=0)
-    for word, cosine in neighbours:
+    width = max((len(word) for word, _ in neighbors), default=0)
+    for word, cosine in neighbors:
         print(f"  {word:{width}}  {cosine:.3f}")

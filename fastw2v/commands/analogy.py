@@ -8,7 +8,7 @@ from fastw2v.commands import _vectors
 from fastw2v.commands._options import count
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "analogy",
         help="answer: A is to B as C is to what",
@@ -28,12 +28,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Prints the answers, the best one first."""
     vectors = _vectors.load(options)
-    with _vectors.known_words():
-        answers = vectors.most_similar(
-            positive=[options.b, options.c],
-            negative=[options.a],
-            topn=options.topn,
-            restrict_vocab=options.restrict_vocab,
-        )
+    answers = vectors.most_similar(
+        positive=[options.b, options.c],
+        negative=[options.a],
+        topn=options.topn,
+        restrict_vocab=options.restrict_vocab,
+    )
     print(f"{options.a} is to {options.b} as {options.c} is to")
-    _vectors.print_neighbours(answers)
+    _vectors.print_neighbors(answers)

@@ -6,10 +6,11 @@ import argparse
 
 from fastw2v.commands import _vectors
 from fastw2v.commands._options import count
-from fastw2v.word2vec.formats import SUFFIXES, format_of
+from fastw2v.word2vec.files import check_outputs
+from fastw2v.word2vec.vectors.formats import SUFFIXES, format_of
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "convert",
         help="write word vectors in another format",
@@ -35,6 +36,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Reads one file and writes the other."""
     output_format = options.to or format_of(options.output)  # before minutes of reading
+    output = {"OUTPUT": options.output}
+    if output_format == "projector":
+        check_outputs({}, {"VECTORS": options.vectors}, output)
+    else:
+        check_outputs(output, {"VECTORS": options.vectors})
     vectors = _vectors.load(options, options.limit)
     vectors.save(options.output, output_format)
     print(f"{len(vectors):,} words of width {vectors.vector_size}: {options.output}")

@@ -1,77 +1,72 @@
-"""`fastw2v demo`, the main job: from text to word vectors, nearest neighbours and a picture."""
+"""`fastw2v demo`, the main job: from text to word vectors, nearest neighbors and a picture."""
 
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastw2v.commands._options import count, number, positive
-from fastw2v.word2vec.corpus import TokenCorpus, read_corpus, tokenize
-from fastw2v.word2vec.docstrings import DocstringReader
-from fastw2v.word2vec.map import draw_map, write_map
+from fastw2v.commands._options import TEXT, positive, text_path
+from fastw2v.commands._settings import SETTINGS, add_settings
+from fastw2v.word2vec.corpus import DocstringReader, TokenCorpus, read_corpus, tokenize
+from fastw2v.word2vec.files import check_outputs
+from fastw2v.word2vec.maps import draw_map, write_map
 from fastw2v.word2vec.progress import ProgressLine
 from fastw2v.word2vec.vectors import WordVectors
 
 if TYPE_CHECKING:
     from fastw2v.word2vec.training import Progress
 
+# What differs from `fastw2v.Word2Vec`: negative sampling is all that the demo trains.
+_ON_THE_COMMAND_LINE = {**SETTINGS, "negative": replace(SETTINGS["negative"], low=1)}
+_VECTORS, _PAGE, _PICTURE = "vectors.txt", "map.html", "map.png"  # in --output-dir
 _READING_SHARE = 1 / 3  # of the time
-_LEAST_WORDS = 30  # different ones, for neighbours and a map
+_LEAST_WORDS = 30  # different ones, for neighbors and a map
 _NUM_PROBES = 10
 _NUM_NEIGHBOURS = 6
 _PROBE_RANKS = 2000
 _PAGE_WORDS = 1000
-_NEIGHBOUR_RANKS = 5000  # a word met a few times only has no settled neighbours
+_NEIGHBOUR_RANKS = 5000  # a word met a few times only has no settled neighbors
 _PROBES = (
     "image file matrix error function thread server gradient two return delete mean "
     "king man water night mother house white walked morning said money sea"
 ).split()
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     demo = commands.add_parser(
         "demo",
         help="train word vectors on the docstrings of the installed packages",
         description="Train word vectors on the docstrings of the installed Python packages or on a "
-        "text file; print nearest neighbours, write the vectors in word2vec text format and draw "
+        "text file; print nearest neighbors, write the vectors in word2vec text format and draw "
         "maps of the most frequent words: a page for the browser and a picture.",
     )
     demo.add_argument(
         "--text",
         metavar="FILE",
-        help="train on this UTF-8 text, plain or compressed by gzip, bzip2 or xz, a sentence per "
-        "line, rather than on docstrings",
+        type=text_path,
+        help=f"train on {TEXT}; docstrings are not read then",
     )
     demo.add_argument(
         "--output-dir",
         metavar="DIR",
         default="fastw2v-demo",
-        help="where to write vectors.txt, map.html and map.png (default: %(default)s)",
+        help=f"where to write {_VECTORS}, {_PAGE} and {_PICTURE} (default: %(default)s)",
     )
-    for option, kind, default, text in (
-        ("--vector-size", count, 100, "width of the vectors"),
-        ("--window", count, 5, "largest distance between a word and one that it predicts"),
-        ("--min-count", count, 5, "leave out words that occur less often"),
-        (
-            "--sample",
-            number(float, 0, below=1),
-            1e-3,
-            "thin out words more frequent than this; 0: none",
-        ),
-        ("--negative", count, 5, "words of the noise for each pair"),
-        ("--alpha", positive, 0.025, "learning rate at the beginning"),
-        ("--epochs", count, 5, "passes over the text, if the time allows"),
-        ("--seed", number(int, 0), 1, "decides the result, unless the time ends training"),
-        ("--max-seconds", positive, 150.0, "end training so long after the start"),
-    ):
-        text += f" (default: {default:g})"
-        demo.add_argument(option, type=kind, default=default, metavar="N", help=text)
+    names = ("vector_size", "window", "min_count", "sample", "negative", "alpha", "epochs", "seed")
+    add_settings(demo, (_ON_THE_COMMAND_LINE[name] for name in names))
+    demo.add_argument(
+        "--max-seconds",
+        type=positive,
+        default=150.0,
+        metavar="N",
+        help="end training so long after the start, whatever --epochs; the seed alone does not "
+        "decide the result then (default: %(default)g)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -83,12 +78,13 @@ def run(options: argparse.Namespace) -> None:
     """
     begin = time.monotonic()
     output = Path(options.output_dir)
+    inputs = {"--text": options.text}
+    check_outputs({}, inputs, {"--output-dir": output})
     output.mkdir(parents=True, exist_ok=True)
-    if not os.access(output, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(output))
+    check_outputs({f"output {name}": output / name for name in (_VECTORS, _PAGE, _PICTURE)}, inputs)
     corpus = _read(options, begin)
     vectors = _train(corpus, options, begin + options.max_seconds)
-    _print_neighbours(vectors)
+    _print_neighbors(vectors)
     _write(vectors, output)
     print(f"done in {time.monotonic() - begin:.0f} s")
 
@@ -142,7 +138,7 @@ def _sentences(
 
 
 def _train(corpus: TokenCorpus, options: argparse.Namespace, deadline: float) -> WordVectors:
-    from fastw2v.word2vec.model import Word2Vec  # brings TensorFlow, which takes seconds
+    from fastw2v.word2vec.training import Word2Vec  # brings TensorFlow, which takes seconds
 
     print(
         f"training vectors of width {options.vector_size} for {len(corpus.vocabulary):,} words "
@@ -150,6 +146,7 @@ def _train(corpus: TokenCorpus, options: argparse.Namespace, deadline: float) ->
         flush=True,
     )
     model = Word2Vec(
+        sg=1,
         vector_size=options.vector_size,
         window=options.window,
         sample=options.sample,
@@ -179,19 +176,19 @@ def _train(corpus: TokenCorpus, options: argparse.Namespace, deadline: float) ->
     return model.wv
 
 
-def _print_neighbours(vectors: WordVectors) -> None:
-    probes = _probes(vectors.words)
+def _print_neighbors(vectors: WordVectors) -> None:
+    probes = _probes([str(word) for word in vectors.words])
     width = max(map(len, probes))
-    print("nearest neighbours")
+    print("nearest neighbors")
     for probe in probes:
-        neighbours = vectors.most_similar(
+        neighbors = vectors.most_similar(
             probe, topn=_NUM_NEIGHBOURS, restrict_vocab=_NEIGHBOUR_RANKS
         )
-        print(f"  {probe:{width}}  " + ", ".join(f"{word} {cos:.2f}" for word, cos in neighbours))
+        print(f"  {probe:{width}}  " + ", ".join(f"{word} {cos:.2f}" for word, cos in neighbors))
 
 
 def _probes(words: list[str]) -> list[str]:
-    """Chooses frequent words whose neighbours say something."""
+    """Chooses frequent words whose neighbors say something."""
     frequent = set(words[:_PROBE_RANKS])
     probes = [probe for probe in _PROBES if probe in frequent]
     # A text in another language, or on another subject: long words are seldom function words.
@@ -201,13 +198,13 @@ def _probes(words: list[str]) -> list[str]:
 
 
 def _write(vectors: WordVectors, output: Path) -> None:
-    path = output / "vectors.txt"
+    path = output / _VECTORS
     vectors.save_word2vec_format(path)
     print(f"vectors in word2vec text format: {path}")
-    path = output / "map.html"
+    path = output / _PAGE
     write_map(vectors, path, _PAGE_WORDS, title="Map of the demo's words")
     print(f"the most frequent words on a page to move, zoom and search: {path}")
-    path = output / "map.png"
+    path = output / _PICTURE
     try:
         draw_map(vectors, path)
     except ImportError as error:

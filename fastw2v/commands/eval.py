@@ -12,7 +12,7 @@ _PAIRS = ("wordsim353.tsv", "simlex999.txt")
 _ANALOGIES = ("questions-words.txt",)
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "eval",
         help="measure how good word vectors are",

@@ -10,7 +10,7 @@ from importlib import metadata
 from fastw2v._build_info import CUDA, TENSORFLOW_VERSION, VERSION
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     commands.add_parser(
         "info",
         help="print versions, instruction set, threads and GPU support",

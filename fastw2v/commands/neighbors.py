@@ -8,7 +8,7 @@ from fastw2v.commands import _vectors
 from fastw2v.commands._options import count
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "neighbors",
         help="print the words nearest to a word",
@@ -19,16 +19,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     _vectors.add_vectors(parser)
     parser.add_argument("words", metavar="WORD", nargs="+", help="word to look up")
     parser.add_argument(
-        "--topn", type=count, default=10, metavar="N", help="neighbours of each (default: 10)"
+        "--topn", type=count, default=10, metavar="N", help="neighbors of each (default: 10)"
     )
     _vectors.add_restrict_vocab(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints the neighbours of each word."""
+    """Prints the neighbors of each word."""
     vectors = _vectors.load(options)
-    with _vectors.known_words():
-        found = vectors.most_similar_batch(options.words, options.topn, options.restrict_vocab)
-    for word, neighbours in zip(options.words, found, strict=True):
+    found = vectors.most_similar_batch(options.words, options.topn, options.restrict_vocab)
+    for word, neighbors in zip(options.words, found, strict=True):
         print(word)
-        _vectors.print_neighbours(neighbours)
+        _vectors.print_neighbors(neighbors)

@@ -3,105 +3,55 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
-import math
+import itertools
 import os
+import shutil
+import tempfile
 import time
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastw2v.commands._options import count, number, positive
-from fastw2v.word2vec import formats
+from fastw2v.commands._options import add_corpus, positive
+from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
+from fastw2v.word2vec.files import check_outputs
 from fastw2v.word2vec.progress import ProgressLine
+from fastw2v.word2vec.vectors import formats
 
 if TYPE_CHECKING:
-    from fastw2v.word2vec.model import Word2Vec
+    from fastw2v.word2vec.training import Progress, Word2Vec
 
 _EXAMPLES = """\
 examples:
   fastw2v train corpus.txt --output vectors.bin
   fastw2v train books/ --output vectors.txt --sg 0 --vector-size 300 --epochs 10
   fastw2v train corpus.txt.gz --output vectors.kv --eval other.txt --tensorboard logs
+  cat *.txt | fastw2v train - --output vectors.npz --max-seconds 600
 
 Ctrl-C saves what was trained so far; the same command with --resume goes on.
 """
 
-_yes_or_no = {"type": int, "choices": (0, 1), "metavar": "0|1"}
-# Title of a group, and its options: name, the default or None, what argparse is told, help. They
-# are the settings of `fastw2v.Word2Vec`, under the same names.
-_SETTINGS: dict[str, list[tuple[str, Any, dict[str, Any], str]]] = {
-    "what is read": [
-        (
-            "--tokenizer",
-            "whitespace",
-            {"choices": ("whitespace", "words")},
-            "how a line becomes words: at white space, or runs of letters in lower case",
-        ),
-        ("--min-count", 5, {"type": count}, "leave out words that occur less often"),
-        ("--max-final-vocab", None, {"type": count}, "keep so many of the most frequent words"),
-        (
-            "--max-vocab-size",
-            None,
-            {"type": count},
-            "forget the rarest words while more than so many are counted: bounds memory",
-        ),
-    ],
-    "what is trained": [
-        ("--vector-size", 100, {"type": count}, "width of the vectors"),
-        ("--sg", 1, _yes_or_no, "1: skip-gram; 0: CBOW, which is faster"),
-        ("--window", 5, {"type": count}, "largest distance between a word and one it predicts"),
-        (
-            "--negative",
-            5,
-            {"type": number(int, 0)},
-            "words of the noise for each example; 0 with --hs 1",
-        ),
-        ("--hs", 0, _yes_or_no, "1: hierarchical softmax in place of negative sampling"),
-        (
-            "--loss",
-            None,
-            {"choices": ("softmax", "sampled_softmax")},
-            "in place of both, and slower: the exact or a sampled softmax",
-        ),
-        ("--num-sampled", 64, {"type": count}, "words that the sampled softmax draws"),
-        ("--cbow-mean", 1, _yes_or_no, "CBOW: 1: mean of the vectors around a word; 0: their sum"),
-        (
-            "--sample",
-            1e-3,
-            {"type": number(float, 0, below=1)},
-            "thin out words more frequent than this; 0: none",
-        ),
-        (
-            "--shrink-windows",
-            1,
-            _yes_or_no,
-            "1: draw the window of each word, so that near ones count more",
-        ),
-        (
-            "--ns-exponent",
-            0.75,
-            {"type": number(float, -math.inf, low_allowed=False)},
-            "power of the counts that the noise is drawn by",
-        ),
-    ],
-    "how it is trained": [
-        ("--epochs", 5, {"type": count}, "passes over the text"),
-        ("--alpha", 0.025, {"type": positive}, "learning rate at the beginning"),
-        ("--min-alpha", 1e-4, {"type": number(float, 0)}, "learning rate at the end"),
-        ("--batch-size", 1024, {"type": count}, "examples in a step of the two softmax losses"),
-        ("--seed", 1, {"type": number(int, 0)}, "decides all that is drawn"),
-        (
-            "--deterministic",
-            None,
-            {"action": "store_true"},
-            "the same vectors at every run, in a longer time",
-        ),
-    ],
+# What differs from `fastw2v.Word2Vec`: skip-gram is the default.
+_ON_THE_COMMAND_LINE = {**SETTINGS, "sg": replace(SETTINGS["sg"], default=1)}
+# Title of a group of options, and its settings.
+_GROUPS = {
+    "what is read": ("tokenizer", "min_count", "max_final_vocab", "max_vocab_size"),
+    "what is trained": (
+        *("vector_size", "sg", "window", "negative", "hs", "loss", "num_sampled", "cbow_mean"),
+        *("sample", "shrink_windows", "ns_exponent"),
+    ),
+    "how it is trained": (
+        *("epochs", "alpha", "min_alpha", "schedule", "batch_size", "seed", "deterministic"),
+        "workers",
+    ),
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser(
         "train",
         help="train word vectors on a text",
@@ -110,12 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument(
-        "corpus",
-        metavar="CORPUS",
-        help="a UTF-8 text with a sentence per line, plain or compressed (.gz, .xz, .bz2, .zst), "
-        "or a directory of such files",
-    )
+    add_corpus(train)
     train.add_argument(
         "--output",
         "-o",
@@ -124,15 +69,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="where the vectors go; the name says how: .txt and .bin are word2vec's formats, "
         ".kv gensim's, .npz NumPy's",
     )
-    for title, settings in _SETTINGS.items():
+    for title, names in _GROUPS.items():
         group = train.add_argument_group(title)
-        for name, default, how, text in settings:
-            if "action" not in how and "choices" not in how:
-                how = {"metavar": "N", **how}
-            if default is not None:
-                text += f" (default: {default})"
-            # With --resume it matters which ones are given.
-            group.add_argument(name, default=argparse.SUPPRESS, help=text, **how)
+        # With --resume it matters which ones are given.
+        add_settings(group, (_ON_THE_COMMAND_LINE[name] for name in names), only_given=True)
     group = train.add_argument_group("on the way")
     group.add_argument(
         "--resume", action="store_true", help="go on with a training that was interrupted"
@@ -155,14 +95,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="another text: after each epoch, the mean log-likelihood of its words, in nats",
     )
+    group.add_argument(
+        "--max-seconds",
+        type=positive,
+        metavar="N",
+        help="end training so long after the start: the learning rate then falls with the time",
+    )
     group.add_argument("--tensorboard", metavar="DIR", help="write curves for TensorBoard")
     group.add_argument(
         "--cache",
         metavar="FILE",
         help="keep the words of CORPUS as numbers, to read them faster the next time",
-    )
-    group.add_argument(
-        "--workers", type=count, metavar="N", help="threads (default: one for each processor)"
     )
 
 
@@ -174,58 +117,170 @@ def run(options: argparse.Namespace) -> None:
         OSError: The text cannot be read, or a file cannot be written.
         ValueError: The text is no text or too short, or options do not fit.
     """
+    begin = time.monotonic()
     output = Path(options.output)
     checkpoint = Path(options.checkpoint or f"{output}.checkpoint")
     formats.format_of(output)  # before hours of work
-    for path in (output, checkpoint):
-        _check_writable(path)
-    if options.workers is not None:
-        _use_threads(options.workers)
-    from fastw2v.word2vec.model import Word2Vec  # brings TensorFlow, which takes seconds
+    check_outputs(
+        {"--output": output, "--checkpoint": checkpoint, "--cache": options.cache},
+        {"CORPUS": options.corpus, "--eval": options.eval},
+        {"--tensorboard": options.tensorboard},
+    )
+    given = _given(options)
+    if "workers" in given:
+        _use_threads(given["workers"])
+    from fastw2v.word2vec.training import Word2Vec  # brings TensorFlow, which takes seconds
 
     if options.resume:
+        if not checkpoint.exists():
+            reason = "there is no training to go on with: leave --resume out to begin one"
+            raise FileNotFoundError(
+                errno.ENOENT, f"{os.strerror(errno.ENOENT)}; {reason}", str(checkpoint)
+            )
         model = Word2Vec.load(checkpoint)
-        _check_settings(model, options, checkpoint)
+        if "workers" in given:  # which may be others than before
+            model.workers = given.pop("workers")
+        _check_settings(model, given, checkpoint)
     else:
-        model = Word2Vec(**_given(options))
+        model = Word2Vec(**{"sg": _ON_THE_COMMAND_LINE["sg"].default} | given)
         _check_free(checkpoint)
     corpus = _read(model, options)
     if not options.resume:
         model.build_vocab(corpus)
+    _warn_of_little_room(model, output, checkpoint)
+    seconds = None
+    if options.max_seconds is not None:
+        seconds = max(begin + options.max_seconds - time.monotonic(), 1.0)
+    is_kept = _train(model, corpus, options, checkpoint, seconds)
     try:
-        begin = time.monotonic()
+        model.wv.save(output)
+    except OSError as error:
+        remark = (
+            f"{checkpoint} holds what was trained: make room, or give another --output, and add "
+            f"--resume --checkpoint {checkpoint} to write the vectors"
+            if is_kept
+            else _rescue(model, checkpoint)
+        )
+        raise _with_remark(error, remark) from error
+    if options.checkpoint is None:
+        checkpoint.unlink(missing_ok=True)
+    print(f"{len(model.vocabulary):,} vectors of width {model.vector_size}: {output}")
+    if options.checkpoint is not None and not is_kept:
+        raise OSError(
+            f"--checkpoint {checkpoint} could not be written; the vectors are in {output}"
+        )
+
+
+def _train(
+    model: Word2Vec,
+    corpus: TokenCorpus,
+    options: argparse.Namespace,
+    checkpoint: Path,
+    max_seconds: float | None,
+) -> bool:
+    """Trains to the end, or until the time is over.
+
+    Returns:
+        Whether the checkpoint holds what was trained. It takes more room than the vectors, so that
+        these may find room where it does not.
+    """
+    held_out = None if options.eval is None else _read_held_out(model, options.eval)
+    begin = time.monotonic()
+    last: Progress | None = None
+    before_the_end = None
+
+    def report(progress: Progress) -> None:
+        nonlocal last, before_the_end
+        last, before_the_end = progress, _version(checkpoint)
+
+    try:
         model.train(
             corpus,
             resume=options.resume,
+            report=report,
             progress=True,
-            evaluate=options.eval,
+            evaluate=held_out,
             tensorboard=options.tensorboard,
             checkpoint=checkpoint,
             checkpoint_every=60 * options.checkpoint_every,
+            max_seconds=max_seconds,
         )
     except KeyboardInterrupt:
+        if not checkpoint.exists():  # a second Ctrl-C came before it was written
+            raise
         raise KeyboardInterrupt(
             f"{checkpoint} holds what was trained: the same command with --resume goes on"
         ) from None
-    print(f"trained in {time.monotonic() - begin:.0f} s, loss {model.losses[-1]:.4f}")
-    model.wv.save(output)
-    if options.checkpoint is None:
-        checkpoint.unlink()
-    print(f"{len(model.vocabulary):,} vectors of width {model.vector_size}: {output}")
+    except OSError as error:
+        is_checkpoint = error.filename == str(checkpoint)
+        if not is_checkpoint or (last is None and not options.resume):
+            raise
+        if last is not None and last.done < 1:  # after Ctrl-C
+            raise _with_remark(error, _rescue(model, checkpoint)) from error
+        warnings.warn(f"no checkpoint was written: {error}", stacklevel=1)
+    loss = model.losses[-1] if last is None else last.loss
+    print(f"trained in {time.monotonic() - begin:.0f} s, loss {loss:.4f}")
+    if last is not None and not (last.epoch_ended and last.epoch == last.epochs):
+        print(
+            f"--max-seconds ended training in pass {last.epoch} of {last.epochs} over the text",
+            flush=True,
+        )
+    return last is None or _version(checkpoint) not in (None, before_the_end)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Changes when a file is written anew; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _warn_of_little_room(model: Word2Vec, output: Path, checkpoint: Path) -> None:
+    """A full disk is better known now than when training is over."""
+    table = 4 * len(model.vocabulary) * model.vector_size
+    for path, needed in ((output, table), (checkpoint, 2 * table)):
+        if path.exists() and not path.is_file():  # a pipe or a device
+            continue
+        if (free := shutil.disk_usage(path.parent).free) < needed:
+            warnings.warn(
+                f"{path} will take about {needed / 1e6:,.3g} MB, and {free / 1e6:,.3g} MB are free "
+                "there",
+                stacklevel=2,
+            )
+
+
+def _with_remark(error: OSError, remark: str) -> OSError:
+    """The error with what to do about it."""
+    return type(error)(error.errno, f"{error.strerror}; {remark}", error.filename)
+
+
+def _rescue(model: Word2Vec, checkpoint: Path) -> str:
+    """Keeps a model whose checkpoint could not be written, and tells where."""
+    with contextlib.suppress(OSError):
+        rescued = Path(tempfile.mkdtemp(prefix="fastw2v-"), checkpoint.name)
+        model.save(rescued)
+        return (
+            f"{rescued} holds what was trained: make room, and add --resume --checkpoint {rescued} "
+            "to go on"
+        )
+    if checkpoint.exists():
+        return (
+            f"{checkpoint} holds what was trained before: make room, and the same command with "
+            "--resume goes on"
+        )
+    return f"what was trained is lost, as there is no room in {tempfile.gettempdir()} either"
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that are on the command line."""
-    names = [
-        name.lstrip("-").replace("-", "_")
-        for settings in _SETTINGS.values()
-        for name, *_ in settings
-    ]
+    names = itertools.chain(*_GROUPS.values())
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
-def _check_settings(model: Word2Vec, options: argparse.Namespace, checkpoint: Path) -> None:
-    for name, value in _given(options).items():
+def _check_settings(model: Word2Vec, given: dict[str, Any], checkpoint: Path) -> None:
+    for name, value in given.items():
         if getattr(model, name) != value:
             raise ValueError(
                 f"--{name.replace('_', '-')} {value} does not go with --resume: the training in "
@@ -234,7 +289,7 @@ def _check_settings(model: Word2Vec, options: argparse.Namespace, checkpoint: Pa
 
 
 def _check_free(checkpoint: Path) -> None:
-    from fastw2v.word2vec import saved_model
+    from fastw2v.word2vec.training import saved_model
 
     if checkpoint.exists() and not saved_model.is_finished(checkpoint):
         raise ValueError(
@@ -243,16 +298,9 @@ def _check_free(checkpoint: Path) -> None:
         )
 
 
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
-
-
 def _use_threads(number: int) -> None:
+    """Gives TensorFlow so many threads. The model takes no more of them than its ``workers``; but
+    there may be more than processors, and the two softmax losses take all."""
     import tensorflow as tf
 
     if tf.config.threading.get_intra_op_parallelism_threads() != number:
@@ -263,7 +311,7 @@ def _read(model: Word2Vec, options: argparse.Namespace) -> TokenCorpus:
     begin = time.monotonic()
     with ProgressLine("reading") as line:
 
-        def report(done: int, total: int, words: int) -> None:
+        def report(done: int, total: int | None, words: int) -> None:
             line.update(done / total if total else None, f"{words:,} words")
 
         corpus = read_corpus(
@@ -273,12 +321,29 @@ def _read(model: Word2Vec, options: argparse.Namespace) -> TokenCorpus:
             max_vocab_size=model.max_vocab_size,
             max_final_vocab=model.max_final_vocab,
             tokenizer=model.tokenizer,
-            workers=options.workers,
+            workers=model.workers,
             report=report,
         )
+    if len(corpus.vocabulary) and corpus.num_tokens == corpus.num_sentences:
+        raise ValueError("the text has no two words within one sentence to learn from")
     print(
         f"read {corpus.num_words:,} words of {options.corpus} in {time.monotonic() - begin:.0f} s; "
         f"{len(corpus.vocabulary):,} different ones occur at least {model.min_count} times",
         flush=True,
     )
     return corpus
+
+
+def _read_held_out(model: Word2Vec, path: str) -> TokenCorpus:
+    held_out = read_corpus(
+        path,
+        vocabulary=model.vocabulary,
+        tokenizer=model.tokenizer,
+        workers=model.workers,
+    )
+    if held_out.num_tokens == held_out.num_sentences:  # before the first pass, not after it
+        raise ValueError(
+            f"--eval {path}: the text has no two words of the vocabulary within one sentence; give "
+            "another part of the text that is trained on, cut into words by the same --tokenizer"
+        )
+    return held_out

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
-from fastw2v.commands._options import count
+from fastw2v.commands._options import add_corpus
+from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import read_vocabulary
+from fastw2v.word2vec.files import check_outputs
 from fastw2v.word2vec.progress import ProgressLine
 
 _EXAMPLES = """\
@@ -16,7 +19,7 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     vocab = commands.add_parser(
         "vocab",
         help="count the words of a text",
@@ -25,31 +28,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    vocab.add_argument(
-        "corpus",
-        metavar="CORPUS",
-        help="a UTF-8 text with a sentence per line, plain or compressed (.gz, .xz, .bz2, .zst), "
-        "or a directory of such files",
-    )
+    add_corpus(vocab)
     vocab.add_argument("--output", "-o", required=True, metavar="FILE", help="where the words go")
-    vocab.add_argument(
-        "--tokenizer",
-        choices=("whitespace", "words"),
-        default="whitespace",
-        help="how a line becomes words: at white space, or runs of letters in lower case "
-        "(default: %(default)s)",
-    )
-    for option, default, text in (
-        ("--min-count", 5, "leave out words that occur less often (default: 5)"),
-        ("--max-final-vocab", None, "keep so many of the most frequent words"),
-        (
-            "--max-vocab-size",
-            None,
-            "forget the rarest words while more than so many are counted: bounds memory",
-        ),
-        ("--workers", None, "threads that count (default: as many as there are processors)"),
-    ):
-        vocab.add_argument(option, type=count, default=default, metavar="N", help=text)
+    names = ("tokenizer", "min_count", "max_final_vocab", "max_vocab_size")
+    add_settings(vocab, (SETTINGS[name] for name in names))
+    threads = "threads that count (default: one for each processor)"
+    add_settings(vocab, [replace(SETTINGS["workers"], help=threads)])
 
 
 def run(options: argparse.Namespace) -> None:
@@ -58,11 +42,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ImportError, OSError, ValueError: As `read_vocabulary`; or no word occurs often enough.
     """
+    check_outputs({"--output": options.output}, {"CORPUS": options.corpus})
     begin = time.monotonic()
     num_words = 0
     with ProgressLine("counting") as line:
 
-        def report(done: int, total: int, words: int) -> None:
+        def report(done: int, total: int | None, words: int) -> None:
             nonlocal num_words
             num_words = words
             line.update(done / total if total else None, f"{words:,} words")

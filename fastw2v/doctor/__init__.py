@@ -6,30 +6,27 @@ Importing it imports no TensorFlow: the public names are found when they are fir
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from fastw2v._core import lazy
 
-# Functions with the name of their module are imported now: later the module would take the name.
-from fastw2v.doctor.watch import Watch, assert_gradients, watch
-
+# The packages inside, from the bottom to the top: each imports from itself and from those before
+# it, and the modules beside this one import from all of them.
+_LAYERS = (
+    "program",  # the user's program as text
+    "observe",  # what is noted while it runs
+    "trace",  # how values lead to the loss, and gradients back
+    "findings",  # what is concluded
+    "report",  # what is shown
+)
 _HOMES = {
-    "Finding": "fastw2v.doctor.report",
-    "Place": "fastw2v.doctor.report",
-    "Report": "fastw2v.doctor.report",
-    "Step": "fastw2v.doctor.report",
+    "Finding": "fastw2v.doctor.findings.finding",
+    "Place": "fastw2v.doctor.program.places",
+    "Report": "fastw2v.doctor.report.report",
+    "Step": "fastw2v.doctor.trace.steps",
+    "Watch": "fastw2v.doctor.watching",
+    "assert_gradients": "fastw2v.doctor.explaining",
     "explain": "fastw2v.doctor.explaining",
+    "watch": "fastw2v.doctor.watching",
 }
 
-__all__ = [*_HOMES, "Watch", "assert_gradients", "watch"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fastw2v.doctor' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)

@@ -8,10 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastw2v.doctor import causes, health
-from fastw2v.doctor.recording import Recorder
-from fastw2v.doctor.report import Report
-from fastw2v.doctor.value_log import ValueLog
+from fastw2v.doctor.findings import loss_errors, missing
+from fastw2v.doctor.findings.sources import name_of
+from fastw2v.doctor.findings.useless import UselessGradients
+from fastw2v.doctor.observe.recording import Recorder
+from fastw2v.doctor.report.report import Report
+from fastw2v.doctor.trace.value_log import ValueLog
+
+__all__ = ["assert_gradients", "explain"]
 
 
 def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: Any) -> Report:
@@ -23,7 +27,8 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
 
     Only where a tf.function gives NaN, or a gradient of zero, its ops are run once more to see
     which of them did it, and none that draws numbers, writes or calls Python. Where its results
-    need such an op, a NaN is told without the op that made it, and a gradient of zero not at all.
+    need such an op, a NaN is reported without the op that made it, and a gradient of zero not at
+    all.
 
     Args:
         loss_fn: Computes the loss: a scalar, or any structure of floating-point tensors, which
@@ -57,19 +62,40 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
                 loss = loss_fn(*args, **kwargs)
             gradients = _gradients(tape, loss, sources)
         except Exception as error:
-            findings = causes.diagnose_error(error, loss, sources, recorder, tape)
-            findings = findings or health.of_error(error)
+            findings = missing.diagnose_error(error, loss, sources, recorder, tape)
+            findings = findings or loss_errors.explain_error(error)
             if not findings:
                 raise
             return Report((), tuple(findings), graph)
-        findings = causes.diagnose(loss, sources, gradients, recorder, tape)
-        findings += health.Health(log).inspect(loss, sources, gradients)
+        findings = missing.diagnose(loss, sources, gradients, recorder, tape)
+        findings += UselessGradients(log).find(loss, sources, gradients)
     connected = [
-        causes.name_of(source)
+        name_of(source)
         for source, gradient in zip(sources, gradients, strict=True)
         if gradient is not None
     ]
     return Report(tuple(connected), tuple(findings), graph)
+
+
+def assert_gradients(
+    loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: Any
+) -> None:
+    """Raises AssertionError with the reasons if a variable gets no gradient from the loss.
+
+    Args:
+        loss_fn: Computes the loss, a tensor or a structure of tensors, from `args` and `kwargs`.
+        variables: A variable, a watched tensor or a structure of them.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from fastw2v import doctor
+        >>> weights = tf.Variable([0.5, 1.5])
+        >>> doctor.assert_gradients(lambda: tf.reduce_sum(weights**2), weights)
+    """
+    __tracebackhide__ = True
+    report = explain(loss_fn, variables, *args, **kwargs)
+    if not report.ok:
+        raise AssertionError(f"not every variable has a gradient\n{report}")
 
 
 def _trace(loss_fn: Callable[..., Any], args: Any, kwargs: Any) -> tf.Graph:

@@ -2,7 +2,7 @@
 
 The program is `__main__`, with its own `sys.argv` and `sys.path`; TensorFlow is imported when the
 program does it. Its output, exit status and tracebacks are its own: of the doctor there are only
-the reports on standard error.
+the reports on standard error, or, where there was nothing to report, a line that says so.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import pkgutil
 import runpy
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
 
-from fastw2v import _with_tensorflow
-from fastw2v._after_import import after_import
-from fastw2v.doctor import tracebacks
-from fastw2v.doctor.watch import Watch, watch
+from fastw2v._core import with_tensorflow
+from fastw2v._core.after_import import after_import
+from fastw2v.doctor.program import tracebacks
+
+if TYPE_CHECKING:
+    from fastw2v.doctor.watching import Watch
 
 USAGE = """\
 usage: {command} [--help] (SCRIPT | -m MODULE) [ARGUMENT ...]
@@ -31,6 +34,9 @@ Run a Python program unchanged and explain its missing gradients on standard err
   -m MODULE   a module, as for python -m
   ARGUMENT    goes to the program
 """
+
+# What `python -m` calls.
+_run_as_main: Callable[..., Any] = runpy._run_module_as_main  # type: ignore[attr-defined]
 
 # Whether Python put no directory of the program that it runs, which is this one, on the path.
 _SAFE_PATH = getattr(sys.flags, "safe_path", bool(sys.flags.isolated))
@@ -55,9 +61,9 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
         problem = f"unknown option {program[0]}" if program else "no program to run"
         print(f"{command}: error: {problem}; see --help", file=sys.stderr)
         return 2
-    _with_tensorflow.warn = False
+    with_tensorflow.warn = False
     watches: list[Watch] = []
-    after_import("tensorflow", lambda: watches.append(watch().start()))
+    after_import("tensorflow", lambda: watches.append(_start_watch()))
     _show_threads_without_us(watches)
     try:
         if by_name:
@@ -73,11 +79,26 @@ def main(arguments: Sequence[str], command: str = "python -m fastw2v.doctor") ->
                 return 2
             _run_script(program[0], source, rest)
     except BaseException as error:
-        for one in watches:
-            one.explain_error(error)
+        for watch in watches:
+            watch.explain_error(error)
+        if isinstance(error, SystemExit) and not error.code:
+            _close(watches)
         _show_without_us(error)
         raise
+    _close(watches)
     return 0
+
+
+def _start_watch() -> Watch:
+    # Not above: it imports TensorFlow, and the program says when that is done, if at all.
+    from fastw2v.doctor.watching import watch
+
+    return watch().start()
+
+
+def _close(watches: list[Watch]) -> None:
+    for watch in watches:
+        watch.print_if_nothing_found()
 
 
 def _run_script(path: str, source: bytes, arguments: Sequence[str]) -> None:
@@ -87,7 +108,7 @@ def _run_script(path: str, source: bytes, arguments: Sequence[str]) -> None:
     if not _SAFE_PATH:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     main = _new_main()
-    main.__file__, main.__cached__ = path, None
+    vars(main).update(__file__=path, __cached__=None)
     main.__loader__ = SourceFileLoader("__main__", path)
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
@@ -97,7 +118,7 @@ def _run_directory(path: str, arguments: Sequence[str]) -> None:
     sys.argv[:] = [path, *arguments]
     sys.path[: not _SAFE_PATH] = [os.path.abspath(path)]
     _new_main()
-    runpy._run_module_as_main("__main__", False)
+    _run_as_main("__main__", False)
 
 
 def _run_module(name: str, arguments: Sequence[str]) -> None:
@@ -106,7 +127,7 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
     if not _SAFE_PATH:
         sys.path[0] = os.getcwd()
     _new_main()
-    runpy._run_module_as_main(name)
+    _run_as_main(name)
 
 
 def _new_main() -> ModuleType:
@@ -123,8 +144,8 @@ def _show_threads_without_us(watches: list[Watch]) -> None:
     def show(arguments: threading.ExceptHookArgs) -> None:
         kind, error, traceback, thread = arguments
         if error is not None:
-            for one in watches:
-                one.explain_error(error)
+            for watch in watches:
+                watch.explain_error(error)
             traceback = tracebacks.clean(error)
         hook(threading.ExceptHookArgs((kind, error, traceback, thread)))
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from gensim.models import KeyedVectors
 
 from fastw2v import cli
-from fastw2v.word2vec import objectives, saved_model
+from fastw2v.commands import train
+from fastw2v.word2vec.training import objectives, saved_model
+from fastw2v.word2vec.training.settings import TABLE
 from fastw2v.word2vec.vectors import WordVectors
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnpt" for b in "aeiou" for c in "nrs"]
@@ -55,6 +60,7 @@ def test_a_text_becomes_vectors(text, capsys):
     [
         ["--sg", 0, "--cbow-mean", 0, "--window", 2, "--shrink-windows", 0],
         ["--loss", "sampled_softmax", "--num-sampled", 20, "--batch-size", 256],
+        ["--schedule", "late", "--ns-exponent", -0.5, "--hs", 1],
         ["--min-count", 61, "--max-final-vocab", 40, "--tokenizer", "words", "--sample", 0],
     ],
 )
@@ -68,6 +74,39 @@ def test_options_reach_the_model(text, options):
         assert getattr(model, name[2:].replace("-", "_")) == value
     assert WordVectors.load("vectors.npz").words == model.wv.words
     assert saved_model.is_finished("model")
+
+
+def test_each_setting_is_an_option():
+    """But for the comment, which nobody would read in a file of vectors."""
+    parser = argparse.ArgumentParser()
+    train.add_parser(parser.add_subparsers())
+    options = vars(parser.parse_args(["train", "text.txt", "--output", "v.txt"]))
+    assert not options.keys() & TABLE.keys()  # only those that are given
+    required = ["train", "text.txt", "--output", "v.txt"]
+    for setting in TABLE.values():
+        option = "--" + setting.name.replace("_", "-")
+        if setting.name == "comment":
+            continue
+        if setting.name == "deterministic":
+            assert parser.parse_args([*required, option]).deterministic is True
+            continue
+        value = setting.choices[-1] if setting.choices else 1 if setting.high > 1 else 0
+        given = parser.parse_args([*required, option, str(value)])
+        assert getattr(given, setting.name) == value
+
+
+def test_workers_are_those_of_the_model(text):
+    """One thread gives the bits of one thread, in a process of its own."""
+    command = [sys.executable, "-m", "fastw2v.cli", "train", "text.txt", "-o", "v.npz"]
+    command += ["--vector-size", "12", "--checkpoint", "model"]
+    subprocess.run([*command, "--workers", "1"], check=True, capture_output=True)
+    from fastw2v import Word2Vec
+
+    assert Word2Vec.load("model").workers == 1
+    model = Word2Vec(corpus_file="text.txt", sg=1, vector_size=12, workers=1)
+    assert WordVectors.load("v.npz").vectors.tobytes() == model.wv.vectors.tobytes()
+    subprocess.run([*command, "--resume", "--workers", "2"], check=True, capture_output=True)
+    assert Word2Vec.load("model").workers == 2
 
 
 def test_files_on_the_way(text, capsys):
@@ -85,11 +124,11 @@ def test_interrupted_and_resumed(text, monkeypatch, capsys):
     monkeypatch.setattr(objectives.TextObjective, "block_tokens", 3000)
     assert run(text, "--output", "whole.txt", *SMALL) == 0
     command = [text, "--output", "vectors.txt"]
-    train = objectives.TextObjective.train
+    on_block = objectives.TextObjective.train
 
     def interrupted(self, *arguments):
         os.kill(os.getpid(), signal.SIGINT)
-        return train(self, *arguments)
+        return on_block(self, *arguments)
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -98,7 +137,7 @@ def test_interrupted_and_resumed(text, monkeypatch, capsys):
         assert run(*command, *SMALL) == 130
     finally:
         signal.signal(signal.SIGINT, handler)
-        monkeypatch.setattr(objectives.TextObjective, "train", train)
+        monkeypatch.setattr(objectives.TextObjective, "train", on_block)
     assert capsys.readouterr().err == (
         "\nfastw2v train: interrupted; vectors.txt.checkpoint holds what was trained: the same "
         "command with --resume goes on\n"
@@ -124,11 +163,96 @@ def test_what_cannot_be_written_is_not_lost(text, monkeypatch, capsys):
     monkeypatch.setattr(WordVectors, "save", full)
     assert run(text, "--output", "vectors.txt", *SMALL) == 2
     assert capsys.readouterr().err.endswith(
-        "fastw2v train: error: vectors.txt: No space left on device\n"
+        "fastw2v train: error: vectors.txt: No space left on device; vectors.txt.checkpoint holds "
+        "what was trained: make room, or give another --output, and add --resume --checkpoint "
+        "vectors.txt.checkpoint to write the vectors\n"
     )
     monkeypatch.setattr(WordVectors, "save", save)
-    assert run(text, "--output", "vectors.txt", "--resume") == 0
+    other = [text, "--output", "other.txt", "--checkpoint", "vectors.txt.checkpoint"]
+    assert run(*other, "--resume") == 0
+    assert len(WordVectors.load("other.txt")) == 150
+
+
+def full_disk(monkeypatch, owner, is_full=lambda path: True):
+    """Makes a `save` find no room where a path is on the full disk."""
+    save = owner.save
+
+    def full(self, path, *arguments, **options):
+        if is_full(Path(path)):
+            raise OSError(28, os.strerror(28), str(path))
+        return save(self, path, *arguments, **options)
+
+    monkeypatch.setattr(owner, "save", full)
+
+
+def test_no_room_for_the_last_checkpoint(text, monkeypatch, capsys):
+    """The vectors, which are smaller, are written all the same."""
+    from fastw2v import Word2Vec
+
+    full_disk(monkeypatch, Word2Vec)
+    assert run(text, "--output", "vectors.txt", *SMALL) == 0
     assert len(WordVectors.load("vectors.txt")) == 150
+    assert sorted(os.listdir()) == ["text.txt", "vectors.txt"]
+    os.unlink("vectors.txt")
+    capsys.readouterr()
+    assert run(text, "--output", "vectors.txt", "--checkpoint", "model", *SMALL) == 2
+    assert capsys.readouterr().err.endswith(
+        "fastw2v train: error: --checkpoint model could not be written; the vectors are in "
+        "vectors.txt\n"
+    )
+    assert len(WordVectors.load("vectors.txt")) == 150
+
+
+def test_no_room_at_all(text, tmp_path, monkeypatch, capsys):
+    """What was trained is kept where temporary files are, or the last checkpoint is named."""
+    from fastw2v import Word2Vec
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    full_disk(monkeypatch, WordVectors)
+    full_disk(monkeypatch, Word2Vec, lambda path: elsewhere not in path.parents)
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    assert run(text, "--output", "vectors.txt", *SMALL) == 2
+    found = re.search(
+        r"vectors.txt: No space left on device; (\S+) holds what was trained: make room, and add "
+        r"--resume --checkpoint \1 to go on\n$",
+        capsys.readouterr().err,
+    )
+    assert Path(found[1]).parent.parent == elsewhere and saved_model.is_finished(found[1])
+
+    full_disk(monkeypatch, Word2Vec)
+    assert run(text, "--output", "vectors.txt", *SMALL) == 2
+    assert f"what was trained is lost, as there is no room in {elsewhere}" in (
+        capsys.readouterr().err
+    )
+    Path(found[1]).rename("vectors.txt.checkpoint")
+    assert run(text, "--output", "vectors.txt", *SMALL) == 2
+    assert "vectors.txt.checkpoint holds what was trained before: make" in capsys.readouterr().err
+    assert run(text, "--output", "vectors.txt", "--resume") == 2
+    assert "vectors.txt.checkpoint holds what was trained: make room" in capsys.readouterr().err
+    assert saved_model.is_finished("vectors.txt.checkpoint")
+
+
+def test_a_disk_that_will_be_too_small(text, monkeypatch, capsys):
+    monkeypatch.setattr(
+        train.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10_000)
+    )
+    assert run(text, "--output", "vectors.txt", *SMALL) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (  # two tables of 150 vectors of 12 numbers; one has room
+        "fastw2v train: warning: vectors.txt.checkpoint will take about 0.0144 MB, and 0.01 MB are "
+        "free there"
+    )
+    assert len(lines) == 3
+
+
+def test_a_time_limit(text, capsys):
+    command = [text, "--output", "v.txt", *SMALL, "--epochs", 1_000_000, "--max-seconds", 2]
+    assert run(*command) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"trained in [1-9] s, loss \d\.\d{4}\n", printed)
+    assert re.search(r"--max-seconds ended training in pass \d+ of 1000000 over", printed)
+    assert sorted(os.listdir()) == ["text.txt", "v.txt"]
 
 
 def test_a_terminal_interrupts(text):
@@ -164,14 +288,27 @@ def test_a_terminal_interrupts(text):
         (["lonely.txt"], "the text has no two words within one sentence to learn from"),
         (["text.txt", "--eval", "nowhere.txt"], "nowhere.txt: No such file or directory"),
         (["text.txt", "--eval", "lonely.txt"], "the text has no two words of the vocabulary"),
-        (["text.txt", "--resume"], "v.txt.checkpoint: No such file or directory"),
+        (["text.txt", "--eval", "lonely.txt"], "--eval lonely.txt: "),
+        (["text.txt", "--output", "text.txt"], "text.txt is the same file as CORPUS text.txt"),
+        (["text.txt", "--checkpoint", "text.txt"], "--checkpoint text.txt is the same file as"),
+        (["text.txt", "--cache", "text.txt"], "--cache text.txt is the same file as CORPUS"),
+        (["text.txt", "--cache", "v.txt"], "--cache v.txt is the same file as --output v.txt"),
+        (["text.txt", "--eval", "empty.txt", "-o", "empty.txt"], "same file as --eval empty.txt"),
+        ([".", "--output", "v.txt"], "v.txt lies in CORPUS . and would be read the next time"),
+        (["text.txt", "--tensorboard", "text.txt"], "text.txt: Not a directory"),
+        (
+            ["text.txt", "--checkpoint", "no/model"],
+            "no: No such file or directory; --checkpoint",
+        ),
+        (["text.txt", "--cache", "no/ids"], "no: No such file or directory; --cache no/ids would"),
+        (["text.txt", "--resume"], "v.txt.checkpoint: No such file or directory; there"),
         (["text.txt", "--checkpoint", "latin1.txt"], "latin1.txt is not a saved model of fastw2v"),
         (["text.txt", "--output", "vectors"], "the name of vectors does not tell its format"),
         (["text.txt", "--output", "no/v.txt"], "no: No such file or directory"),
         (["text.txt", "--output", "directory.txt"], "directory.txt: Is a directory"),
-        (["text.txt", "--hs", "1"], "hs = 1 and negative = 5"),
-        (["text.txt", "--alpha", "1e30", *SMALL], "take a smaller alpha"),
-        (["text.txt", "--sg", "2"], "argument --sg: invalid choice: 2"),
+        (["text.txt", "--loss", "softmax", "--alpha", "1e30", *SMALL], "Take a smaller alpha"),
+        (["text.txt", "--sg", "2"], "--sg: '2' is not an integer at least 0 and at most 1"),
+        (["text.txt", "--sg", "cbow"], "--sg: 'cbow' is not an integer at least 0 and at most 1"),
         (["text.txt", "--epochs", "0"], "argument --epochs: '0' is not an integer at least 1"),
         (["text.txt", "--ns-exponent", "inf"], "argument --ns-exponent: 'inf' is not a number"),
     ],

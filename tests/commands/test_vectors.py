@@ -10,7 +10,7 @@ from gensim.test.utils import datapath
 
 from fastw2v import cli
 from fastw2v.commands import eval as eval_command
-from fastw2v.word2vec import map as maps
+from fastw2v.word2vec.maps import map as maps
 from fastw2v.word2vec.vectors import WordVectors
 
 
@@ -84,9 +84,45 @@ def test_map(vectors, capsys, monkeypatch):
     with open("map.html", encoding="utf8") as file:
         page = file.read()
     assert "<title>v.bin</title>" in page and '"words":["man","king"' in page
-    assert run("map", "v.bin", "--output", "map.png", "--words", 9) == 0
+    assert run("map", "v.bin", "-o", "map.png", "--words", 9) == 0
     with open("map.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
+
+
+def test_map_of_chosen_words(vectors, capsys, directory, monkeypatch):
+    monkeypatch.setattr(maps, "_PAGE_ITERATIONS", 10)
+    (directory / "function-words").write_text("w2\n\n  w3 \nunknown\n")
+    assert run("map", "v.bin", "--words", 30, "--skip", 4, "--leave-out", "function-words") == 0
+    assert capsys.readouterr() == ("30 words on a map: map.html\n", "")
+    with open("map.html", encoding="utf8") as file:
+        assert '"words":["w0","w1","w4","w5"' in file.read()
+    (directory / "list").write_text("queen\nw39\nking\nw1\nnobody\nw2\n", "utf-8-sig")
+    assert run("map", "v.bin", "--only", "list") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "5 words on a map: map.html\n"
+    assert printed.err == (
+        "fastw2v map: warning: 1 of the 6 words to show have no vector, for example 'nobody'\n"
+    )
+    with open("map.html", encoding="utf8") as file:
+        assert '"words":["king","queen","w1","w2","w39"]' in file.read()
+
+
+def test_no_command_writes_over_its_input(directory):
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    for command in (
+        ["map", "v.bin", "--output", "v.html", "--format", "binary"],
+        ["map", "v.bin", "--only", "w.html", "--output", "v.html"],
+        ["convert", "v.bin", "v.bin"],
+        ["convert", "v.bin", "v.html", "--to", "text"],
+        ["vocab", "w.html", "-o", "v.html"],
+        ["phrases", "v.html", "-o", "w.html"],
+        ["phrases", "v.bin", "-o", "v.html", "--connector-words", "w.html"],
+    ):
+        for link in ("v.html", "w.html"):
+            (directory / link).unlink(missing_ok=True)
+            (directory / link).symlink_to("v.bin")
+        assert run(*command) == 2, command
+        assert {name: (directory / name).read_bytes() for name in before} == before
 
 
 def test_map_without_matplotlib(capsys, monkeypatch):
@@ -141,9 +177,19 @@ def test_convert_words_that_are_no_text(directory):
         ("eval v.bin --analogies empty.txt", "empty.txt holds no questions"),
         ("map v.bin --output map.gif", "--output map.gif ends neither in .html nor in .png"),
         ("map v.bin --words 3", "there are 3 words to draw; it takes at least 5"),
-        ("map v.bin --output no/map.html --words 5", "no/map.html: No such file or directory"),
+        (
+            "map v.bin --output no/map.html --words 5",
+            "no: No such file or directory; --output no/map.html would go there",
+        ),
+        ("map v.bin --words 9 --skip 40", "there are 4 words to draw; it takes at least 5"),
+        ("map v.bin --skip -1", "argument --skip: '-1' is not an integer at least 0"),
+        ("map v.bin --only v.bin", "v.bin is not UTF-8 text: "),
+        ("map v.bin --leave-out nowhere", "nowhere: No such file or directory"),
+        ("map v.bin --output v.bin.html/a.html", "v.bin.html: No such file or directory; "),
+        ("convert v.bin v.bin", "OUTPUT v.bin is the same file as VECTORS v.bin, which would be"),
+        ("convert v.bin empty.txt --to projector", "empty.txt: Not a directory; OUTPUT empty.txt"),
         ("convert v.bin v.xyz", "the name of v.xyz does not tell its format"),
-        ("convert v.bin no/v.txt", "no/v.txt: No such file or directory"),
+        ("convert v.bin no/v.txt", "no: No such file or directory; OUTPUT no/v.txt would go there"),
         ("convert v.bin /dev/full --to text", "/dev/full: No space left on device"),
         ("convert v.bin v.txt --from projector", "argument --from: invalid choice"),
     ],
@@ -159,6 +205,30 @@ def test_errors_in_one_line(command, message, capsys, directory, monkeypatch):
     assert status == 2
     name = command.split()[0]
     assert re.fullmatch(rf"fastw2v {name}: error: .*{message}.*\n", error)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".bin", ".glove", ".npz", ".kv", ".txt.gz"])
+def test_damaged_files_in_one_line(suffix, vectors, capsys, directory):
+    """Never a traceback, whatever bytes a file holds."""
+    vectors.save(directory / f"whole{suffix}")
+    whole = (directory / f"whole{suffix}").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(25):
+        damaged = bytearray(whole)
+        if number % 2:
+            places = rng.integers(0, len(whole) if number % 3 else 100, size=rng.integers(1, 9))
+            damaged[:] = whole
+            for place in places:
+                damaged[place] = rng.integers(256)
+        else:
+            del damaged[rng.integers(len(whole)) :]
+        (directory / f"d{suffix}").write_bytes(damaged)
+        status = run("neighbors", f"d{suffix}", "king")
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line for line in lines if line.startswith("fastw2v neighbors: error: ")]
+        warned = [line for line in lines if line.startswith("fastw2v neighbors: warning: ")]
+        assert len(errors) == (status == 2) and len(errors) + len(warned) == len(lines), lines
+        assert status in (0, 2)
 
 
 def test_eval_without_files(capsys, monkeypatch):
@@ -177,7 +247,7 @@ def test_help(command, capsys):
 
 
 def test_tensorflow_is_not_needed(directory):
-    """Which takes seconds to import: neighbours of a word are there at once."""
+    """Which takes seconds to import: neighbors of a word are there at once."""
     program = (
         "import sys; from fastw2v import cli\n"
         "cli.main(['neighbors', 'v.bin', 'king'])\n"

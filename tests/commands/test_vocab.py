@@ -3,7 +3,7 @@ import os
 import pytest
 
 from fastw2v import cli
-from fastw2v.word2vec.vocabulary import Vocabulary
+from fastw2v.word2vec.corpus import Vocabulary
 
 
 @pytest.fixture
@@ -46,7 +46,12 @@ def test_words_and_counts(text, tmp_path, capsys, options, content):
         (b"", [], "no word of TEXT occurs at least --min-count = 5 times; 0 were read"),
         (b"one", [], "no word of TEXT occurs at least --min-count = 5 times; 1 were read"),
         (b"a \xff", [], "TEXT is not UTF-8 text: byte 0xff at offset 2 is part of no character"),
-        (b"a", ["--output", "/missing/vocab"], "/missing/vocab: No such file or directory"),
+        (
+            b"a",
+            ["--output", "/missing/vocab"],
+            "/missing: No such file or directory; --output /missing/vocab would go there: give "
+            "another directory",
+        ),
         (None, [], "TEXT: No such file or directory"),
     ],
     ids=["empty", "one word", "junk", "no directory", "no file"],

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fastw2v.doctor import causes, explain
-from fastw2v.doctor.kinds import KINDS
-from fastw2v.doctor.recording import Recorder
+from fastw2v.doctor import explain
+from fastw2v.doctor.findings import missing
+from fastw2v.doctor.findings.kinds import KINDS
+from fastw2v.doctor.observe.recording import Recorder
 
 total = tf.reduce_sum
 
@@ -95,7 +96,7 @@ def test_silent_cause(case, form):
             with tf.GradientTape() as tape:
                 value = loss()
             gradient = tape.gradient(value, w)
-            findings.extend(causes.diagnose(value, w, gradient, recorder, tape))
+            findings.extend(missing.diagnose(value, w, gradient, recorder, tape))
 
         with Recorder() as recorder:
             step()
@@ -337,7 +338,7 @@ def test_tapes_and_their_times():
         with Recorder() as recorder:
             tape, target, source = step()
             gradient = tape.gradient(target, source)
-            return [f.kind for f in causes.diagnose(target, source, gradient, recorder, tape)]
+            return [f.kind for f in missing.diagnose(target, source, gradient, recorder, tape)]
 
     def before():
         y = w * 2.0
@@ -459,7 +460,7 @@ def test_graphs_of_tensorflow_1():
         loss = total(tf.round(v)) + total(tf.stop_gradient(old))
         sources = [v, old, other]
         gradients = tf.compat.v1.gradients(loss, sources)
-        findings = causes.diagnose(loss, sources, gradients, recorder)
+        findings = missing.diagnose(loss, sources, gradients, recorder)
     assert [(f.variable, f.kind) for f in findings] == [
         ("v", "rounding"),
         ("old", "stop_gradient"),
@@ -535,7 +536,7 @@ def test_what_is_forgotten_is_undecided():
         with tf.GradientTape() as tape:
             loss = y * 2.0
         gradient = tape.gradient(loss, w)
-        [finding] = causes.diagnose(loss, w, gradient, recorder, tape)
+        [finding] = missing.diagnose(loss, w, gradient, recorder, tape)
     assert recorder.forgotten
     assert len(recorder.events) == 20
     assert finding.kind == "undecided"

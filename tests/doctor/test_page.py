@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastw2v.doctor.kinds import KINDS
+from fastw2v.doctor.findings.kinds import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "gradients.md"

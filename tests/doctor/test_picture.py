@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fastw2v.doctor.kinds import KINDS
-from fastw2v.doctor.report import Finding, Place, Report, Step
+from fastw2v.doctor import Finding, Place, Report, Step
+from fastw2v.doctor.findings.kinds import KINDS
 
 SVG = "{http://www.w3.org/2000/svg}"
 RED = "#d92d20"

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from fastw2v import doctor
-from fastw2v.doctor.kinds import KINDS
+from fastw2v.doctor.findings.kinds import KINDS
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = sorted((HERE / "programs").glob("*.py"))

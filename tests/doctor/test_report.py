@@ -7,8 +7,9 @@ import unicodedata
 import pytest
 import tensorflow as tf
 
-from fastw2v.doctor.kinds import KINDS
-from fastw2v.doctor.report import Finding, Place, Report, Step, broken_edge
+from fastw2v.doctor import Finding, Place, Report, Step
+from fastw2v.doctor.findings.kinds import KINDS
+from fastw2v.doctor.report.layout import broken_edge
 
 ROUND = Place("/home/a/train.py", 12, "hidden = tf.round(x)", "loss_fn")
 PATH = (Step("ReadVariableOp", "read", None), Step("Round", "Round", ROUND))

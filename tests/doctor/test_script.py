@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import fastw2v
-from fastw2v.doctor.kinds import KINDS
+from fastw2v.doctor.findings.kinds import KINDS
 
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGE = Path(fastw2v.__file__).parent
@@ -48,7 +48,7 @@ def assert_same(arguments, directory, command=DOCTOR, **options):
     return expected
 
 
-BEHAVIOURS = {
+BEHAVIORS = {
     "the module __main__": """
         import sys
         print(sys.argv, sys.path[0], __file__, __name__, __package__, __doc__)
@@ -141,7 +141,7 @@ BEHAVIOURS = {
 
 @pytest.fixture
 def program(tmp_path, request):
-    lines = BEHAVIOURS[request.param].splitlines()
+    lines = BEHAVIORS[request.param].splitlines()
     path = tmp_path / "some where" / "program.py"
     path.parent.mkdir()
     path.write_text("\n".join(line.removeprefix(" " * 8) for line in lines) + "\n")
@@ -149,13 +149,13 @@ def program(tmp_path, request):
     return path
 
 
-@pytest.mark.parametrize("program", BEHAVIOURS, indirect=True)
+@pytest.mark.parametrize("program", BEHAVIORS, indirect=True)
 def test_a_script_is_itself(program, tmp_path):
     arguments = ["some where/program.py", "-m", "--help", "argument"]
     assert_same(arguments, tmp_path, input="typed")
 
 
-@pytest.mark.parametrize("program", BEHAVIOURS, indirect=True)
+@pytest.mark.parametrize("program", BEHAVIORS, indirect=True)
 def test_a_module_is_itself(program):
     assert_same(["-m", "program", "-m", "x"], program.parent, input="typed")
 
@@ -202,7 +202,7 @@ def test_the_command_itself(command, tmp_path):
     for arguments, problem in (
         ([], "no program to run"),
         (["-m"], "no program to run"),
-        (["--colour", "x.py"], "unknown option --colour"),
+        (["--color", "x.py"], "unknown option --color"),
         (["nowhere.py"], "nowhere.py: No such file or directory"),
     ):
         status, out, err = run([*command, *arguments], tmp_path)
@@ -253,6 +253,39 @@ def test_whatever_is_imported_first(imports, tmp_path):
     assert alone[:2] == watched[:2] == (1, "")
     assert watched[2].endswith(alone[2])
     assert "program.py:4" in watched[2] and KINDS["undecided"].title in watched[2]
+
+
+STEP = """\
+import tensorflow as tf
+x = tf.Variable([1.5])
+with tf.GradientTape() as tape:
+    y = tf.{function}(x)
+print(tape.gradient(y, x) is None)
+"""
+
+
+@pytest.mark.parametrize(
+    "program, said",
+    [
+        (STEP.format(function="square"), "nothing wrong; 1 variable with a gradient"),
+        (STEP.format(function="square") + "raise SystemExit(0)", "nothing wrong; 1 variable"),
+        ("import tensorflow as tf", "no gradient was taken, so there was none to look at"),
+    ],
+)
+def test_a_program_with_nothing_wrong(program, said, tmp_path):
+    """It is told that it was looked at."""
+    (tmp_path / "program.py").write_text(program)
+    status, _, err = run([*DOCTOR, "program.py"], tmp_path)
+    assert status == 0
+    assert err.startswith(f"fastw2v.doctor: {said}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_standard_error_that_cannot_be_written(redirection, tmp_path):
+    """The program goes on and ends as it would alone, the interpreter's buffers included."""
+    (tmp_path / "program.py").write_text(STEP.format(function="round") + "print('end')")
+    command = " ".join(["env -u PYTHONUNBUFFERED", *DOCTOR, "program.py", redirection])
+    assert run(["sh", "-c", command], tmp_path) == (0, "True\nend\n", "")
 
 
 def test_an_exception_in_a_thread(tmp_path):

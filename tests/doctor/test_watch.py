@@ -13,7 +13,8 @@ import tensorflow as tf
 from tensorflow.python.ops import gradients_util
 
 from fastw2v import doctor
-from fastw2v.doctor import causes, hooks
+from fastw2v.doctor import watching as watching_module
+from fastw2v.doctor.findings import missing
 
 
 @pytest.fixture
@@ -43,6 +44,20 @@ def test_a_report_is_collected_and_printed(weights, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert str(report) in printed.err
+
+
+class _Unwritable(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_file_that_cannot_be_written(weights):
+    closed = io.StringIO()
+    closed.close()
+    for file in (_Unwritable(), closed):
+        with doctor.watch(file) as watching:
+            assert rounded_gradient(weights) is None
+        assert kinds(watching) == ["rounding"]
 
 
 def test_nothing_is_said_of_gradients_that_exist(weights, capsys):
@@ -76,8 +91,8 @@ def test_the_same_is_told_once(weights):
 
 def test_a_loop_is_not_explained_in_every_round(weights, monkeypatch):
     calls = []
-    diagnose = causes.diagnose
-    monkeypatch.setattr(causes, "diagnose", lambda *a: calls.append(a) or diagnose(*a))
+    diagnose = missing.diagnose
+    monkeypatch.setattr(missing, "diagnose", lambda *a: calls.append(a) or diagnose(*a))
     with doctor.watch(io.StringIO()):
         for _ in range(20):
             rounded_gradient(weights)
@@ -227,7 +242,7 @@ def test_messages_of_autograph_name_no_file_of_ours(weights):
         pytest.raises(Exception, match="no entry for: Unique") as error,
     ):
         fail()
-    assert "hooks.py" not in str(error.value)
+    assert "gradient_calls.py" not in str(error.value)
     assert "test_watch.py" in str(error.value)
 
 
@@ -246,7 +261,7 @@ def test_a_failure_of_the_doctor_is_a_line(weights, monkeypatch, capsys):
     def fail(*_):
         raise ZeroDivisionError("no idea")
 
-    monkeypatch.setattr(causes, "diagnose", fail)
+    monkeypatch.setattr(missing, "diagnose", fail)
     with doctor.watch() as watching:
         assert rounded_gradient(weights) is None
     assert watching.reports == []
@@ -376,4 +391,4 @@ def test_assert_gradients(weights):
 def test_hooks_are_idle_after_an_error_in_a_program(weights):
     with pytest.raises(KeyboardInterrupt), doctor.watch(io.StringIO()):
         raise KeyboardInterrupt
-    assert hooks._watches == []
+    assert watching_module._session.watches == []

@@ -1,4 +1,4 @@
-"""What the core computes, straight from the formulas of csrc/core/loss.h and csrc/core/gather.h.
+"""What the core computes, straight from the formulas of csrc/core/loss_formulas.h and gather.h.
 
 Logits are stored. In float64 this is the truth that tests compare with; in float32 it is what a
 person would write in NumPy, which the core must not be less accurate than.
@@ -77,17 +77,15 @@ class StoredLogits:
                 log_counts = np.log(np.concatenate(counts, axis=1).astype(dtype))
         self.times_label = times_label.astype(dtype)
 
-        self.hidden = dtype(option("logit_scale", 1.0)) * problem.hidden.astype(dtype)
+        self.hidden = problem.hidden.astype(dtype)
         weights = problem.weights.astype(dtype)
-        if option("round_bfloat16", False):
-            accumulator = problem.hidden.dtype.type
-            scaled = accumulator(option("logit_scale", 1.0)) * problem.hidden
-            self.hidden = round_bfloat16(scaled).astype(dtype)
-            weights = round_bfloat16(weights)
+        if option("compute_dtype", None) == "bfloat16":
+            self.hidden, weights = round_bfloat16(self.hidden), round_bfloat16(weights)
+        self.scale = dtype(option("logit_scale", 1.0))
         # [batch or 1, candidates, dim]; what does not compete has no row.
         self.rows = np.where(self.competes[:, :, np.newaxis], weights[self.candidates], dtype(0))
 
-        logits = (self.rows @ self.hidden[:, :, np.newaxis])[:, :, 0]
+        logits = self.scale * (self.rows @ self.hidden[:, :, np.newaxis])[:, :, 0]
         if problem.biases is not None:
             logits = logits + problem.biases.astype(dtype)[self.candidates]
         self.slope = np.ones_like(logits)
@@ -96,12 +94,14 @@ class StoredLogits:
             tangent = np.tanh(logits / cap)
             logits = cap * tangent
             self.slope = 1 - tangent**2
+        if option("margin", 0.0) != 0:
+            logits = logits - dtype(option("margin")) * (self.times_label > 0)
         self.logits = np.where(self.competes, logits - log_counts, -np.inf)
 
         largest = np.max(self.logits, axis=1, keepdims=True)
         exponentials = np.exp(self.logits - largest)
         total = np.sum(exponentials, axis=1, keepdims=True)
-        self.lse = (largest + np.log(total))[:, 0]
+        self.log_normalizer = (largest + np.log(total))[:, 0]
         self.softmax = exponentials / total
 
     def loss(self) -> np.ndarray:
@@ -116,11 +116,11 @@ class StoredLogits:
         else:
             smoothing = self.dtype(option("label_smoothing", 0.0))
             true_logits = np.sum(np.where(times_label > 0, times_label * z, 0), axis=1)
-            loss = self.lse - (1 - smoothing) * true_logits / self.num_labels
+            loss = self.log_normalizer - (1 - smoothing) * true_logits / self.num_labels
             if smoothing != 0:
                 loss = loss - smoothing * np.mean(z, axis=1)
             if option("z_loss", 0.0) != 0:
-                loss = loss + self.dtype(option("z_loss")) * self.lse**2
+                loss = loss + self.dtype(option("z_loss")) * self.log_normalizer**2
         return np.where(self.active, loss, 0).astype(self.dtype)
 
     def gradients(self, d_loss: np.ndarray) -> LossGradients:
@@ -135,24 +135,26 @@ class StoredLogits:
             each_label = (1 - smoothing) / self.num_labels[:, np.newaxis]
             d_logits = self.softmax - each_label * self.times_label
             if option("z_loss", 0.0) != 0:
-                d_lse = 2 * self.dtype(option("z_loss")) * self.lse[:, np.newaxis]
-                d_logits = d_logits + d_lse * self.softmax
+                d_log_normalizer = (
+                    2 * self.dtype(option("z_loss")) * self.log_normalizer[:, np.newaxis]
+                )
+                d_logits = d_logits + d_log_normalizer * self.softmax
             if smoothing != 0:
                 d_logits = d_logits - smoothing / self.logits.shape[1]
         d_logits = d_loss.astype(self.dtype)[:, np.newaxis] * d_logits * self.slope
         d_logits = np.where(self.competes & self.active[:, np.newaxis], d_logits, 0)
         d_logits = d_logits.astype(self.dtype)
 
-        scale = self.dtype(option("logit_scale", 1.0))
-        d_hidden = scale * (d_logits[:, np.newaxis] @ self.rows)[:, 0]
+        d_products = self.scale * d_logits
+        d_hidden = (d_products[:, np.newaxis] @ self.rows)[:, 0]
         d_weights = np.zeros(problem.weights.shape, self.dtype)
         d_biases = np.zeros(len(problem.weights), self.dtype)
         if problem.sampled is None:
-            d_weights = d_logits.T @ self.hidden
+            d_weights = d_products.T @ self.hidden
             d_biases = d_logits.sum(axis=0)
         else:
             met = np.broadcast_to(self.competes, d_logits.shape)
-            terms = d_logits[:, :, np.newaxis] * self.hidden[:, np.newaxis]
+            terms = d_products[:, :, np.newaxis] * self.hidden[:, np.newaxis]
             np.add.at(d_weights, self.candidates[met], terms[met])
             np.add.at(d_biases, self.candidates[met], d_logits[met])
         return LossGradients(d_hidden, d_weights, d_biases)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+HISTORY_COLUMNS = 5  # the numbers that are kept of an update
+
 # What each rule is tried with, beside the learning rate.
 NUMBERS = {
     "sgd": {},
@@ -14,6 +16,7 @@ NUMBERS = {
     "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     "amsgrad": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-7},
     "ftrl": {"l1": 0.01, "l2": 0.1, "beta": 0.2},
+    "lion": {"beta_1": 0.9, "beta_2": 0.99},
 }
 NUM_SLOTS = {"sgd": 0, "adam": 2, "amsgrad": 3, "ftrl": 2}  # others: 1
 
@@ -68,5 +71,9 @@ def step(
         quadratic = new**power / rate + 2 * numbers["l2"] + numbers["beta"] / rate
         weights[...] = (np.clip(linear, -l1, l1) - linear) / quadratic
         total[...] = new
+    elif rule == "lion":
+        (m,) = slots
+        weights -= rate * np.sign(m + (gradient - m) * (1 - numbers["beta_1"]))
+        m += (gradient - m) * (1 - numbers["beta_2"])
     else:
         raise ValueError(rule)

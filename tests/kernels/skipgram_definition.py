@@ -63,7 +63,7 @@ TEXTS = {
 SMALL = {name: text for name, text in TEXTS.items() if len(text.ids) <= 300}
 
 
-def centres_with_contexts(
+def centers_with_contexts(
     kernels: ModuleType,
     text: Text,
     window: int,
@@ -109,8 +109,8 @@ def define_pairs(
 ) -> np.ndarray:
     """The pairs, [num_pairs, 2]."""
     pairs = [
-        (centre, context)
-        for centre, contexts in centres_with_contexts(kernels, text, window, **options)
+        (center, context)
+        for center, contexts in centers_with_contexts(kernels, text, window, **options)
         for context in contexts
     ]
     if shuffle:
@@ -123,8 +123,8 @@ def define_bags(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The bags, [num_bags, 2 * window], and their labels."""
     examples = [
-        (contexts + [-1] * (2 * window - len(contexts)), centre)
-        for centre, contexts in centres_with_contexts(kernels, text, window, **options)
+        (contexts + [-1] * (2 * window - len(contexts)), center)
+        for center, contexts in centers_with_contexts(kernels, text, window, **options)
         if contexts
     ]
     if shuffle:

@@ -26,8 +26,9 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 """
 
-# On x86-64; elsewhere there is the baseline alone.
-ALL = ["baseline", "avx2", "avx512", "avx512_bf16", "amx"]
+# Best last.
+SETS = {"x86_64": ["baseline", "avx2", "avx512", "avx512_bf16", "amx"], "aarch64": ["neon"]}
+ALL = SETS.get(platform.machine(), ["baseline"])
 
 # These multiply in bfloat16 by instructions that take subnormal numbers for zero.
 MULTIPLY_BFLOAT16 = {"avx512_bf16", "amx"}
@@ -164,9 +165,9 @@ def test_half_subnormals_are_read_where_float_subnormals_count_as_zero(
 
 
 def rounding_cases(dtype):
-    """All 16-bit numbers, the points halfway between them, their neighbours, and random floats."""
+    """All 16-bit numbers, the points halfway between them, their neighbors, and random floats."""
     numbers = np.arange(1 << 16, dtype=np.uint16).view(table_type(dtype))
-    with np.errstate(invalid="ignore"):  # signalling NaN
+    with np.errstate(invalid="ignore"):  # signaling NaN
         numbers = np.unique(numbers[np.isfinite(numbers)].astype(np.float64))
     halfway = ((numbers[1:] + numbers[:-1]) / 2).astype(np.float32)
     past_the_end = np.float32(numbers[-1] + (numbers[-1] - numbers[-2]) / 2)
@@ -218,7 +219,7 @@ def test_operands_are_rounded_to_nearest_bfloat16(kernels, each_instruction_set,
             np.ones((1, 1), dtype),
             None,
             labels,
-            round_bfloat16=True,
+            compute_dtype="bfloat16",
         )
         _, largest, _ = loss.forward()
         flushes = dtype == "float32" and name in MULTIPLY_BFLOAT16
@@ -235,7 +236,7 @@ def scan(dtype, low, high, count=200_001):
 
 @pytest.mark.parametrize(("dtype", "lowest"), [("float32", -87.3), ("float64", -700.0)])
 def test_exponential_is_within_2_ulp(kernels, each_instruction_set, dtype, lowest):
-    """Logits 0 and x with a normaliser of 1 given to backward: d_hidden is exp(x)."""
+    """Logits 0 and x with a normalizer of 1 given to backward: d_hidden is exp(x)."""
     x = scan(dtype, lowest, 0)
     ones, zeros = np.ones(len(x), dtype), np.zeros(len(x), dtype)
     weights, labels = np.array([[0], [1]], dtype), np.zeros((len(x), 1), np.int64)
@@ -307,7 +308,8 @@ def test_sigmoid_and_softplus_are_within_4_ulp(kernels, each_instruction_set, sh
 @pytest.mark.parametrize("dim", [1, 3, 4, 7, 8, 15, 16, 17, 33])
 @pytest.mark.parametrize("form", FORMS)
 def test_losses_agree(kernels, each_instruction_set, form, dim, dtype):
-    """Within 2e-6 (float64: 1e-14) of the largest entry; 16-bit gradients within their rounding."""
+    """Within 2e-6 (float64: 1e-14) of the largest entry; 16-bit gradients within one step of it, as
+    sums that differ in their last bits may be rounded apart."""
     problem, d_loss = loss_problem(
         form,
         dtype=dtype,
@@ -319,7 +321,7 @@ def test_losses_agree(kernels, each_instruction_set, form, dim, dtype):
         logit_scale=1.5,
         logit_softcap=4.0,
     )
-    tolerance = {8: 1e-14, 4: 2e-6, 2: 2**-8 if dtype == "bfloat16" else 2**-11}
+    tolerance = {8: 1e-14, 4: 2e-6, 2: 2**-7 if dtype == "bfloat16" else 2**-10}
     first = None
     for name in each_instruction_set():
         arrays = compute_loss(kernels, problem, d_loss, dtype).arrays()
@@ -368,7 +370,7 @@ def test_products_in_bfloat16_agree(kernels, each_instruction_set, size, dtype, 
         dim=dim,
         label_smoothing=0.1,
         logit_softcap=softcap,
-        round_bfloat16=True,
+        compute_dtype="bfloat16",
     )
     products = {"loss": 2e-6, "d_biases": 2e-6, "d_hidden": 2**-12, "d_weights": 2**-12}
     rounding = {"float32": 0, "float16": 2**-11, "bfloat16": 2**-8}  # of gradients of tables
@@ -388,7 +390,7 @@ def test_products_in_bfloat16_agree(kernels, each_instruction_set, size, dtype, 
 @pytest.mark.parametrize("place", ["hidden", "weights"])
 def test_products_in_bfloat16_keep_nan_and_inf(kernels, each_instruction_set, place, special):
     """One number of row 5 or class 7: finite elsewhere, also where rows and sums are filled up."""
-    problem, d_loss = loss_problem(batch=50, classes=70, dim=33, round_bfloat16=True)
+    problem, d_loss = loss_problem(batch=50, classes=70, dim=33, compute_dtype="bfloat16")
     getattr(problem, place)[5 if place == "hidden" else 7, 20] = special
     truth, gradients = define_loss(problem, d_loss)
     expected = {"loss": truth} | vars(gradients)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kernels.definition import LossProblem, define_loss
+from kernels.definition import LossProblem, define_loss, round_bfloat16
 from kernels.problems import (
     DTYPES,
     FORMS,
@@ -36,6 +36,14 @@ OPTIONS = {
     "logit_softcap": {"logit_softcap": 1.5},
     "label_smoothing": {"label_smoothing": 0.1},
     "label_smoothing of several labels": {"label_smoothing": 0.3, "num_true": 3},
+    "margin": {"margin": 0.7},
+    "margin of several labels, one twice": {
+        "margin": 2.5,
+        "num_true": 4,
+        "classes": 5,
+        "label_smoothing": 0.3,
+    },
+    "margin past the soft cap": {"margin": 0.7, "logit_softcap": 1.5},
     "z_loss": {"z_loss": 0.01},
     "positive_target": {"positive_target": 0.3},
     "positive_target 1 / num_true": {"positive_target": 0.25, "num_true": 4},
@@ -57,6 +65,7 @@ OPTIONS = {
         "logit_scale": 1.7,
         "logit_softcap": 3.0,
         "label_smoothing": 0.2,
+        "margin": 0.4,
         "z_loss": 0.003,
         "num_true": 2,
         "ignore_label": IGNORED,
@@ -78,7 +87,7 @@ def takes(form, options):
     candidates, link = FORMS[form]
     if candidates == "exact":
         return not {"counts", "remove_accidental_hits", "positive_target"} & options.keys()
-    if "label_smoothing" in options:
+    if {"label_smoothing", "margin"} & options.keys():
         return False
     return "z_loss" not in options if link == "logistic" else "positive_target" not in options
 
@@ -193,15 +202,32 @@ def test_own_samples_of_every_size(kernels, compute, batch, dim, form, dtype):
 def test_operands_rounded_to_bfloat16(kernels, each_instruction_set, compute, form, dtype):
     """Backward multiplies by rounded gradients of the logits: off by 2^-9 of every term."""
     problem, d_loss = loss_problem(
-        form, dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, round_bfloat16=True
+        form, dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, compute_dtype="bfloat16"
     )
     exact, gradients = define_loss(problem, d_loss)
-    unrounded = replace(problem, options=problem.options | {"round_bfloat16": False})
+    unrounded = replace(problem, options=problem.options | {"compute_dtype": None})
     for name in each_instruction_set():
         computed = compute(kernels, problem, d_loss, dtype)
         assert largest_error(computed.loss, exact) < TOLERANCE[dtype], name
         if dtype != "bfloat16":
             assert largest_error(computed.loss, define_loss(unrounded, d_loss)[0]) > 1e-4, name
+        for part, values in vars(computed.gradients).items():
+            assert largest_error(values, vars(gradients)[part]) < 2**-8, (name, part)
+
+
+@pytest.mark.parametrize("scale", [3.0, 1 / 0.07])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_scale_is_no_operand(kernels, each_instruction_set, compute, form, scale):
+    """Of operands that are bfloat16 numbers nothing is left to round: losses are those of float32
+    products. Backward rounds the gradients of the logits as above."""
+    problem, d_loss = loss_problem(form, batch=150, dim=33, logit_scale=scale)
+    operands = {name: round_bfloat16(getattr(problem, name)) for name in ("hidden", "weights")}
+    problem = replace(problem, **operands)
+    exact, gradients = define_loss(problem, d_loss)
+    rounded = replace(problem, options=problem.options | {"compute_dtype": "bfloat16"})
+    for name in each_instruction_set():
+        computed = compute(kernels, rounded, d_loss, "float32")
+        assert largest_error(computed.loss, exact) < TOLERANCE["float32"], name
         for part, values in vars(computed.gradients).items():
             assert largest_error(values, vars(gradients)[part]) < 2**-8, (name, part)
 
@@ -213,7 +239,12 @@ def test_operands_rounded_to_bfloat16_of_every_size(kernels, compute, size, form
     batch, candidates, dim = SIZES[size]
     classes = candidates if form == "exact" else 30
     problem, d_loss = loss_problem(
-        form, batch=batch, classes=classes, dim=dim, num_sampled=candidates, round_bfloat16=True
+        form,
+        batch=batch,
+        classes=classes,
+        dim=dim,
+        num_sampled=candidates,
+        compute_dtype="bfloat16",
     )
     computed = compute(kernels, problem, d_loss, "float32")
     exact, gradients = define_loss(problem, d_loss)
@@ -235,7 +266,7 @@ def test_same_bits_for_any_number_of_threads(kernels, compute, form, dtype, roun
         num_true=2,
         num_sampled=650 if form.startswith("shared") else 12,
         logit_softcap=5.0,
-        round_bfloat16=rounded,
+        compute_dtype="bfloat16" if rounded else None,
         remove_accidental_hits=form != "exact",
     )
     once = compute(kernels, problem, d_loss, dtype).arrays()
@@ -475,7 +506,7 @@ ERRORS = {
     "a count of zero": (
         "shared",
         {"counts": ([[1], [0]], [1, 1])},
-        r"true_expected_count\[1\] = 0 is not positive",
+        r"true_expected_count\[1\] = 0 is not positive, of class \d+: it has count 0 in .*; add 1",
     ),
     "a negative count": (
         "shared",
@@ -496,7 +527,11 @@ ERRORS = {
     "hidden of another batch": ("exact", {"hidden": np.zeros((3, 19), np.float32)}, "batch"),
     "an unknown link": ("exact", {"link": "probit"}, 'link = "probit" .*"softmax" or "logistic"'),
     "logistic of all classes": ("exact", {"link": "logistic"}, "logistic .*sampled"),
-    "a scale that is not finite": ("exact", {"logit_scale": np.inf}, "logit_scale = inf .*finite"),
+    "a scale that is not finite": (
+        "exact",
+        {"logit_scale": np.inf},
+        r"logit_scale = inf is not in \(-inf, inf\)",
+    ),
     "a negative soft cap": ("exact", {"logit_softcap": -1.0}, r"logit_softcap = -1 .*\[0, inf\)"),
     "a soft cap that is NaN": ("shared", {"logit_softcap": np.nan}, r"logit_softcap = -?nan"),
     "smoothing of 1": ("exact", {"label_smoothing": 1.0}, r"label_smoothing = 1 .*\[0, 1\)"),
@@ -506,6 +541,9 @@ ERRORS = {
         r"label_smoothing = -0.1 .*\[0, 1\)",
     ),
     "smoothing of sampled classes": ("shared", {"label_smoothing": 0.1}, "label_smoothing = 0.1 "),
+    "a negative margin": ("exact", {"margin": -1.0}, r"margin = -1 .*\[0, 1000\)"),
+    "a margin that is NaN": ("exact", {"margin": np.nan}, r"margin = -?nan .*\[0, 1000\)"),
+    "a margin of sampled classes": ("shared", {"margin": 0.1}, "margin = 0.1 needs all classes"),
     "a negative z_loss": ("exact", {"z_loss": -1.0}, r"z_loss = -1 .*\[0, inf\)"),
     "z_loss without a softmax": ("shared_logistic", {"z_loss": 1.0}, "z_loss = 1 .*softmax"),
     "a target that is NaN": (

@@ -63,12 +63,12 @@ def test_texts_of_several_tasks(kernels, text, window, name):
 
 def test_long_windows_over_the_end_of_a_task(kernels):
     size, window = 8400, 250
-    centres, contexts = kernels.skip_grams(np.arange(size), window, shrink_windows=False)
+    centers, contexts = kernels.skip_grams(np.arange(size), window, shrink_windows=False)
     # Distance d is met by 2 (n - d) pairs.
-    assert len(centres) == sum(2 * (size - distance) for distance in range(1, window + 1))
-    for centre in (8191, 8192, 8399):
-        words = np.arange(centre - window, min(centre + window + 1, size))
-        np.testing.assert_array_equal(contexts[centres == centre], words[words != centre])
+    assert len(centers) == sum(2 * (size - distance) for distance in range(1, window + 1))
+    for center in (8191, 8192, 8399):
+        words = np.arange(center - window, min(center + window + 1, size))
+        np.testing.assert_array_equal(contexts[centers == center], words[words != center])
 
 
 def test_ids_of_any_size(kernels):

@@ -191,6 +191,34 @@ def test_sentences_of_any_words(kernels):
     assert scanner.vocabulary()[0] == in_order(counted(cut)[0])
 
 
+def test_words_of_any_type(kernels):
+    words = [5, -3, 2**63 - 1, -(2**63), 2**70, "5", (1, "a"), None, 0.5, b"5", frozenset(), 1e300]
+    sentences = [words, [np.int64(5), 5.0, np.float32(0.5), (1, "a")], [True, 1, "5", np.str_("5")]]
+    scanner = kernels.TextScanner()
+    ids = scanner.scan_sentences(sentences).tolist()
+    assert ids == numbered(sentences)[1]  # as in a dictionary
+    found, counts, _ = scanner.vocabulary()
+    expected = ["5", 5, 1, (1, "a"), 0.5]  # those met more than once
+    expected += [-(2**63), -3, 2**63 - 1, 2**70, None, b"5", frozenset(), 1e300]
+    expected.sort(key=counted(sentences)[0].get, reverse=True)
+    assert found == expected
+    assert list(map(type, found)) == list(map(type, expected))
+    assert dict(zip(found, counts.tolist(), strict=True)) == counted(sentences)[0]
+    scanner = kernels.TextScanner(vocabulary=found)
+    assert scanner.scan_sentences(sentences).tolist() == final(sentences, found)
+
+
+def test_words_of_any_type_are_forgotten(kernels):
+    rng = random.Random(3)
+    words = [rng.choice([i, str(i), (i,)]) for i in range(300)]
+    sentences = [rng.choices(words, range(1, 301), k=20) for _ in range(200)]
+    scanner = kernels.TextScanner(max_types=150)
+    scanner.scan_sentences(sentences)
+    found, counts, _ = scanner.vocabulary()
+    assert scanner.pruned
+    assert dict(zip(found, counts.tolist(), strict=True)) == counted(sentences, 150)[0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -236,8 +264,9 @@ def test_the_longest_word(kernels):
 @pytest.mark.parametrize(
     ("sentences", "error", "message"),
     [
-        ([["a", 1]], TypeError, "the word 1 is no str"),
-        ([["a", b"b"]], TypeError, "the word b'b' is no str"),
+        ([["a", [1]]], TypeError, r"the word \[1\] is of type list, which is not hashable"),
+        ([[np.zeros(1)]], TypeError, "is of type ndarray, which is not hashable"),
+        ([["a", float("nan")]], ValueError, "the word nan does not equal itself"),
         ([["\ud800"]], ValueError, r"the word '\\ud800' cannot be written in UTF-8"),
         ([["x" * (2**20 + 1)]], ValueError, "a word has 1048577 bytes, more than 1048576"),
         ([3], TypeError, "not iterable"),
@@ -253,7 +282,8 @@ def test_bad_arguments_are_named(kernels):
         kernels.TextScanner(max_types=-1)
     with pytest.raises(ValueError, match="max_sentence must be at least 1"):
         kernels.TextScanner(max_sentence=0)
-    with pytest.raises(ValueError, match=r'words\[2\] = "a" is there twice'):
-        kernels.TextScanner(vocabulary=["a", "b", "a"])
+    for words in (["a", "b", "a"], [7, "7", 7.0]):
+        with pytest.raises(ValueError, match=r"words\[2\] is there twice"):
+            kernels.TextScanner(vocabulary=words)
     with pytest.raises(ValueError, match=r"id 2 is not in \[-1, 2\)"):
         kernels.Renumbering(np.array([0, 1], np.int32))(np.array([2], np.int32))

@@ -169,7 +169,7 @@ def test_an_empty_batch(kernels, dtype):
         ({"k": 10}, r"k = 10 is not in \[1, 9\], the rows of weights"),
         ({"biases": np.zeros(8, np.float32)}, "biases has 8 entries, but weights has 9 rows"),
         ({"weights": np.zeros((0, 5), np.float32)}, "weights has no rows"),
-        ({"logit_scale": np.inf}, "logit_scale = inf is not finite"),
+        ({"logit_scale": np.inf}, r"logit_scale = inf is not in \(-inf, inf\)"),
         ({"logit_softcap": -1.0}, r"logit_softcap = -1 is not in \[0, inf\)"),
     ],
 )

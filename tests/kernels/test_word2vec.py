@@ -1,4 +1,4 @@
-"""Training of word vectors on text against its definition, block after block, in float64."""
+"""Training of word vectors on text against its definition, group after group, in float64."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def only_noise(kernels, word=NOISE):
 
 
 def windows(ids, window):
-    """Centres with the places of their contexts, windows whole."""
+    """Centers with the places of their contexts, windows whole."""
     ids = list(ids)
     for k, word in enumerate(ids):
         if word < 0:
@@ -44,61 +44,95 @@ def sigmoid(z):
     return np.exp(-np.logaddexp(0, -z))
 
 
-def train(
-    ids, embeddings, weights, window, classes_of, block, rate, last_rate, cbow=False, mean=True
-):
-    """The definition in csrc/core/word2vec.h; returns the loss and the number of examples.
+MOST_CURVATURE = 2
 
-    classes_of(word) are the classes that a pair or bag of that centre meets, each with its weight
+
+def factor(curvature):
+    """How much of its step a row of that curvature makes."""
+    return MOST_CURVATURE / curvature if curvature > MOST_CURVATURE else 1.0
+
+
+def adapted(length, most, curvatures):
+    """How many centers the group after the next has."""
+    wanted = sum(curvatures)
+    lost = wanted - sum(curvature * factor(curvature) for curvature in curvatures)
+    if lost > wanted / 8:
+        return max(1, length // 2)
+    return min(most, 2 * length) if lost < wanted / 32 else length
+
+
+def train(
+    ids, embeddings, weights, window, classes_of, group, rate, end_alpha, cbow=False, mean=True
+):
+    """The definition in csrc/core/word2vec.h; returns the loss, the number of examples, and how
+    many centers each group had.
+
+    classes_of(word) are the classes that a pair or bag of that center meets, each with its weight
     and the sign of its logit: +1 is softplus(-z), -1 softplus(z).
     """
-    loss, examples = 0.0, 0
-    centres = list(windows(ids, window))
-    while centres:
-        part, centres = centres[:block], centres[block:]
+    loss, examples, lengths = 0.0, 0, []
+    centers = list(windows(ids, window))
+    length = group
+
+    def taken():
+        part = centers[:length]
+        del centers[:length]
+        return part
+
+    part = taken()
+    while part:
+        lengths.append(len(part))
+        following = taken()
         begin = min(contexts[0] for _, contexts in part)
         begin = min(begin, part[0][0])
-        step = rate + (last_rate - rate) * begin / len(ids)
+        step = rate + (end_alpha - rate) * begin / len(ids)
         d_embeddings, d_weights = np.zeros_like(embeddings), np.zeros_like(weights)
+        of_embeddings, of_weights = np.zeros(len(embeddings)), np.zeros(len(weights))
         for k, contexts in part:
-            centre = ids[k]
+            center = ids[k]
             bags = [(contexts, 1 / len(contexts) if mean else 1)] if cbow else []
             for bag, scale in bags or [([i], 1) for i in contexts]:
                 rows = [ids[i] for i in bag]
                 hidden = scale * embeddings[rows].sum(axis=0)
-                d_hidden = np.zeros_like(hidden)
-                for row, weight, sign in classes_of(centre):
+                d_hidden, curvature = np.zeros_like(hidden), 0.0
+                for row, weight, sign in classes_of(center):
                     z = sign * (hidden @ weights[row])
                     loss += weight * softplus(-z)
                     step_by_z = weight * sign * sigmoid(-z)
                     d_hidden += step_by_z * weights[row]
                     d_weights[row] += step_by_z * hidden
+                    bend = step * weight * min(0.25, sigmoid(-z))
+                    curvature += bend * weights[row] @ weights[row]
+                    of_weights[row] += bend * hidden @ hidden
                 examples += 1
                 share = 1 if not cbow or mean else 1 / len(contexts)
                 for row in rows:
                     d_embeddings[row] += share * d_hidden
-        embeddings += step * d_embeddings
-        weights += step * d_weights
-    return loss, examples
+                    of_embeddings[row] += curvature
+        embeddings += step * d_embeddings * np.vectorize(factor)(of_embeddings)[:, None]
+        weights += step * d_weights * np.vectorize(factor)(of_weights)[:, None]
+        length = adapted(length, group, [*of_embeddings, *of_weights])
+        part = following
+    return loss, examples, lengths
 
 
 def with_noise(negative):
     """Classes of negative sampling where one word alone is drawn."""
 
-    def classes_of(centre):
-        yield centre, 1, 1
-        if centre != NOISE:
+    def classes_of(center):
+        yield center, 1, 1
+        if center != NOISE:
             yield NOISE, negative, -1
 
     return classes_of
 
 
 def with_tree(tree):
-    """Classes of hierarchical softmax: the nodes on the way to the centre."""
+    """Classes of hierarchical softmax: the nodes on the way to the center."""
     splits, steps, _ = tree
 
-    def classes_of(centre):
-        for step in steps[splits[centre] : splits[centre + 1]]:
+    def classes_of(center):
+        for step in steps[splits[center] : splits[center + 1]]:
             yield step >> 1, 1, -1 if step % 2 else 1
 
     return classes_of
@@ -115,9 +149,9 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("form", ["skip-gram", "cbow", "cbow sums"])
-@pytest.mark.parametrize("block, shared", [(1, 1), (3, 2), (16, 16), (40, 5)])
+@pytest.mark.parametrize("group, shared", [(1, 1), (3, 2), (16, 16), (40, 5)])
 @pytest.mark.parametrize("name", TEXTS)
-def test_equals_the_definition(kernels, name, block, shared, form):
+def test_equals_the_definition(kernels, name, group, shared, form):
     ids = TEXTS[name].astype(np.int32)
     embeddings, weights = tables()
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
@@ -132,17 +166,63 @@ def test_equals_the_definition(kernels, name, block, shared, form):
         window=3,
         shrink_windows=False,
         negative=4,
-        block=block,
+        group=group,
         shared=shared,
-        first_rate=0.2,
-        last_rate=0.1,
+        start_alpha=0.2,
+        end_alpha=0.1,
         **options,
     )
-    loss, examples = train(ids, *truth, 3, with_noise(4), block, 0.2, 0.1, **options)
+    loss, examples, _ = train(ids, *truth, 3, with_noise(4), group, 0.2, 0.1, **options)
     assert got[0] == pytest.approx(loss, rel=1e-5)
     assert got[1] == examples and got[2] == np.sum(ids >= 0)
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["skip-gram", "cbow", "cbow sums"])
+@pytest.mark.parametrize("rate", [0.5, 3.0])
+def test_steps_that_would_overshoot_are_shortened(kernels, rate, form):
+    """Few words, long windows, a high rate: hardly a step is made whole, and groups are short."""
+    ids = np.random.default_rng(3).integers(5, size=60).astype(np.int32)
+    embeddings, weights = tables()
+    truth = [table.astype(np.float64) for table in (embeddings, weights)]
+    options = {"cbow": form != "skip-gram", "mean": form != "cbow sums"}
+    got = kernels.train_word2vec(
+        *(embeddings, weights, ids, None, only_noise(kernels), [1, 2]),
+        **{"window": 4, "shrink_windows": False, "negative": 4, "group": 16, "shared": 3},
+        **{"start_alpha": rate, "end_alpha": rate},
+        **options,
+    )
+    loss, _, lengths = train(ids, *truth, 4, with_noise(4), 16, rate, rate, **options)
+    assert lengths[0] == 16 and min(lengths) < 8
+    assert got[0] == pytest.approx(loss, rel=1e-4)
+    np.testing.assert_allclose(embeddings, truth[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(weights, truth[1], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["skip-gram", "cbow", "tree"])
+@pytest.mark.parametrize("threads, deterministic", [(1, False), (4, False), (4, True)])
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+def test_no_rate_leads_to_infinity(kernels, form, threads, deterministic, rate):
+    rng = np.random.default_rng(4)
+    ids = np.minimum(rng.geometric(0.3, size=4_000), WORDS - 1).astype(np.int32)
+    ids[::9] = -1
+    embeddings, weights = tables()
+    counts = np.bincount(ids[ids >= 0], minlength=WORDS).astype(np.float64)
+    noise = {"noise": kernels.noise_table(counts, 0.75), "tree": None}
+    if form == "tree":
+        noise = {"noise": None, "tree": kernels.huffman_tree(counts)}
+    for epoch in range(2):
+        loss, *_ = kernels.train_word2vec(
+            *(embeddings, weights, ids, None),
+            seed=[1, epoch],
+            **{"window": 20, "negative": 20, "group": 24, "shared": 24, "cbow": form == "cbow"},
+            **{"start_alpha": rate, "end_alpha": rate, "deterministic": deterministic},
+            **{"num_threads": threads, **noise},
+        )
+        assert np.isfinite(loss)
+    longest = np.linalg.norm(np.concatenate([embeddings, weights]), axis=1).max()
+    assert longest < 100
 
 
 @pytest.mark.parametrize("dim", [1, 15, 16, 17, 100])
@@ -169,10 +249,10 @@ def test_hierarchical_softmax_equals_the_definition(kernels, name, form):
     got = kernels.train_word2vec(
         *(embeddings, weights, ids, None, None, [1, 2]),
         tree=tree,
-        **{"window": 3, "shrink_windows": False, "first_rate": 0.2, "last_rate": 0.1},
+        **{"window": 3, "shrink_windows": False, "start_alpha": 0.2, "end_alpha": 0.1},
         **options,
     )
-    loss, examples = train(ids, *truth, 3, with_tree(tree), 1, 0.2, 0.1, **options)
+    loss, examples, _ = train(ids, *truth, 3, with_tree(tree), 1, 0.2, 0.1, **options)
     assert got == (pytest.approx(loss, rel=1e-5), examples, np.sum(ids >= 0))
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)
@@ -230,7 +310,7 @@ def test_deterministic_for_any_number_of_threads(kernels, cbow, hs, words):
         return *found, kernels.train_word2vec(
             *(*found, ids, kernels.keep_probabilities(counts, 1e-2)),
             *(None if hs else kernels.noise_table(counts, 0.75), [1, 2]),
-            **{"cbow": cbow, "first_rate": 0.01, "last_rate": 0.001, **options},
+            **{"cbow": cbow, "start_alpha": 0.01, "end_alpha": 0.001, **options},
             tree=kernels.huffman_tree(counts) if hs else None,
         )
 
@@ -238,7 +318,7 @@ def test_deterministic_for_any_number_of_threads(kernels, cbow, hs, words):
     assert again[2] == first[2]
     for table, same in zip(again[:2], first[:2], strict=True):
         np.testing.assert_array_equal(table, same)
-    # And nearly what one block after the other gives.
+    # And nearly what one group after the other gives.
     got = trained()
     assert first[2][1:] == got[2][1:]
     assert first[2][0] == pytest.approx(got[2][0], rel=0.02)
@@ -271,7 +351,7 @@ def test_large_logits(kernels):
     loss, _, _ = kernels.train_word2vec(
         *(embeddings, weights, ids, None, only_noise(kernels), [1, 2]), shrink_windows=False
     )
-    expected, _ = train(ids, *truth, 5, with_noise(5), 16, 0.025, 0.025)
+    expected, _, _ = train(ids, *truth, 5, with_noise(5), 16, 0.025, 0.025)
     assert loss == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-4)
 
@@ -309,8 +389,8 @@ def test_learns_which_words_stand_together(kernels, num_threads, share):
     assert losses[-1] < share * losses[0]
     vectors = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     cosines = vectors @ vectors.T
-    group = np.arange(WORDS) // 10
-    same = group[:, None] == group
+    topic = np.arange(WORDS) // 10
+    same = topic[:, None] == topic
     assert np.mean(cosines[same]) > np.mean(cosines[~same]) + 0.5
 
 
@@ -318,7 +398,7 @@ def test_learns_which_words_stand_together(kernels, num_threads, share):
     "options, message",
     [
         ({"negative": 0}, "negative = 0 is not in"),
-        ({"block": 0}, "block = 0 is not in"),
+        ({"group": 0}, "group = 0 is not in"),
         ({"shared": -2}, "shared = -2 is not in"),
         ({"window": 0}, "window = 0 is not in"),
     ],

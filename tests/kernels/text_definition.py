@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_MARKS = frozenset(
+    [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) in ("Mn", "Mc", "Me")]
+    + ["\u200c", "\u200d"]
+)
+_LETTER = r"[^\W\d_]"
+_PART = f"{_LETTER}+(?:[{''.join(_MARKS)}]+{_LETTER}*)*"
+_WORD = re.compile(f"{_PART}(?:['’]{_PART})*")
 
 # What str.split cuts at, and what looks like it and is none.
 SPACES = "\t\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2007\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -32,7 +39,9 @@ TEXTS = {
     "dotted and dotless i": "İstanbul I ı İ aİb İ' İ'a",
     "sigmas": "ΟΔΥΣΣΕΥΣ Σ ΑΣ ΑΣ' ΑΣ'Α ΣΑ ας 'Σ ΑΣ1 ΑΣ’’Α",
     "digits and underscores": "a1b2 _c_ x² 3.14 ٣ 1a'b",
-    "marks between letters": "e\u0301a na\u0308ive क्षि",
+    "marks between letters": "e\u0301a na\u0308ive क्षि \u0301a a\u0301' a'\u0301b a\u0301'b \u0301",
+    "scripts with marks": "हिन्दी में பாடம் ภาษาไทย שָׁלוֹם مُحَمَّد نمی\u200cخواهم क्\u200dष 1\ufe0f\u20e3",
+    "sigmas and marks": "ΑΣ\u0301 ΑΣ\u0301Α Α\u0301Σ ΑΣ'\u0301 ΑΣ\u0301'Α Α.Σ ΟΔΟΣ.Α ΑΣ''Α",
     "every word another": " ".join(f"w{i}" for i in range(5000)),
     "a long line": "a b c " * 40,
     "long words": " ".join("xé"[size % 2] * size for size in (6, 8, 10, 99, 126, 128, 130, 20_001)),
@@ -51,11 +60,22 @@ def random_text(seed: int, num_words: int) -> str:
     return "".join(map("".join, zip(chosen, rng.choices(separators, k=num_words), strict=True)))
 
 
+def lower(word: str) -> str:
+    """A word in lower case; a sigma is the final one if only marks stand behind it."""
+    if "Σ" not in word:
+        return word.lower()
+    small = [letter.replace("Σ", "σ").lower() for letter in word]
+    letters = [i for i, letter in enumerate(word) if letter not in _MARKS]
+    if len(letters) > 1 and word[letters[-1]] == "Σ":
+        small[letters[-1]] = "ς"
+    return "".join(small)
+
+
 def sentences_of(text: str, has_letters: bool, max_sentence: int) -> list[list[str]]:
     """The sentences of a text."""
     sentences = []
     for line in text.removeprefix("\ufeff").split("\n"):
-        words = _WORD.findall(line.lower()) if has_letters else line.split()
+        words = [lower(word) for word in _WORD.findall(line)] if has_letters else line.split()
         sentences += [words[i : i + max_sentence] for i in range(0, len(words), max_sentence)]
     return sentences
 
@@ -105,9 +125,11 @@ def final(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> list[int]
 
 
 def letters() -> np.ndarray:
-    """The lower case of letters by code point, as far as the texts need it."""
+    """The lower case of letters and the marks by code point, as far as the texts need it."""
     table = np.zeros(0x20000, np.uint32)
     for c in range(len(table)):
-        if not 0xD800 <= c < 0xE000 and _WORD.fullmatch(chr(c)):
+        if not 0xD800 <= c < 0xE000 and re.fullmatch(_LETTER, chr(c)):
             table[c] = ord(chr(c).lower()[0])
+    marks = np.array([ord(mark) for mark in _MARKS if ord(mark) < len(table)])
+    table[marks] = marks + 2**31
     return table

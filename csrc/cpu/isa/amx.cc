@@ -1,5 +1,5 @@
 // The product of BFloat16Kernels by the tiles of AMX-BF16.
-#include "csrc/cpu/kernels.h"
+#include "csrc/cpu/kernels/kernels.h"
 
 #ifdef __AMX_BF16__
 #include <immintrin.h>

@@ -1,6 +1,6 @@
 // BFloat16Kernels of instruction sets with AVX512_BF16: operands, and the product by that set. What
 // kernels.cc says of symbols and of the standard library holds here too.
-#include "csrc/cpu/kernels.h"
+#include "csrc/cpu/kernels/kernels.h"
 
 #ifdef __AVX512BF16__
 #include <immintrin.h>

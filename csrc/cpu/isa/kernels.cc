@@ -2,10 +2,11 @@
 // set: FASTW2V_ISA is the name of that set and of the namespace, so that no two compilations share
 // a symbol. For the same reason nothing here uses an inline function of the standard library: the
 // linker could keep the copy that was built for instructions which the processor lacks.
-#include "csrc/cpu/kernels.h"
+#include "csrc/cpu/kernels/kernels.h"
 
 #include <math.h>
 
+#include "csrc/core/loss_formulas.h"
 #include "csrc/cpu/isa/transpose.h"
 #include "csrc/cpu/isa/vectors.h"
 
@@ -15,9 +16,12 @@
 namespace fastw2v::cpu::FASTW2V_ISA {
 namespace {
 
-// Rows of a tile of the matrix product: as many sums as registers hold, beside the operands.
+// Rows of a tile of the matrix product: as many sums as registers hold, beside the operands. On
+// AArch64 GCC loads the operands of all rows first, and with 12 rows would spill sums.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 12;
+#elif defined(__aarch64__)
+constexpr int kTileRows = 8;
 #elif defined(__AVX2__)
 constexpr int kTileRows = 6;
 #else
@@ -201,15 +205,12 @@ void RoundBFloat16(A* x, int64_t n) {
 
 // ---- Softmax and logistic ---------------------------------------------------------------------
 
-inline float ScalarTanh(float x) { return __builtin_tanhf(x); }
-inline double ScalarTanh(double x) { return __builtin_tanh(x); }
-
 template <typename A>
 void Softcap(A cap, A* z, A* slope, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    const A t = ScalarTanh(z[i] / cap);
-    z[i] = cap * t;
-    if (slope != nullptr) slope[i] = 1 - t * t;
+    const Logit<A> capped = CapLogit(z[i], cap);
+    z[i] = capped.z;
+    if (slope != nullptr) slope[i] = capped.slope;
   }
 }
 
@@ -246,10 +247,6 @@ void TileExp(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_m
     const V largest = Load<A>(new_max + r);
     // Where every logit is -inf the differences would be NaN: any finite reference will do.
     const V base = largest == -static_cast<A>(INFINITY) ? zero : largest;
-    // What was summed so far, relative to the new maximum. Where that is nothing the old one may
-    // be -inf.
-    const V before = Load<A>(sums.sum_exp + r);
-    const V drop = before == zero ? zero : Load<A>(sums.max + r) - base;
     V sum_exp = zero, sum_shifted = zero;  // of this tile: short sums round less
     A* column = z + r;
     for (int64_t c = 0; c < classes; ++c, column += stride) {
@@ -259,12 +256,17 @@ void TileExp(A* z, int64_t classes, int64_t rows, int64_t stride, const A* new_m
       sum_shifted += d;
       Store<A>(column, e);
     }
+    const V most = Load<A>(sums.max + r), exps = Load<A>(sums.sum_exp + r);
+    const V shifted = Load<A>(sums.sum_shifted + r);
+    const PartialSoftmax<V> before = RelativeTo(
+        base, PartialSoftmax<V>{most, exps, shifted, zero + met}, [](V x) { return Exp(x); });
     Store<A>(sums.max + r, largest);
-    Store<A>(sums.sum_exp + r, before * Exp(drop) + sum_exp);
-    Store<A>(sums.sum_shifted + r, Load<A>(sums.sum_shifted + r) + met * drop + sum_shifted);
+    Store<A>(sums.sum_exp + r, before.sum_exp + sum_exp);
+    Store<A>(sums.sum_shifted + r, before.sum_shifted + sum_shifted);
   }
 }
 
+// GradientTerms (csrc/core/loss_formulas.h), in vectors.
 template <typename A>
 void TileSoftmaxGradient(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
                          const A* max, const A* log_sum, const A* scale, const A* shift) {
@@ -281,6 +283,7 @@ void TileSoftmaxGradient(A* z, int64_t classes, int64_t rows, int64_t stride, co
   }
 }
 
+// Softplus and Sigmoid of csrc/core/loss_formulas.h in vectors, which share an exponential.
 template <typename A>
 void TileSigmoid(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
                  A* sum_softplus) {

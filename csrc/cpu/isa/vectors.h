@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #ifndef FASTW2V_ISA
-#error "compile with -DFASTW2V_ISA=<baseline|avx2|avx512|avx512_bf16|amx>"
+#error "compile with -DFASTW2V_ISA=<name of a set in cmake/isa.cmake>"
 #endif
 
 namespace fastw2v::cpu::FASTW2V_ISA {
@@ -16,7 +16,7 @@ namespace {
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-#else
+#else  // SSE2, NEON
 constexpr int kVectorBytes = 16;
 #endif
 

@@ -1,13 +1,13 @@
-// A block of word2vec (csrc/cpu/word2vec_kernels.h), compiled once per instruction set by the rules
-// at the top of kernels.cc.
+// A group of word2vec (csrc/cpu/kernels/word2vec_kernels.h), compiled once per instruction set by
+// the rules at the top of kernels.cc.
 //
 // Its matrix products are small: about 26 rows of words, 32 classes, 100 columns. So operands are
 // read where they lie in the tables, results go straight there, and of the pairs of a word with a
-// centre only those near the text's own are computed: the centres that the rows of a tile meet are
+// center only those near the text's own are computed: the centers that the rows of a tile meet are
 // a band.
 #include "csrc/cpu/isa/transpose.h"
 #include "csrc/cpu/isa/vectors.h"
-#include "csrc/cpu/word2vec_kernels.h"
+#include "csrc/cpu/kernels/word2vec_kernels.h"
 
 namespace fastw2v::cpu::FASTW2V_ISA {
 namespace {
@@ -29,26 +29,14 @@ inline int64_t Min(int64_t x, int64_t y) { return x < y ? x : y; }
 inline int64_t Max(int64_t x, int64_t y) { return x > y ? x : y; }
 inline int64_t VectorsFor(int64_t n) { return (n + kWidth - 1) / kWidth; }
 
-class Prefetcher {
- public:
-  explicit Prefetcher(const RowsAhead& ahead) : ahead_(ahead) {}
-
-  void One() {
-    if (next_ == ahead_.count) return;
-    const char* row = reinterpret_cast<const char*>(ahead_.rows[next_++]);
-    for (int64_t i = 0; i < ahead_.bytes; i += 64) __builtin_prefetch(row + i);
-    // GCC takes a function that only prefetches for one without effects.
-    asm volatile("");
-  }
-
-  void Rest() {
-    while (next_ < ahead_.count) One();
-  }
-
- private:
-  const RowsAhead& ahead_;
-  int64_t next_ = 0;
-};
+inline void PrefetchOne(RowsAhead* ahead) {
+  if (ahead->count == 0) return;
+  --ahead->count;
+  const char* row = reinterpret_cast<const char*>(*ahead->rows++);
+  for (int64_t i = 0; i < ahead->bytes; i += 64) __builtin_prefetch(row + i);
+  // GCC takes a function that only prefetches for one without effects.
+  asm volatile("");
+}
 
 template <int n>
 struct Count {
@@ -152,7 +140,7 @@ void CopyTails(const float* const* rows, int64_t num_rows, int64_t dim, float* t
 
 // Logits of some rows with the classes of vectors of columns.
 template <int kRows, int kVectors>
-inline void LogitTile(const Word2VecBlock& b, int64_t first, const int64_t* vectors,
+inline void LogitTile(const Word2VecGroup& b, int64_t first, const int64_t* vectors,
                       int64_t columns) {
   const int64_t panel = VectorsFor(b.dim) * kWidth * kWidth;
   const float *left[kRows], *right[kVectors];
@@ -184,24 +172,24 @@ inline void LogitTile(const Word2VecBlock& b, int64_t first, const int64_t* vect
   }
 }
 
-// Of some rows with the noise, and with the centres of the band.
+// Of some rows with the noise, and with the centers of the band.
 template <int kRows>
-inline void LogitTiles(const Word2VecBlock& b, int64_t first, int64_t noise, const Range& band,
-                       int64_t columns, Prefetcher* ahead) {
+inline void LogitTiles(const Word2VecGroup& b, int64_t first, int64_t noise, const Range& band,
+                       int64_t columns, RowsAhead* ahead) {
   const int64_t gap = noise < band.first ? band.first - noise : 0;
   const int64_t count = noise + (band.first < band.last ? band.last - band.first : 0);
   ForVectors(count, [&](int64_t begin, auto size) {
     constexpr int kVectors = decltype(size)::kValue;
     int64_t vectors[kVectors];
     for (int v = 0; v < kVectors; ++v) vectors[v] = begin + v + (begin + v < noise ? 0 : gap);
-    ahead->One();
+    PrefetchOne(ahead);
     LogitTile<kRows, kVectors>(b, first, vectors, columns);
   });
 }
 
 // ---- Sums of rows -----------------------------------------------------------------------------
 
-// result[i] += sum over terms p of coefficient(i, p) * terms[p].
+// result[i] += factors[i] * sum over terms p of coefficient(i, p) * terms[p].
 struct RowSums {
   const float* coefficients;
   int64_t stride;
@@ -213,6 +201,7 @@ struct RowSums {
   const int32_t *band_first, *band_last;
   int64_t offset;
   float* const* results;
+  const float* factors;  // [num_results], of what is added to each; null: 1
   int64_t num_results, dim;
 };
 
@@ -246,6 +235,9 @@ inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t 
   add(band.first, band.last);
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
+    const float factor = s.factors == nullptr ? 1.0f : s.factors[first + i];
+#pragma GCC unroll 3
+    for (int v = 0; v < kVectors; ++v) sum[i][v] *= factor;
     float* row = s.results[first + i] + column;
 #pragma GCC unroll 3
     for (int v = 0; v < kWhole; ++v) {
@@ -260,7 +252,7 @@ inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t 
 }
 
 template <bool kByRows>
-void AddSums(const RowSums& s, Prefetcher* ahead) {
+void AddSums(const RowSums& s, RowsAhead* ahead) {
   ForTiles(s.num_results, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     Range band = {0, 0};
@@ -270,7 +262,7 @@ void AddSums(const RowSums& s, Prefetcher* ahead) {
     }
     ForVectors(VectorsFor(s.dim), [&](int64_t vector, auto size) {
       constexpr int kVectors = decltype(size)::kValue;
-      if (ahead != nullptr) ahead->One();
+      if (ahead != nullptr) PrefetchOne(ahead);
       const int64_t column = vector * kWidth;
       if (column + kVectors * kWidth <= s.dim) {
         SumTile<kRows, kVectors, kByRows, false>(s, first, band, column);
@@ -281,28 +273,28 @@ void AddSums(const RowSums& s, Prefetcher* ahead) {
   });
 }
 
-void AddSums(const RowSums& s, Prefetcher* ahead) {
+void AddSums(const RowSums& s, RowsAhead* ahead) {
   s.by_rows ? AddSums<true>(s, ahead) : AddSums<false>(s, ahead);
 }
 
-// For each row the centres that it is paired with lie from band_first to band_last.
-void FindBands(const CentreRows& pairs, int64_t centres, int64_t rows, int32_t* band_first,
+// For each row the centers that it is paired with lie from band_first to band_last.
+void FindBands(const CenterRows& pairs, int64_t centers, int64_t rows, int32_t* band_first,
                int32_t* band_last) {
   for (int64_t i = 0; i < rows; ++i) {
-    band_first[i] = static_cast<int32_t>(centres);
+    band_first[i] = static_cast<int32_t>(centers);
     band_last[i] = 0;
   }
-  for (int64_t c = 0; c < centres; ++c) {
-    const int32_t centre = static_cast<int32_t>(c);
+  for (int64_t c = 0; c < centers; ++c) {
+    const int32_t center = static_cast<int32_t>(c);
     for (int64_t i = pairs.first[c]; i < pairs.last[c]; ++i) {
-      band_first[i] = band_first[i] < centre ? band_first[i] : centre;
-      band_last[i] = centre + 1;
+      band_first[i] = band_first[i] < center ? band_first[i] : center;
+      band_last[i] = center + 1;
     }
   }
 }
 
-// Whether row i is paired with each of the centres from c on: -1 or 0.
-inline Integers Paired(const CentreRows& pairs, int64_t c, int64_t row) {
+// Whether row i is paired with each of the centers from c on: -1 or 0.
+inline Integers Paired(const CenterRows& pairs, int64_t c, int64_t row) {
   const Integers i = Integers{} + static_cast<int32_t>(row);
   return (LoadIntegers(pairs.first + c) <= i) & (i < LoadIntegers(pairs.last + c)) &
          (LoadIntegers(pairs.self + c) != i);
@@ -310,7 +302,7 @@ inline Integers Paired(const CentreRows& pairs, int64_t c, int64_t row) {
 
 // ---- Loss -------------------------------------------------------------------------------------
 
-// softplus(z) = max(z, 0) + log1p(exp(-|z|)) and its derivative.
+// Softplus and Sigmoid of csrc/core/loss_formulas.h in vectors, which share an exponential.
 inline void Logistic(V z, V* softplus, V* sigmoid) {
   const V magnitude = z < 0 ? -z : z;
   const V t = Exp(-magnitude);
@@ -319,16 +311,56 @@ inline void Logistic(V z, V* softplus, V* sigmoid) {
   *sigmoid = z < 0 ? t * inverse : inverse;
 }
 
+// Of the packed rows.
+void SquaredLengths(const float* packed, int64_t num_rows, int64_t dim, float* lengths) {
+  const int64_t padded = VectorsFor(dim) * kWidth;
+  for (int64_t first = 0; first < num_rows; first += kWidth, packed += padded * kWidth) {
+    V sums[4] = {};
+    for (int64_t p = 0; p < padded; p += 4) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const V x = Load<float>(packed + (p + i) * kWidth);
+        sums[i] += x * x;
+      }
+    }
+    Store<float>(lengths + first, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+  }
+}
+
+float SquaredLength(const float* row, int64_t padded) {
+  V sum = {};
+  for (int64_t p = 0; p < padded; p += kWidth) {
+    const V x = Load<float>(row + p);
+    sum += x * x;
+  }
+  return Sum<float>(sum);
+}
+
+// What row i adds to the curvatures, by its steps and their weights.
+inline void FindCurvatures(const Word2VecGroup& b, int64_t i, int64_t columns) {
+  const float* const steps = b.logits + i * columns;
+  const float length = SquaredLength(b.hidden[i], VectorsFor(b.dim) * kWidth);
+  V curvature = {};
+  for (int64_t c = 0; c < columns; c += kWidth) {
+    const V step = Load<float>(steps + c), most = (0.25f * b.rate) * Load<float>(b.weights + c);
+    const V size = step < 0 ? -step : step, bent = size < most ? size : most;
+    curvature += bent * Load<float>(b.lengths + c);
+    Store<float>(b.class_curvature + c, Load<float>(b.class_curvature + c) + bent * length);
+  }
+  b.hidden_curvature[i] = Sum<float>(curvature);
+}
+
 // Logits become what the step adds for a gradient by them, 0 where there is no pair. Returns the
 // loss.
-double Differentiate(const Word2VecBlock& b, int64_t noise_columns, int64_t columns) {
-  const int64_t centre_columns = columns - noise_columns;
+double Differentiate(const Word2VecGroup& b, int64_t noise_columns, int64_t columns) {
+  const int64_t center_columns = columns - noise_columns;
   double loss = 0;
+  for (int64_t c = 0; c < columns; c += kWidth) Store<float>(b.class_curvature + c, V{});
   for (int64_t i = 0; i < b.rows; ++i) {
     float* z = b.logits + i * columns;
     float* paired = b.weights + noise_columns;
     Integers met = {};
-    for (int64_t c = 0; c < centre_columns; c += kWidth) {
+    for (int64_t c = 0; c < center_columns; c += kWidth) {
       const Integers mask = Paired(b.pairs, c, i);
       met -= mask;
       Store<float>(paired + c, mask ? V{} + 1.0f : V{});
@@ -340,7 +372,7 @@ double Differentiate(const Word2VecBlock& b, int64_t noise_columns, int64_t colu
     }
     for (int64_t h = 0; h < b.num_hits; ++h) {
       const NoiseHit& hit = b.hits[h];
-      b.weights[hit.noise] -= paired[hit.centre] * b.noise_weight[hit.noise];
+      b.weights[hit.noise] -= paired[hit.center] * b.noise_weight[hit.noise];
     }
     V sum = {};
     for (int64_t n = 0; n < noise_columns; n += kWidth) {
@@ -353,7 +385,7 @@ double Differentiate(const Word2VecBlock& b, int64_t noise_columns, int64_t colu
     }
     z += noise_columns;
     const int64_t band_first = b.band_first[i] / kWidth * kWidth, band_last = b.band_last[i];
-    for (int64_t c = 0; c < centre_columns; c += kWidth) {
+    for (int64_t c = 0; c < center_columns; c += kWidth) {
       if (c < band_first || c >= band_last) {
         Store<float>(z + c, V{});
         continue;
@@ -364,33 +396,38 @@ double Differentiate(const Word2VecBlock& b, int64_t noise_columns, int64_t colu
       sum += weight > 0 ? softplus - x : V{};
       Store<float>(z + c, weight > 0 ? b.rate * (1.0f - sigmoid) : V{});
     }
+    FindCurvatures(b, i, columns);
     loss += static_cast<double>(Sum<float>(sum));
   }
   return loss;
 }
 
-double TrainBlock(const Word2VecBlock& b) {
+double FindSteps(const Word2VecGroup& b) {
   const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
-  const int64_t classes = b.centres_are_classes ? VectorsFor(b.centres) * kWidth : 0;
-  const int64_t columns = noise_columns + VectorsFor(b.centres) * kWidth;
+  const int64_t classes = b.centers_are_classes ? VectorsFor(b.centers) * kWidth : 0;
+  const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
   const int64_t met = noise_columns + classes;
-  Prefetcher ahead(b.ahead);
   CopyTails(b.classes, met, b.dim, b.tails, b.tail_rows);
   PackRows(b.classes, b.tail_rows, met, b.dim, b.packed);
-  FindBands(b.pairs, b.centres_are_classes ? b.centres : 0, b.rows, b.band_first, b.band_last);
+  SquaredLengths(b.packed, met, b.dim, b.lengths);
+  for (int64_t c = met; c < columns; c += kWidth) Store<float>(b.lengths + c, V{});
+  FindBands(b.pairs, b.centers_are_classes ? b.centers : 0, b.rows, b.band_first, b.band_last);
   ForTiles(b.rows, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     const Range band = Join(b.band_first, b.band_last, first, kRows);
     const int64_t noise = noise_columns / kWidth;
     LogitTiles<kRows>(b, first, noise, {noise + band.first / kWidth, noise + VectorsFor(band.last)},
-                      columns, &ahead);
+                      columns, b.ahead);
   });
-  const double loss = Differentiate(b, noise_columns, columns);
+  return Differentiate(b, noise_columns, columns);
+}
 
+void AddSteps(const Word2VecGroup& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
   const float* const* tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
   RowSums sums = {};
   sums.coefficients = b.logits;
-  sums.stride = columns;
+  sums.stride = noise_columns + VectorsFor(b.centers) * kWidth;
   sums.dim = b.dim;
   sums.by_rows = true;
   sums.terms = b.classes;
@@ -400,8 +437,9 @@ double TrainBlock(const Word2VecBlock& b) {
   sums.band_last = b.band_last;
   sums.offset = noise_columns;
   sums.results = b.to_hidden;
+  sums.factors = b.hidden_factors;
   sums.num_results = b.rows;
-  AddSums(sums, &ahead);
+  AddSums(sums, b.ahead);
 
   sums.by_rows = false;
   sums.terms = b.hidden;
@@ -410,25 +448,26 @@ double TrainBlock(const Word2VecBlock& b) {
   sums.band_first = sums.band_last = nullptr;
   sums.offset = 0;
   sums.results = b.to_classes;
+  sums.factors = b.class_factors;
   sums.num_results = b.noise;
-  AddSums(sums, &ahead);
-  if (b.centres_are_classes) {
+  AddSums(sums, b.ahead);
+  if (b.centers_are_classes) {
     sums.coefficients = b.logits + noise_columns;
     sums.always = {0, 0};
     sums.band_first = b.pairs.first;
     sums.band_last = b.pairs.last;
     sums.results = b.to_classes + noise_columns;
-    sums.num_results = b.centres;
-    AddSums(sums, &ahead);
+    if (b.class_factors != nullptr) sums.factors = b.class_factors + noise_columns;
+    sums.num_results = b.centers;
+    AddSums(sums, b.ahead);
   }
-  ahead.Rest();
-  return loss;
+  while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 
 // ---- Bags -------------------------------------------------------------------------------------
 
 void WeighBags(const Word2VecBags& b, const float* weight) {
-  const int64_t columns = VectorsFor(b.centres) * kWidth;
+  const int64_t columns = VectorsFor(b.centers) * kWidth;
   for (int64_t i = 0; i < b.rows; ++i) {
     for (int64_t c = 0; c < columns; c += kWidth) {
       const V w = Load<float>(weight + c);
@@ -441,34 +480,35 @@ void SumBags(const Word2VecBags& b) {
   WeighBags(b, b.forward);
   CopyTails(b.embeddings, b.rows, b.dim, b.tails, b.tail_rows);
   const int64_t padded = VectorsFor(b.dim) * kWidth;
-  for (int64_t c = 0; c < b.centres; ++c) {
+  for (int64_t c = 0; c < b.centers; ++c) {
     for (int64_t p = 0; p < padded; p += kWidth) Store<float>(b.hidden[c] + p, V{});
   }
   RowSums sums = {};
   sums.coefficients = b.coefficients;
-  sums.stride = VectorsFor(b.centres) * kWidth;
+  sums.stride = VectorsFor(b.centers) * kWidth;
   sums.by_rows = false;
   sums.terms = b.embeddings;
   sums.tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
   sums.band_first = b.bags.first;
   sums.band_last = b.bags.last;
   sums.results = b.hidden;
-  sums.num_results = b.centres;
+  sums.num_results = b.centers;
   sums.dim = b.dim;
   AddSums(sums, nullptr);
 }
 
 void SpreadBags(const Word2VecBags& b) {
   WeighBags(b, b.backward);
-  FindBands(b.bags, b.centres, b.rows, b.band_first, b.band_last);
+  FindBands(b.bags, b.centers, b.rows, b.band_first, b.band_last);
   RowSums sums = {};
   sums.coefficients = b.coefficients;
-  sums.stride = VectorsFor(b.centres) * kWidth;
+  sums.stride = VectorsFor(b.centers) * kWidth;
   sums.by_rows = true;
   sums.terms = b.d_hidden;
   sums.band_first = b.band_first;
   sums.band_last = b.band_last;
   sums.results = b.to_embeddings;
+  sums.factors = b.factors;
   sums.num_results = b.rows;
   sums.dim = b.dim;
   AddSums(sums, nullptr);
@@ -477,7 +517,7 @@ void SpreadBags(const Word2VecBags& b) {
 }  // namespace
 
 extern const Word2VecKernels kWord2VecKernels;
-const Word2VecKernels kWord2VecKernels = {static_cast<int>(kWidth), TrainBlock, SumBags,
+const Word2VecKernels kWord2VecKernels = {static_cast<int>(kWidth), FindSteps, AddSteps, SumBags,
                                           SpreadBags};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

@@ -1,4 +1,4 @@
-"""A classifier with dropout, batch normalisation and metrics, trained by fit."""
+"""A classifier with dropout, batch normalization and metrics, trained by fit."""
 
 import tensorflow as tf
 

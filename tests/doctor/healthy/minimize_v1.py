@@ -1,4 +1,4 @@
-"""A graph of TensorFlow 1 with two networks, each minimised for its own variables."""
+"""A graph of TensorFlow 1 with two networks, each minimized for its own variables."""
 
 import tensorflow.compat.v1 as tf
 

@@ -1,4 +1,4 @@
-"""Attention with a causal mask, layer normalisation and residual connections."""
+"""Attention with a causal mask, layer normalization and residual connections."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The colours of a picture, set by an op that TensorFlow does not differentiate."""
+"""The colors of a picture, set by an op that TensorFlow does not differentiate."""
 
 import tensorflow as tf
 

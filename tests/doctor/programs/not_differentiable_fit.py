@@ -1,4 +1,4 @@
-"""A layer of colours that TensorFlow does not differentiate."""
+"""A layer of colors that TensorFlow does not differentiate."""
 
 import tensorflow as tf
 

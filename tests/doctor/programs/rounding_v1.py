@@ -1,4 +1,4 @@
-"""A graph of TensorFlow 1, minimised by its optimizer."""
+"""A graph of TensorFlow 1, minimized by its optimizer."""
 
 import tensorflow.compat.v1 as tf
 

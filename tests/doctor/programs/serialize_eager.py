@@ -1,4 +1,4 @@
-"""A tensor is sent through its serialised form."""
+"""A tensor is sent through its serialized form."""
 
 import tensorflow as tf
 

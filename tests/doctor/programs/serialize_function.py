@@ -1,4 +1,4 @@
-"""Weights travel through their serialised form in a compiled step."""
+"""Weights travel through their serialized form in a compiled step."""
 
 import tensorflow as tf
 

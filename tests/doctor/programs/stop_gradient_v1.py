@@ -1,4 +1,4 @@
-"""A target network, held back on purpose, among the variables to be minimised by mistake."""
+"""A target network, held back on purpose, among the variables to be minimized by mistake."""
 
 import tensorflow.compat.v1 as tf
 

@@ -89,7 +89,7 @@ def compute(cuda, device, problem, d_loss, dtype, *, one_call=False, ids=None, *
     call = Call(cuda, device, problem, dtype, ids, **arguments)
     if not one_call:
         call.forward()
-        # What forward leaves for backward is the normaliser: scratch may be another one.
+        # What forward leaves for backward is the normalizer: scratch may be another one.
         call.scratch = device.scratch(call.loss.scratch_bytes())
     gradients = call.gradients(d_loss, one_call=one_call)
     return Computed(device.to_host(call.value), LossGradients(*gradients))
@@ -192,7 +192,7 @@ def test_small_gradients_of_float16_do_not_vanish(cuda, device, dim):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
 def test_operands_rounded_to_bfloat16(cuda, device, dtype):
     problem, d_loss = exact_problem(
-        dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, round_bfloat16=True
+        dtype=dtype, batch=150, dim=33, num_true=2, logit_scale=1.3, compute_dtype="bfloat16"
     )
     exact, gradients = define_loss(problem, d_loss)
     computed = compute(cuda, device, problem, d_loss, dtype)

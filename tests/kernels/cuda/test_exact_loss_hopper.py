@@ -73,6 +73,7 @@ OPTIONS = {
     # Not of these kernels' kind: the portable ones take them.
     "several labels": {"num_true": 2},
     "logit_softcap": {"logit_softcap": 3.0},
+    "margin": {"margin": 0.7},
     "odd width": {"dim": 63},
 }
 
@@ -99,7 +100,7 @@ STORED_OPTIONS = OPTIONS | {
         "label_smoothing": 0.2,
         "z_loss": 0.003,
     },
-    "round_bfloat16": {"round_bfloat16": True, "logit_scale": 1.7},
+    "compute_dtype": {"compute_dtype": "bfloat16", "logit_scale": 1.7},
 }
 STORED_CASES = [
     (size, options)

@@ -183,7 +183,7 @@ def test_hidden_rows_by_ids(cuda, device, form):
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_products_in_bfloat16(cuda, device, form, dtype):
     problem, d_loss = sampled_problem(
-        form, dtype=dtype, batch=12, round_bfloat16=True, logit_scale=1.3
+        form, dtype=dtype, batch=12, compute_dtype="bfloat16", logit_scale=1.3
     )
     computed = compute(cuda, device, problem, d_loss, dtype)
     loss, gradients = define_loss(problem, d_loss)

@@ -71,7 +71,7 @@ def test_draws_are_those_of_the_core(kernels, cuda, device, size, sampler, per_e
         ours = sample(cuda, device, *call, **arguments)
         core = kernels.sample_candidates(*call, **arguments)
         if sampler == "log_uniform" and not device.emulated:
-            # exp of two machines: a draw next to an integer may be its neighbour.
+            # exp of two machines: a draw next to an integer may be its neighbor.
             assert np.mean(ours[0] != core[0]) <= 1e-3
         else:
             np.testing.assert_array_equal(ours[0], core[0])

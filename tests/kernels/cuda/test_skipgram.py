@@ -75,17 +75,17 @@ def test_a_longer_text(kernels, cuda, device):
 def test_words_without_a_count_end_their_sentence(cuda, device):
     keep = np.ones(4, np.float32)
     call = Call(cuda, device, [0, 1, 4, 2, 1 << 40, 3], 2, keep_probability=keep)
-    centres, contexts, count = call.pairs(3)
+    centers, contexts, count = call.pairs(3)
     assert count == 2
-    np.testing.assert_array_equal(centres, [0, 1, -1])
+    np.testing.assert_array_equal(centers, [0, 1, -1])
     np.testing.assert_array_equal(contexts, [1, 0, -1])
 
 
 @pytest.mark.parametrize("splits", [[0, 9, 3], [-4, 1 << 40], [5, 5, 5], [0]])
 def test_row_splits_that_are_none_read_nothing_outside(cuda, device, splits):
     call = Call(cuda, device, [0, 1, 2, 3], 2, row_splits=np.array(splits))
-    centres, contexts, _ = call.pairs(30)
-    assert np.all((centres >= -1) & (centres < 4) & (contexts >= -1) & (contexts < 4))
+    centers, contexts, _ = call.pairs(30)
+    assert np.all((centers >= -1) & (centers < 4) & (contexts >= -1) & (contexts < 4))
 
 
 REFUSED = {

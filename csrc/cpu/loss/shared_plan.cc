@@ -1,0 +1,95 @@
+#include "csrc/cpu/loss/shared_plan.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace fastw2v::cpu {
+namespace {
+
+// Classes of a tile depend on the width, so that their weights and the gradient of these stay in
+// the second-level cache.
+constexpr int64_t kClassTileBytes = 72 << 10;
+constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
+constexpr int64_t kMaxClassTile = 192;
+
+constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
+constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
+constexpr int64_t kMinRun = 64;
+
+constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
+constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per chunk of classes
+constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
+
+}  // namespace
+
+int64_t ClassTileSize(int64_t row_bytes) {
+  return Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple), kClassTileMultiple,
+               kMaxClassTile);
+}
+
+int64_t RowBlockSize(int64_t row_bytes) {
+  constexpr int64_t kBlockBytes = 1 << 20;
+  return Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152);
+}
+
+template <typename T>
+Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
+  using A = Accumulator<T>;
+  const int64_t row_bytes = std::max<int64_t>(p.dim(), 1) * sizeof(A);
+  const int64_t classes = std::max<int64_t>(p.classes(), 1);
+  const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), kRowTile);
+  const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
+  const bool may_store = passes == Passes::kBoth && p.logits.softcap == 0;
+  Plan plan;
+  plan.class_tile = ClassTileSize(row_bytes);
+  const int64_t tiles = CeilDiv(classes, plan.class_tile);
+  plan.few = classes * row_bytes <= kFewClassesBytes;
+  plan.group = classes;
+  if (plan.few) {
+    plan.class_tile = std::min(plan.class_tile, classes);
+    plan.stores = may_store;
+    plan.block = batch;
+    plan.run = std::max(kMinRun, RoundUp(CeilDiv(p.batch, kMaxRuns), kRowMultiple));
+    plan.num_runs = std::max<int64_t>(1, CeilDiv(p.batch, plan.run));
+    plan.forward_chunk = plan.chunk = classes;
+    plan.num_chunks = 1;
+    plan.in_place = one_table && plan.num_runs == 1;
+    return plan;
+  }
+
+  const int64_t stored_rows =
+      RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
+  plan.block = std::min(batch, RowBlockSize(row_bytes));
+  plan.stores = may_store && stored_rows > 0;
+  if (plan.stores) plan.block = std::min(plan.block, stored_rows);
+  plan.forward_chunk = CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
+
+  const auto cut = [&](int64_t group) {
+    plan.group = group;
+    const int64_t group_tiles = CeilDiv(group, plan.class_tile);
+    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
+    plan.chunk = CeilDiv(group_tiles, std::min(group_tiles, most)) * plan.class_tile;
+    plan.num_chunks = CeilDiv(group, plan.chunk);
+    const int64_t row_tiles = plan.block / kRowTile;
+    const int64_t runs = plan.num_chunks >= 8 ? 1 : Clamp(row_tiles / 2, 1, 8);
+    plan.run = CeilDiv(row_tiles, runs) * kRowTile;
+    plan.num_runs = CeilDiv(plan.block, plan.run);
+    plan.in_place = one_table && plan.num_runs == 1;
+  };
+  cut(classes);
+  if (passes == Passes::kForward || plan.in_place) return plan;
+  const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
+  if (most_classes < classes) {
+    // Sums of one group cannot wait for the next block of rows.
+    plan.stores = plan.stores && plan.block == batch;
+    cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
+  }
+  return plan;
+}
+
+template Plan MakePlan<float>(const SharedCandidates<float>&, Passes);
+template Plan MakePlan<double>(const SharedCandidates<double>&, Passes);
+template Plan MakePlan<Half>(const SharedCandidates<Half>&, Passes);
+template Plan MakePlan<BFloat16>(const SharedCandidates<BFloat16>&, Passes);
+
+}  // namespace fastw2v::cpu

@@ -1,0 +1,633 @@
+#include "csrc/core/word2vec.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "csrc/core/sampler.h"
+#include "csrc/core/scratch.h"
+#include "csrc/core/skipgram.h"
+#include "csrc/cpu/kernels/kernels.h"
+#include "csrc/cpu/kernels/word2vec_kernels.h"
+#include "csrc/cpu/word2vec/word2vec_groups.h"
+#include "csrc/cpu/word2vec/word2vec_steps.h"
+
+namespace fastw2v {
+namespace {
+
+constexpr int64_t kTokensPerTask = 2048;
+constexpr int64_t kMaxTasksOfRound = 16;
+constexpr int64_t kWordsPerTaskOfRound = 64;
+constexpr int64_t kMaxClasses = (int64_t{1} << 31) - 1;
+constexpr int64_t kMaxWindow = SkipGramProblem::kMaxWindow;
+constexpr int64_t kMaxDraws = 4096;  // of a group
+
+// What groups of a round add to the tables, kept until all of them are done.
+struct Updates {
+  float* rows = nullptr;  // `stride` apart: those of the embeddings, then those of the weights
+  std::vector<int32_t> embeddings, weights;
+  std::vector<float> embedding_curvatures, weight_curvatures;
+};
+
+// Sizes of the memory that a worker needs.
+struct Sizes {
+  explicit Sizes(const Word2VecProblem& p)
+      : lanes(cpu::ActiveKernels().word2vec->lanes),
+        stride(cpu::RoundUp(p.dim, lanes)),
+        noise(cpu::RoundUp(p.tree.splits != nullptr ? p.tree.longest : p.shared, lanes)),
+        centers(cpu::RoundUp(p.CentersOfGroup(), lanes)),
+        rows(MaxRows(p)),
+        hidden(p.cbow ? p.CentersOfGroup() : rows) {}
+
+  int64_t columns() const { return noise + centers; }
+  // Of one group's updates.
+  int64_t updates() const { return rows + columns(); }
+
+  int64_t lanes, stride;
+  int64_t noise, centers;  // columns
+  int64_t rows, hidden;
+};
+
+// Trains on one group after the other, in memory of its own.
+class Worker {
+ public:
+  Worker(const Word2VecProblem& problem, Scratch* scratch)
+      : p_(problem), sizes_(problem), first_rows_(sizes_.rows), first_classes_(sizes_.columns()) {
+    const Sizes& s = sizes_;
+    hidden_ = scratch->Take<float>(s.hidden * s.stride);
+    d_hidden_ = scratch->Take<float>(p_.cbow ? s.hidden * s.stride : 0);
+    coefficients_ = scratch->Take<float>(p_.cbow ? s.rows * s.centers : 0);
+    packed_ = scratch->Take<float>(s.columns() * s.stride);
+    logits_ = scratch->Take<float>(s.hidden * s.columns());
+    tails_ = scratch->Take<float>(std::max(s.columns(), s.rows) * s.lanes);
+    weights_ = scratch->Take<float>(s.columns());
+    lengths_ = scratch->Take<float>(s.columns());
+    hidden_curvatures_ = scratch->Take<float>(s.hidden);
+    embedding_curvatures_ = scratch->Take<float>(s.rows);
+    class_curvatures_ = scratch->Take<float>(s.columns());
+    embedding_factors_ = scratch->Take<float>(s.rows);
+    class_factors_ = scratch->Take<float>(s.columns());
+    embedding_copies_ = scratch->Take<int32_t>(s.rows);
+    class_copies_ = scratch->Take<int32_t>(s.columns());
+    embedding_crowds_ = scratch->Take<float>(s.rows);
+    class_crowds_ = scratch->Take<float>(s.columns());
+    noise_weight_ = scratch->Take<float>(s.noise);
+    noise_target_ = scratch->Take<float>(s.noise);
+    forward_ = scratch->Take<float>(s.centers);
+    backward_ = scratch->Take<float>(s.centers);
+    zeros_ = scratch->Take<float>(s.stride);
+    places_ = scratch->Take<int32_t>(3 * s.centers);
+    bands_ = scratch->Take<int32_t>(2 * s.rows);
+    tail_rows_ = scratch->Take<const float*>(std::max(s.columns(), s.rows));
+    embeddings_ = scratch->Take<float*>(s.rows);
+    hidden_rows_ = scratch->Take<float*>(s.hidden);
+    d_hidden_rows_ = scratch->Take<float*>(s.hidden);
+    classes_ = scratch->Take<float*>(s.columns());
+    to_embeddings_ = scratch->Take<float*>(s.rows);
+    to_classes_ = scratch->Take<float*>(s.columns());
+  }
+
+  // Once the memory is there.
+  void Start(const Crowds& crowds) {
+    crowds_ = crowds;
+    // What is never written stays zero: columns past dim.
+    std::memset(hidden_, 0, sizes_.hidden * sizes_.stride * sizeof(float));
+    std::memset(zeros_, 0, sizes_.stride * sizeof(float));
+    for (int64_t i = 0; i < sizes_.hidden; ++i) {
+      hidden_rows_[i] = hidden_ + i * sizes_.stride;
+      d_hidden_rows_[i] = p_.cbow ? d_hidden_ + i * sizes_.stride : nullptr;
+    }
+  }
+
+  // Adds the step of a group to the tables, or to `updates` if that is not null, and asks for the
+  // rows of the next one meanwhile. `steps` takes how much of the steps is made, but of updates.
+  void Train(const Groups& text, const Group& group, const Group& next, Updates* updates,
+             Shortening* steps, Word2VecResult* result) {
+    FindRows(text, group, updates);
+    ListAhead(text, group, next);
+    const int64_t centers = static_cast<int64_t>(group.centers.size());
+    const int64_t rows = p_.cbow ? centers : group.rows();
+    cpu::Word2VecGroup b = {};
+    b.dim = p_.dim;
+    b.rows = rows;
+    b.noise = static_cast<int64_t>(group.noise.size());
+    b.centers = centers;
+    b.centers_are_classes = p_.tree.splits == nullptr;
+    b.hits = hits_.data();
+    b.num_hits = static_cast<int64_t>(hits_.size());
+    b.rate = Rate(group);
+    b.noise_weight = noise_weight_;
+    b.noise_target = noise_target_;
+    b.hidden = hidden_rows_;
+    b.classes = classes_;
+    b.to_hidden = p_.cbow ? d_hidden_rows_ : to_embeddings_;
+    b.to_classes = to_classes_;
+    b.hidden_curvature = hidden_curvatures_;
+    b.class_curvature = class_curvatures_;
+    cpu::RowsAhead ahead = {ahead_.data(), static_cast<int64_t>(ahead_.size()),
+                            p_.dim * static_cast<int64_t>(sizeof(float))};
+    b.ahead = &ahead;
+    b.packed = packed_;
+    b.tails = tails_;
+    b.tail_rows = tail_rows_;
+    b.logits = logits_;
+    b.weights = weights_;
+    b.lengths = lengths_;
+    b.band_first = bands_;
+    b.band_last = bands_ + sizes_.rows;
+    const cpu::Word2VecKernels& kernels = *cpu::ActiveKernels().word2vec;
+    if (p_.cbow) {
+      cpu::Word2VecBags bags = Bags(group, b);
+      kernels.sum_bags(bags);
+      std::memset(d_hidden_, 0, rows * sizes_.stride * sizeof(float));
+      PairWithBags(centers);
+      b.pairs = Pairs();
+      result->loss += kernels.find_steps(b);
+      SpreadCurvatures(group);
+      Shorten(group, updates, steps, &b);
+      bags.factors = b.hidden_factors;
+      b.hidden_factors = nullptr;  // the bags' gradients stay as they are
+      kernels.add_steps(b);
+      PairWithContexts(group);
+      kernels.spread_bags(bags);
+      result->examples += centers;
+      return;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      std::memcpy(hidden_rows_[i], embeddings_[i], p_.dim * sizeof(float));
+    }
+    b.pairs = Pairs();
+    result->loss += kernels.find_steps(b);
+    std::copy_n(hidden_curvatures_, rows, embedding_curvatures_);
+    Shorten(group, updates, steps, &b);
+    kernels.add_steps(b);
+    for (const Center& center : group.centers) result->examples += center.last - center.first - 1;
+  }
+
+ private:
+  float* Embedding(int32_t word) const { return p_.embeddings + int64_t{word} * p_.dim; }
+  float* Class(int32_t row) const { return p_.weights + int64_t{row} * p_.dim; }
+
+  float Rate(const Group& group) const {
+    const double done = static_cast<double>(group.token) / static_cast<double>(p_.size);
+    return static_cast<float>(p_.start_alpha + (p_.end_alpha - p_.start_alpha) * done);
+  }
+
+  // Each context of a bag moves the bag by its own step.
+  void SpreadCurvatures(const Group& group) {
+    std::fill_n(embedding_curvatures_, group.rows(), 0.0f);
+    for (std::size_t c = 0; c < group.centers.size(); ++c) {
+      const Center& center = group.centers[c];
+      for (int64_t k = center.first; k < center.last; ++k) {
+        if (k == center.position) continue;
+        embedding_curvatures_[k - group.first] += hidden_curvatures_[c];
+      }
+    }
+  }
+
+  // Finds which part of its step each row makes. The updates of a round are shortened when all of
+  // them are known.
+  void Shorten(const Group& group, Updates* updates, Shortening* steps, cpu::Word2VecGroup* b) {
+    const int64_t noise_columns = cpu::RoundUp(b->noise, sizes_.lanes);
+    const int64_t centers = b->centers_are_classes ? b->centers : 0;
+    if (updates != nullptr) {
+      const float *of_rows = embedding_curvatures_, *of_noise = class_curvatures_;
+      const float* of_centers = class_curvatures_ + noise_columns;
+      std::vector<float>* of_weights = &updates->weight_curvatures;
+      updates->embedding_curvatures.assign(of_rows, of_rows + group.rows());
+      of_weights->assign(of_noise, of_noise + b->noise);
+      of_weights->insert(of_weights->end(), of_centers, of_centers + centers);
+      return;
+    }
+    Factors(embedding_copies_, group.rows(), embedding_crowds_, embedding_curvatures_,
+            embedding_factors_, steps);
+    Factors(class_copies_, noise_columns + centers, class_crowds_, class_curvatures_,
+            class_factors_, steps);
+    b->hidden_factors = embedding_factors_;
+    b->class_factors = class_factors_;
+  }
+
+  // The copies of a row in a group have one step.
+  static void Factors(const int32_t* copies, int64_t n, const float* crowds, float* curvatures,
+                      float* factors, Shortening* steps) {
+    bool any_copies = false;
+    for (int64_t i = 0; i < n; ++i) {
+      if (copies[i] == i) continue;
+      curvatures[copies[i]] += curvatures[i];
+      curvatures[i] = 0;
+      any_copies = true;
+    }
+    float wanted = 0, made = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float curvature = crowds[i] * curvatures[i];
+      factors[i] = StepFactor(curvature);
+      wanted += curvature;
+      made += std::min(curvature, kMostCurvature);
+    }
+    steps->Add(wanted, made);
+    for (int64_t i = 0; any_copies && i < n; ++i) factors[i] = factors[copies[i]];
+  }
+
+  // Where the rows of a group lie and where their updates go.
+  void FindRows(const Groups& text, const Group& group, Updates* updates) {
+    const int64_t rows = group.rows(), noise = static_cast<int64_t>(group.noise.size());
+    const int64_t noise_columns = cpu::RoundUp(noise, sizes_.lanes);
+    const int64_t centers = static_cast<int64_t>(group.centers.size());
+    const int64_t columns = noise_columns + cpu::RoundUp(centers, sizes_.lanes);
+    float* row = nullptr;
+    if (updates != nullptr) {
+      row = updates->rows;
+      std::memset(row, 0, (rows + noise + centers) * sizes_.stride * sizeof(float));
+      updates->embeddings.clear();
+      updates->weights.clear();
+    }
+    first_rows_.Clear();
+    first_classes_.Clear();
+    for (int64_t i = 0; i < rows; ++i) {
+      const int32_t word = text.word(group.first + i);
+      embeddings_[i] = to_embeddings_[i] = Embedding(word);
+      embedding_crowds_[i] = crowds_.embeddings == nullptr ? 1 : crowds_.embeddings[word];
+      embedding_copies_[i] = first_rows_.Add(word, static_cast<int32_t>(i));
+      if (updates == nullptr) continue;
+      updates->embeddings.push_back(word);
+      to_embeddings_[i] = row;
+      row += sizes_.stride;
+    }
+    const auto find_class = [&](int64_t column, int32_t id) {
+      classes_[column] = to_classes_[column] = Class(id);
+      class_crowds_[column] = crowds_.weights == nullptr ? 1 : crowds_.weights[id];
+      class_copies_[column] = first_classes_.Add(id, static_cast<int32_t>(column));
+      if (updates == nullptr) return;
+      updates->weights.push_back(id);
+      to_classes_[column] = row;
+      row += sizes_.stride;
+    };
+    std::fill_n(classes_, columns, zeros_);
+    std::iota(class_copies_, class_copies_ + columns, 0);
+    std::fill_n(class_crowds_, columns, 1.0f);
+    const float share = p_.tree.splits != nullptr
+                            ? 1.0f
+                            : static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
+    std::fill_n(noise_weight_, noise_columns, 0.0f);
+    std::fill_n(noise_target_, noise_columns, 0.0f);
+    for (int64_t n = 0; n < noise; ++n) {
+      find_class(n, group.noise[n]);
+      noise_weight_[n] = share;
+      noise_target_[n] = group.targets[n];
+    }
+    PairWithContexts(group);
+    hits_.clear();
+    if (p_.tree.splits != nullptr) return;
+    uint64_t drawn = 0;  // a bit for each word, the same for some
+    for (int64_t n = 0; n < noise; ++n) drawn |= uint64_t{1} << (group.noise[n] & 63);
+    for (int64_t c = 0; c < centers; ++c) {
+      const int32_t word = text.word(group.centers[c].position);
+      find_class(noise_columns + c, word);
+      if ((drawn >> (word & 63) & 1) == 0) continue;
+      for (int64_t n = 0; n < noise; ++n) {
+        if (group.noise[n] != word) continue;
+        hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});
+      }
+    }
+  }
+
+  cpu::CenterRows Pairs() const {
+    return {places_, places_ + sizes_.centers, places_ + 2 * sizes_.centers};
+  }
+
+  // Past the last center there is none that a row is paired with.
+  void Pair(int64_t c, int64_t first, int64_t last, int64_t self) {
+    places_[c] = static_cast<int32_t>(first);
+    places_[sizes_.centers + c] = static_cast<int32_t>(last);
+    places_[2 * sizes_.centers + c] = static_cast<int32_t>(self);
+  }
+
+  void PairWithContexts(const Group& group) {
+    const int64_t centers = static_cast<int64_t>(group.centers.size());
+    for (int64_t c = 0; c < centers; ++c) {
+      const Center& center = group.centers[c];
+      Pair(c, center.first - group.first, center.last - group.first, center.position - group.first);
+    }
+    for (int64_t c = centers; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
+  }
+
+  void PairWithBags(int64_t centers) {
+    for (int64_t c = 0; c < centers; ++c) Pair(c, c, c + 1, -1);
+  }
+
+  cpu::Word2VecBags Bags(const Group& group, const cpu::Word2VecGroup& b) {
+    for (int64_t c = 0; c < sizes_.centers; ++c) forward_[c] = backward_[c] = 1;
+    for (int64_t c = 0; c < b.centers; ++c) {
+      const Center& center = group.centers[c];
+      // As word2vec has it, each context of a mean gets the whole gradient.
+      (p_.mean ? forward_ : backward_)[c] =
+          1.0f / static_cast<float>(center.last - center.first - 1);
+    }
+    cpu::Word2VecBags bags = {};
+    bags.dim = p_.dim;
+    bags.rows = group.rows();
+    bags.centers = b.centers;
+    bags.bags = Pairs();
+    bags.forward = forward_;
+    bags.backward = backward_;
+    bags.embeddings = embeddings_;
+    bags.to_embeddings = to_embeddings_;
+    bags.hidden = hidden_rows_;
+    bags.d_hidden = d_hidden_rows_;
+    bags.coefficients = coefficients_;
+    bags.tails = tails_;
+    bags.tail_rows = tail_rows_;
+    bags.band_first = b.band_first;
+    bags.band_last = b.band_last;
+    return bags;
+  }
+
+  // The rows of the next group, but the words that are in this one too.
+  void ListAhead(const Groups& text, const Group& group, const Group& next) {
+    ahead_.clear();
+    if (next.empty()) return;
+    for (int64_t i = std::max(next.first, group.last); i < next.last; ++i) {
+      ahead_.push_back(Embedding(text.word(i)));
+    }
+    for (const int32_t noise : next.noise) ahead_.push_back(Class(noise));
+    if (p_.tree.splits != nullptr) return;
+    for (const Center& center : next.centers) {
+      ahead_.push_back(Class(text.word(center.position)));
+    }
+  }
+
+  const Word2VecProblem& p_;
+  const Sizes sizes_;
+  float *hidden_, *d_hidden_, *coefficients_, *packed_, *logits_, *tails_, *weights_;
+  float *lengths_, *hidden_curvatures_, *embedding_curvatures_, *class_curvatures_;
+  float *embedding_factors_, *class_factors_, *embedding_crowds_, *class_crowds_;
+  int32_t *embedding_copies_, *class_copies_;
+  float *noise_weight_, *noise_target_, *forward_, *backward_, *zeros_;
+  int32_t *places_, *bands_;
+  const float** tail_rows_;
+  float **embeddings_, **hidden_rows_, **d_hidden_rows_, **classes_;
+  float **to_embeddings_, **to_classes_;
+  FirstPlaces first_rows_, first_classes_;
+  Crowds crowds_;
+  std::vector<cpu::NoiseHit> hits_;
+  std::vector<const float*> ahead_;
+};
+
+int64_t NumTasks(const Word2VecProblem& problem) {
+  return (problem.size + kTokensPerTask - 1) / kTokensPerTask;
+}
+
+// The part of the text that is a task.
+class Part {
+ public:
+  Part(const Word2VecProblem& problem, int64_t task, int64_t centers)
+      : text_(problem, task * kTokensPerTask, std::min(problem.size, (task + 1) * kTokensPerTask)) {
+    text_.Next(centers, &group_);
+  }
+
+  bool done() const { return group_.empty(); }
+
+  // `centers`: at most so many in the group after this one.
+  void Train(Worker* worker, int64_t centers, Updates* updates, Shortening* steps,
+             Word2VecResult* result) {
+    text_.Next(centers, &next_);
+    worker->Train(text_, group_, next_, updates, steps, result);
+    std::swap(group_, next_);
+  }
+
+  int64_t words() const { return text_.words(); }  // met so far
+
+ private:
+  Groups text_;
+  Group group_, next_;
+};
+
+// Tasks that are trained on side by side where training is deterministic. They do not see each
+// other's updates: were most words in all of them, steps would be too long.
+int64_t TasksOfRound(const Word2VecProblem& problem) {
+  return std::clamp<int64_t>(problem.classes / kWordsPerTaskOfRound, 1, kMaxTasksOfRound);
+}
+
+// Numbers of the updates of a round, and of the curvatures of the tables' rows.
+int64_t RoundMemory(const Word2VecProblem& problem) {
+  const Sizes sizes(problem);
+  return TasksOfRound(problem) * sizes.updates() * sizes.stride + 2 * problem.classes;
+}
+
+// Of the updates, in their order, those of every `parts`-th row of the tables from `part` on. The
+// curvatures [2, classes] are zeros between two calls.
+Shortening Apply(const Word2VecProblem& problem, const std::vector<Updates>& round, int64_t stride,
+                 int64_t part, int64_t parts, float* curvatures) {
+  const auto axpy = cpu::Kernels<float>().axpy;
+  float *const of_embeddings = curvatures, *const of_weights = curvatures + problem.classes;
+  const auto for_rows = [&](const std::vector<int32_t>& ids, const auto& body) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (ids[i] % parts == part) body(i, ids[i]);
+    }
+  };
+  for (const Updates& u : round) {
+    for_rows(u.embeddings,
+             [&](std::size_t i, int32_t id) { of_embeddings[id] += u.embedding_curvatures[i]; });
+    for_rows(u.weights,
+             [&](std::size_t i, int32_t id) { of_weights[id] += u.weight_curvatures[i]; });
+  }
+  for (const Updates& u : round) {
+    const float* rows = u.rows;
+    const auto add = [&](const std::vector<int32_t>& ids, float* table, const float* curvature) {
+      for_rows(ids, [&](std::size_t i, int32_t id) {
+        axpy(StepFactor(curvature[id]), rows + static_cast<int64_t>(i) * stride,
+             table + int64_t{id} * problem.dim, problem.dim);
+      });
+      rows += static_cast<int64_t>(ids.size()) * stride;
+    };
+    add(u.embeddings, problem.embeddings, of_embeddings);
+    add(u.weights, problem.weights, of_weights);
+  }
+  Shortening steps;
+  const auto count = [&](float* curvature) {
+    steps.Add(*curvature, std::min(*curvature, kMostCurvature));
+    *curvature = 0;
+  };
+  for (const Updates& u : round) {
+    for_rows(u.embeddings, [&](std::size_t, int32_t id) { count(of_embeddings + id); });
+    for_rows(u.weights, [&](std::size_t, int32_t id) { count(of_weights + id); });
+  }
+  return steps;
+}
+
+void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
+                   std::vector<Worker>* workers, float* rows, Word2VecResult* results) {
+  const Sizes sizes(problem);
+  const int64_t num_tasks = NumTasks(problem), parts = parallel.num_workers();
+  const int64_t cost = problem.CentersOfGroup() * problem.dim * 100;
+  const int64_t tasks_of_round = TasksOfRound(problem);
+  float* const curvatures = rows + tasks_of_round * sizes.updates() * sizes.stride;
+  std::fill_n(curvatures, 2 * problem.classes, 0.0f);
+  GroupLength length(problem);
+  std::vector<Shortening> steps(parts);
+  for (int64_t first = 0; first < num_tasks; first += tasks_of_round) {
+    const int64_t count = std::min(tasks_of_round, num_tasks - first);
+    std::vector<std::unique_ptr<Part>> texts(count);
+    std::vector<Updates> round(count);
+    parallel.For(count, kTokensPerTask * 100, [&](int64_t i, int) {
+      texts[i] = std::make_unique<Part>(problem, first + i, length.value());
+      round[i].rows = rows + i * sizes.updates() * sizes.stride;
+    });
+    for (;;) {
+      bool done = true;
+      for (const std::unique_ptr<Part>& text : texts) done &= text->done();
+      if (done) break;
+      parallel.For(count, cost, [&](int64_t i, int worker) {
+        round[i].embeddings.clear();
+        round[i].weights.clear();
+        if (texts[i]->done()) return;
+        texts[i]->Train(&(*workers)[worker], length.value(), &round[i], nullptr,
+                        &results[first + i]);
+      });
+      parallel.For(parts, count * cost / (20 * parts), [&](int64_t part, int) {
+        steps[part] = Apply(problem, round, sizes.stride, part, parts, curvatures);
+      });
+      Shortening all;
+      for (const Shortening& of_part : steps) all.Add(of_part);
+      length.Adapt(all);
+    }
+    for (int64_t i = 0; i < count; ++i) results[first + i].words = texts[i]->words();
+  }
+}
+
+// How many of `workers` groups hold a row that one of them holds, on average, by how often the
+// words of the text stay.
+void FindCrowds(const Word2VecProblem& p, int workers, float* of_embeddings, float* of_weights) {
+  std::fill_n(of_embeddings, p.classes, 0.0f);
+  std::fill_n(of_weights, p.classes, 0.0f);
+  double words = 0;
+  for (int64_t i = 0; i < p.size; ++i) {
+    const int32_t word = p.ids[i];
+    if (word < 0) continue;
+    const float stays = p.keep_probability == nullptr ? 1.0f : p.keep_probability[word];
+    of_embeddings[word] += stays;
+    words += stays;
+  }
+  if (p.tree.splits == nullptr) {
+    std::copy_n(of_embeddings, p.classes, of_weights);
+  } else {
+    for (int64_t k = 0; k < p.classes; ++k) {
+      if (of_embeddings[k] == 0) continue;
+      ForNodes(p, static_cast<int32_t>(k),
+               [&](int32_t node, float) { of_weights[node] += of_embeddings[k]; });
+    }
+  }
+  const int64_t centers = p.CentersOfGroup();
+  const auto finish = [&](float* of_rows, int64_t rows_of_group) {
+    const float share =
+        static_cast<float>(static_cast<double>(rows_of_group) / std::max(words, 1.));
+    for (int64_t k = 0; k < p.classes; ++k) {
+      of_rows[k] = 1 + static_cast<float>(workers - 1) * std::min(1.0f, of_rows[k] * share);
+    }
+  };
+  finish(of_embeddings, centers + p.window);
+  finish(of_weights, p.tree.splits == nullptr ? centers + p.shared : centers);
+}
+
+// Threads that train at the same time.
+int Workers(const Word2VecProblem& problem, const Parallel& parallel) {
+  const int64_t all = parallel.num_workers();
+  const bool limited = problem.workers > 0 && !problem.deterministic;
+  return static_cast<int>(limited ? std::min(problem.workers, all) : all);
+}
+
+// Each worker takes the next task when it is done with one.
+void TrainAtOnce(const Word2VecProblem& problem, const Parallel& parallel,
+                 std::vector<Worker>* workers, Word2VecResult* results) {
+  const int64_t num_tasks = NumTasks(problem);
+  std::atomic<int64_t> next{0};
+  const int64_t cost = kTokensPerTask * problem.dim * 100;
+  const int64_t parts = static_cast<int64_t>(workers->size());
+  parallel.For(parts, cost * (num_tasks / parts + 1), [&](int64_t i, int) {
+    GroupLength length(problem);
+    for (int64_t task = next++; task < num_tasks; task = next++) {
+      Part part(problem, task, length.value());
+      while (!part.done()) {
+        Shortening steps;
+        part.Train(&(*workers)[i], length.value(), nullptr, &steps, &results[task]);
+        length.Adapt(steps);
+      }
+      results[task].words = part.words();
+    }
+  });
+}
+
+}  // namespace
+
+Status CheckWord2Vec(const Word2VecProblem& problem) {
+  const auto in_range = [](const char* name, int64_t value, int64_t most) {
+    return value >= 1 && value <= most
+               ? Status()
+               : InvalidArgument(name, " = ", value, " is not in [1, ", most, "]");
+  };
+  FASTW2V_RETURN_IF_ERROR(in_range("window", problem.window, kMaxWindow));
+  FASTW2V_RETURN_IF_ERROR(in_range("negative", problem.negative, kMaxDraws));
+  FASTW2V_RETURN_IF_ERROR(in_range("group", problem.group, kMaxDraws));
+  FASTW2V_RETURN_IF_ERROR(in_range("shared", problem.shared, kMaxDraws));
+  if (problem.size > 0) {
+    FASTW2V_RETURN_IF_ERROR(in_range("the number of words", problem.classes, kMaxClasses));
+  }
+  if (problem.tree.splits != nullptr) {
+    FASTW2V_RETURN_IF_ERROR(in_range("the longest way in the tree", problem.tree.longest + 1,
+                                     std::max<int64_t>(1, problem.classes)));
+  }
+  const auto finite = [](const char* name, double value) {
+    return std::isfinite(value) ? Status() : InvalidArgument(name, " = ", value, " is not finite");
+  };
+  FASTW2V_RETURN_IF_ERROR(finite("start_alpha", problem.start_alpha));
+  FASTW2V_RETURN_IF_ERROR(finite("end_alpha", problem.end_alpha));
+  for (int64_t i = 0; i < problem.size; ++i) {
+    if (problem.ids[i] >= problem.classes) {
+      return InvalidArgument("ids[", i, "] = ", problem.ids[i], " is not below ", problem.classes,
+                             ", the rows of the tables");
+    }
+  }
+  return Status();
+}
+
+std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
+  Scratch scratch;
+  for (int i = 0; i < Workers(problem, parallel); ++i) Worker(problem, &scratch);
+  scratch.Take<float>(problem.deterministic ? RoundMemory(problem) : 2 * problem.classes);
+  return scratch.used();
+}
+
+Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* memory,
+                     Word2VecResult* result) {
+  FASTW2V_RETURN_IF_ERROR(CheckWord2Vec(problem));
+  Scratch scratch(memory);
+  const int num_workers = Workers(problem, parallel);
+  std::vector<Worker> workers;
+  for (int i = 0; i < num_workers; ++i) workers.emplace_back(problem, &scratch);
+  std::vector<Word2VecResult> results(NumTasks(problem));
+  if (problem.deterministic) {
+    float* rows = scratch.Take<float>(RoundMemory(problem));
+    for (Worker& worker : workers) worker.Start(Crowds());
+    TrainInRounds(problem, parallel, &workers, rows, results.data());
+  } else {
+    float* crowds = scratch.Take<float>(2 * problem.classes);
+    if (num_workers > 1) FindCrowds(problem, num_workers, crowds, crowds + problem.classes);
+    for (Worker& worker : workers) {
+      worker.Start(num_workers > 1 ? Crowds{crowds, crowds + problem.classes} : Crowds());
+    }
+    TrainAtOnce(problem, parallel, &workers, results.data());
+  }
+  *result = Word2VecResult();
+  for (const Word2VecResult& part : results) {
+    result->loss += part.loss;
+    result->examples += part.examples;
+    result->words += part.words;
+  }
+  return Status();
+}
+
+}  // namespace fastw2v

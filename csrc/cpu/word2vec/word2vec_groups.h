@@ -1,0 +1,253 @@
+// A part of a text as groups of centers, with the classes that they meet (csrc/core/word2vec.h).
+#ifndef FASTW2V_CPU_WORD2VEC_WORD2VEC_GROUPS_H_
+#define FASTW2V_CPU_WORD2VEC_WORD2VEC_GROUPS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "csrc/core/random.h"
+#include "csrc/core/skipgram.h"
+#include "csrc/core/word2vec.h"
+
+namespace fastw2v {
+
+// A group ends where its words would be more than that.
+inline int64_t MaxRows(const Word2VecProblem& problem) {
+  return 2 * (problem.CentersOfGroup() + std::min(problem.window, problem.size));
+}
+
+// Where the contexts of a center lie: [first, last) of the words, but the center itself.
+struct Center {
+  int64_t position, first, last;
+};
+
+// One of the two kinds of bits that TokenDraws gives a token; neighbors share a block of them.
+class BitsOfTokens {
+ public:
+  using Blocks = PhiloxBlock (TokenDraws::*)(int64_t block) const;
+  BitsOfTokens(const TokenDraws& draws, Blocks blocks) : draws_(draws), blocks_(blocks) {}
+
+  uint32_t operator[](int64_t token) {
+    const int64_t block = token / TokenDraws::kTokensPerBlock;
+    if (block != block_) {
+      block_ = block;
+      bits_ = (draws_.*blocks_)(block);
+    }
+    return bits_.word[token % TokenDraws::kTokensPerBlock];
+  }
+
+ private:
+  const TokenDraws& draws_;
+  const Blocks blocks_;
+  int64_t block_ = -1;
+  PhiloxBlock bits_ = {};
+};
+
+// The words of a task that subsampling leaves, and those around them that their windows reach.
+class Text {
+ public:
+  // The centers are tokens [begin, end).
+  Text(const Word2VecProblem& problem, int64_t begin, int64_t end)
+      : p_(problem), draws_(problem.seed[0], problem.seed[1]) {
+    const int64_t start = ReachBack(begin);
+    Append(start, begin);
+    k_ = size();
+    Append(begin, end);
+    end_ = size();
+    for (int64_t i = end; i < p_.size && size() - end_ < p_.window && p_.ids[i] >= 0; ++i) {
+      Append(i, i + 1);
+    }
+    sentences_.push_back(size());
+  }
+
+  // The next center that has a context; false at the end.
+  bool Next(Center* center, int64_t* words) {
+    while (k_ < end_) {
+      while (sentences_[sentence_ + 1] <= k_) ++sentence_;
+      const int64_t reach = Reach(k_);
+      *center = {k_, std::max(sentences_[sentence_], k_ - reach),
+                 std::min(sentences_[sentence_ + 1], k_ + reach + 1)};
+      ++k_;
+      ++*words;
+      if (center->last - center->first > 1) return true;
+    }
+    return false;
+  }
+
+  int32_t word(int64_t k) const { return words_[k]; }
+  int64_t token(int64_t k) const { return tokens_[k]; }
+
+ private:
+  int64_t size() const { return static_cast<int64_t>(words_.size()); }
+
+  bool Stays(int64_t token) {
+    return p_.keep_probability == nullptr ||
+           TokenDraws::Keep(keep_bits_[token], p_.keep_probability[p_.ids[token]]);
+  }
+
+  // The first token that a window of tokens from `begin` on may reach.
+  int64_t ReachBack(int64_t begin) {
+    int64_t start = begin;
+    for (int64_t reached = 0; start > 0 && reached < p_.window && p_.ids[start - 1] >= 0;) {
+      reached += Stays(--start);
+    }
+    return start;
+  }
+
+  // Every word is written and the next one overwrites those that do not stay: whether it does
+  // cannot be foretold.
+  void Append(int64_t begin, int64_t end) {
+    int64_t count = size();
+    words_.resize(count + end - begin);
+    tokens_.resize(count + end - begin);
+    for (int64_t i = begin; i < end; ++i) {
+      if (p_.ids[i] < 0) {
+        if (sentences_.back() < count) sentences_.push_back(count);
+        continue;
+      }
+      words_[count] = p_.ids[i];
+      tokens_[count] = i;
+      count += Stays(i);
+    }
+    words_.resize(count);
+    tokens_.resize(count);
+  }
+
+  int64_t Reach(int64_t k) {
+    if (!p_.shrink_windows) return p_.window;
+    return TokenDraws::Reach(reach_bits_[tokens_[k]], static_cast<int32_t>(p_.window));
+  }
+
+  const Word2VecProblem& p_;
+  const TokenDraws draws_;
+  BitsOfTokens keep_bits_{draws_, &TokenDraws::KeepBits};
+  BitsOfTokens reach_bits_{draws_, &TokenDraws::ReachBits};
+  std::vector<int32_t> words_;
+  std::vector<int64_t> tokens_;        // where each stood
+  std::vector<int64_t> sentences_{0};  // where they begin among the words, and the end
+  std::size_t sentence_ = 0;
+  int64_t k_ = 0, end_ = 0;
+};
+
+// Centers that are trained on together, and the other classes that they meet.
+struct Group {
+  int64_t rows() const { return last - first; }
+  bool empty() const { return centers.empty(); }
+
+  std::vector<Center> centers;
+  int64_t first = 0, last = 0;  // their contexts are among these words
+  int64_t token = 0;            // where the first of these words stood in the text
+  std::vector<int32_t> noise;   // words that were drawn, or nodes on the way to the center
+  std::vector<float> targets;   // of the noise
+};
+
+// Calls body(node, target) on the way to a word. What is no way in the tree is not followed.
+template <typename Body>
+void ForNodes(const Word2VecProblem& problem, int32_t word, const Body& body) {
+  const WordTree& tree = problem.tree;
+  const int64_t begin = std::max<int64_t>(0, tree.splits[word]);
+  const int64_t end = std::min({tree.splits[word + 1], tree.num_steps, begin + tree.longest});
+  for (int64_t i = begin; i < end; ++i) {
+    const int32_t node = tree.steps[i] >> 1;
+    if (node < 0 || node >= problem.classes) continue;
+    body(node, tree.steps[i] % 2 == 0 ? 1.0f : 0.0f);
+  }
+}
+
+// Cuts a part of the text into groups.
+class Groups {
+ public:
+  Groups(const Word2VecProblem& problem, int64_t begin, int64_t end)
+      : p_(problem),
+        noise_(problem.seed[0], problem.seed[1], -4),
+        text_(problem, begin, end),
+        columns_(problem.shared),
+        choices_(problem.shared),
+        next_draws_(begin),
+        more_(text_.Next(&center_, &words_)) {
+    if (p_.tree.splits == nullptr) DrawColumns();
+  }
+
+  // Of at most so many centers; an empty one at the end.
+  void Next(int64_t most, Group* group) {
+    group->centers.clear();
+    group->last = 0;
+    for (; more_ && Fits(*group, most); more_ = text_.Next(&center_, &words_)) {
+      if (group->empty()) group->first = center_.first;
+      group->last = std::max(group->last, center_.last);
+      group->first = std::min(group->first, center_.first);
+      group->centers.push_back(center_);
+    }
+    if (group->empty()) return;
+    group->token = text_.token(group->first);
+    if (p_.tree.splits != nullptr) {
+      FindNodes(text_.word(group->centers[0].position), group);
+    } else {
+      DrawNoise(group);
+    }
+  }
+
+  int32_t word(int64_t k) const { return text_.word(k); }
+  int64_t words() const { return words_; }  // met so far
+
+ private:
+  bool Fits(const Group& group, int64_t most) const {
+    if (group.empty()) return true;
+    return static_cast<int64_t>(group.centers.size()) < most &&
+           std::max(group.last, center_.last) - std::min(group.first, center_.first) <= MaxRows(p_);
+  }
+
+  // Group i of a part that begins at token t has the draws of token t + i; two of them share a
+  // block of random bits. Those of the next group are already on their way from memory.
+  void DrawNoise(Group* group) {
+    group->noise.resize(p_.shared);
+    group->targets.assign(p_.shared, 0);
+    for (int64_t n = 0; n < p_.shared; ++n) {
+      const NoiseColumn& drawn = p_.noise[columns_[n]];
+      // A table that BuildNoiseTable did not make must not lead outside the range. What comes out
+      // cannot be foretold: no branch.
+      const bool valid = static_cast<uint32_t>(drawn.alias) < static_cast<uint64_t>(p_.classes);
+      const int32_t other = -static_cast<int32_t>(valid & (choices_[n] >= drawn.acceptance));
+      group->noise[n] = (drawn.alias & other) | (columns_[n] & ~other);
+    }
+    DrawColumns();
+  }
+
+  void DrawColumns() {
+    const int64_t first = next_draws_++ * ((p_.shared + 1) / 2);
+    for (int64_t n = 0; n < p_.shared; n += 2) {
+      const PhiloxBlock bits = noise_[first + n / 2];
+      const int64_t pair = std::min<int64_t>(2, p_.shared - n);
+      for (int64_t i = 0; i < pair; ++i) {
+        columns_[n + i] =
+            static_cast<int32_t>(bits.word[2 * i] * static_cast<uint64_t>(p_.classes) >> 32);
+        choices_[n + i] = bits.word[2 * i + 1];
+        __builtin_prefetch(p_.noise + columns_[n + i]);
+      }
+    }
+  }
+
+  void FindNodes(int32_t word, Group* group) const {
+    group->noise.clear();
+    group->targets.clear();
+    ForNodes(p_, word, [&](int32_t node, float target) {
+      group->noise.push_back(node);
+      group->targets.push_back(target);
+    });
+  }
+
+  const Word2VecProblem& p_;
+  const RandomStream noise_;
+  Text text_;
+  std::vector<int32_t> columns_;  // of the noise table, for the next group
+  std::vector<uint32_t> choices_;
+  int64_t next_draws_;
+  Center center_ = {};
+  int64_t words_ = 0;
+  bool more_;
+};
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_CPU_WORD2VEC_WORD2VEC_GROUPS_H_

@@ -1,0 +1,102 @@
+// How far the rows of a group go: curvatures, and what follows from them (csrc/core/word2vec.h).
+#ifndef FASTW2V_CPU_WORD2VEC_WORD2VEC_STEPS_H_
+#define FASTW2V_CPU_WORD2VEC_WORD2VEC_STEPS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <vector>
+
+#include "csrc/core/word2vec.h"
+
+namespace fastw2v {
+
+inline constexpr float kMostCurvature = 2;
+
+// How much of its step a row of that curvature makes, see csrc/core/word2vec.h.
+inline float StepFactor(float curvature) {
+  return curvature > kMostCurvature ? kMostCurvature / curvature : 1.0f;
+}
+
+// How much of the steps of some rows is made, in all. Integers, so that the order of the rows does
+// not matter.
+struct Shortening {
+  // `made` of the curvature `wanted`. What is not finite counts as much.
+  void Add(float all, float of_made) {
+    wanted += Bounded(all);
+    made += Bounded(of_made);
+  }
+
+  void Add(const Shortening& other) {
+    wanted += other.wanted;
+    made += other.made;
+  }
+
+  int64_t wanted = 0, made = 0;
+
+ private:
+  static int64_t Bounded(float x) { return x < 1e9f ? static_cast<int64_t>(1024 * x) : 1 << 30; }
+};
+
+// How many centers a group has: fewer where much of their steps would be cut away. Groups of half
+// the length have about half the curvature.
+class GroupLength {
+ public:
+  explicit GroupLength(const Word2VecProblem& problem)
+      : most_(problem.CentersOfGroup()), length_(most_) {}
+
+  int64_t value() const { return length_; }
+
+  void Adapt(const Shortening& steps) {
+    const int64_t lost = steps.wanted - steps.made;
+    if (lost * kMostLost > steps.wanted) {
+      length_ = std::max<int64_t>(1, length_ / 2);
+    } else if (lost * 4 * kMostLost < steps.wanted) {
+      length_ = std::min(most_, 2 * length_);
+    }
+  }
+
+ private:
+  static constexpr int64_t kMostLost = 8;  // one part of so many
+  int64_t most_, length_;
+};
+
+// Where each of some numbers stood first among them. Most are met once: a bit for each, the same
+// for some, tells those that are not searched for.
+class FirstPlaces {
+ public:
+  explicit FirstPlaces(int64_t most) : numbers_(most, -1) {}
+
+  void Clear() { std::fill(std::begin(met_), std::end(met_), 0); }
+
+  // Of a number, not negative, at a place; places ascend between two calls of Clear.
+  int32_t Add(int32_t number, int32_t place) {
+    const uint32_t hash = static_cast<uint32_t>(number) * 2654435769u >> 23;
+    const uint64_t bit = uint64_t{1} << (hash & 63);
+    uint64_t* const met = met_ + (hash >> 6);
+    numbers_[place] = number;
+    if ((*met & bit) == 0) {
+      *met |= bit;
+      return place;
+    }
+    for (int32_t i = 0; i < place; ++i) {
+      if (numbers_[i] == number) return i;
+    }
+    return place;
+  }
+
+ private:
+  uint64_t met_[8] = {};
+  std::vector<int32_t> numbers_;  // by place; -1 where there never was one
+};
+
+// Threads that update the same tables do not see each other's steps: how many of their groups hold
+// a row, on average, where one does. Null: one.
+struct Crowds {
+  const float* embeddings = nullptr;  // [classes]
+  const float* weights = nullptr;     // [classes]
+};
+
+}  // namespace fastw2v
+
+#endif  // FASTW2V_CPU_WORD2VEC_WORD2VEC_STEPS_H_

@@ -1,0 +1,57 @@
+// The caller's stream, the device it runs on, and the launch of a kernel. csrc/cuda allocates
+// nothing on the device and never waits for it; kernels are compiled by nvcc or, for tests without
+// a GPU, run on the processor (csrc/cuda/emulated).
+#ifndef FASTW2V_CUDA_DEVICE_RUNTIME_H_
+#define FASTW2V_CUDA_DEVICE_RUNTIME_H_
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "csrc/core/status.h"
+
+namespace fastw2v::cuda {
+
+// What decides how work is cut. Results are the same bits on every device of one `arch`.
+struct Device {
+  int arch = 80;  // 10 * major + minor of the compute capability
+  int num_multiprocessors = 1;
+  int shared_bytes = 99 << 10;  // that a block can have
+};
+
+struct Stream {
+  cudaStream_t stream = nullptr;
+  Device device;
+};
+
+// What an error of CUDA says.
+inline Status ToStatus(cudaError_t error);
+
+// The device that is current for the calling thread.
+inline Status CurrentDevice(Device* device);
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...). A grid without blocks does nothing.
+template <typename... Parameters, typename... Arguments>
+Status Launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+              const Stream& stream, const Arguments&... arguments);
+
+inline Status Zero(void* data, std::size_t bytes, const Stream& stream) {
+  if (bytes == 0) return Status();
+  return ToStatus(cudaMemsetAsync(data, 0, bytes, stream.stream));
+}
+
+// Blocks of `size` that cover `count`.
+inline unsigned NumBlocks(int64_t count, int64_t size) {
+  return static_cast<unsigned>((count + size - 1) / size);
+}
+
+}  // namespace fastw2v::cuda
+
+#if defined(FASTW2V_CUDA_EMULATED)
+#include "csrc/cuda/emulated/launch.h"
+#else
+#include "csrc/cuda/device/launch.h"
+#endif
+
+#endif  // FASTW2V_CUDA_DEVICE_RUNTIME_H_

@@ -1,0 +1,37 @@
+// What csrc/cuda/device/runtime.h declares, on the processor. Included by it.
+#ifndef FASTW2V_CUDA_EMULATED_LAUNCH_H_
+#define FASTW2V_CUDA_EMULATED_LAUNCH_H_
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <string>
+
+#include "csrc/cuda/device/runtime.h"
+
+namespace fastw2v::cuda {
+
+inline Status ToStatus(cudaError_t) { return Status(); }
+
+// FASTW2V_EMULATED_ARCH chooses the device: 80 (the default) or 90, which has Hopper's kernels.
+inline Status CurrentDevice(Device* device) {
+  const char* arch = std::getenv("FASTW2V_EMULATED_ARCH");
+  // Few multiprocessors, so that persistent kernels take several turns.
+  *device = Device{arch == nullptr ? 80 : std::atoi(arch), 3, 227 << 10};
+  return Status();
+}
+
+template <typename... Parameters, typename... Arguments>
+Status Launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+              const Stream&, const Arguments&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return Status();
+  const std::string failure =
+      emulated::Run(grid, block, shared_bytes, [&] { kernel(Parameters(arguments)...); });
+  if (!failure.empty()) return Status(StatusCode::kInternal, failure);
+  return Status();
+}
+
+}  // namespace fastw2v::cuda
+
+#endif  // FASTW2V_CUDA_EMULATED_LAUNCH_H_

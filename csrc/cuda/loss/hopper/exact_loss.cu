@@ -1,0 +1,168 @@
+// Three warpgroups a block: one brings tiles, two multiply. The passes are exact_forward.cu and
+// exact_backward.cu; here is what they have in common, and how they are put together.
+#include "csrc/core/scratch.h"
+#include "csrc/cuda/loss/hopper/exact_backward.h"
+#include "csrc/cuda/loss/hopper/exact_forward.h"
+#include "csrc/cuda/loss/hopper/exact_loss.h"
+#include "csrc/cuda/loss/hopper/exact_rows.h"
+#include "csrc/cuda/loss/hopper/products.h"
+
+namespace fastw2v::cuda::hopper {
+
+namespace {
+
+// Copies hidden rows, with zeros up to a multiple of kChunkColumns, and looks at ids and labels.
+template <typename T>
+__global__ void __launch_bounds__(256)
+    PrepareKernel(const T* hidden, const int64_t* ids, int64_t hidden_rows, const int64_t* labels,
+                  IgnoredLabel ignored, int batch, int classes, int dim, int padded_dim, T* rows,
+                  int* row_labels) {
+  const int b = static_cast<int>(blockIdx.x * (blockDim.x / kWarp) + threadIdx.x / kWarp);
+  if (b >= batch) return;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t id = ids == nullptr ? b : ids[b];
+  const bool valid = ids == nullptr || (id >= 0 && id < hidden_rows);
+  const auto* const from = reinterpret_cast<const uint32_t*>(hidden + (valid ? id : 0) * dim);
+  auto* const to = reinterpret_cast<uint32_t*>(rows + static_cast<int64_t>(b) * padded_dim);
+  for (int i = lane; i < padded_dim / 2; i += kWarp) {
+    to[i] = valid && i < dim / 2 ? from[i] : 0;
+  }
+  if (lane != 0) return;
+  const int64_t label = labels[b];
+  int row_label = static_cast<int>(label);
+  if (ignored.Is(label)) {
+    row_label = kIgnoredLabel;
+  } else if (label < 0 || label >= classes) {
+    row_label = kInvalidLabel;
+  }
+  row_labels[b] = valid ? row_label : kInvalidLabel;
+}
+
+struct Plan {
+  LogitPlan forward;
+  BackwardPlan backward;
+  int padded_dim;
+
+  template <typename T>
+  explicit Plan(const LossProblem<T>& p)
+      : forward(p.batch, p.classes, p.dim),
+        backward(p.batch, p.classes, p.dim),
+        padded_dim(forward.chunks * kChunkColumns) {}
+};
+
+template <typename T>
+struct Pieces {
+  T* hidden;
+  int* labels;
+  PartialSums sums;
+  float* label_logits;
+  RowGradients rows;
+  float* d_hidden_parts;
+
+  Pieces(const LossProblem<T>& p, const Plan& plan, Scratch* scratch) {
+    hidden = scratch->Take<T>(p.batch * plan.padded_dim);
+    labels = scratch->Take<int>(p.batch);
+    const int64_t sums_size = plan.forward.splits * p.batch;
+    const bool backward = p.dim <= kWidestBackward;
+    sums.max = scratch->Take<float>(sums_size);
+    sums.sum_exp = scratch->Take<float>(sums_size);
+    sums.sum_shifted = scratch->Take<float>(p.options.label_smoothing != 0 ? sums_size : 0);
+    label_logits = scratch->Take<float>(p.batch);
+    rows.base = scratch->Take<float>(backward ? p.batch : 0);
+    rows.factor = scratch->Take<float>(backward ? p.batch : 0);
+    rows.shift = scratch->Take<float>(backward ? p.batch : 0);
+    rows.target = scratch->Take<float>(backward ? p.batch : 0);
+    rows.labels = labels;
+    rows.largest = scratch->Take<uint32_t>(1);
+    const bool parts = backward && plan.backward.row_splits > 1;
+    d_hidden_parts = scratch->Take<float>(parts ? plan.backward.row_splits * p.batch * p.dim : 0);
+  }
+};
+
+template <typename T>
+Status Prepare(const LossProblem<T>& p, const Plan& plan, const Pieces<T>& pieces,
+               const Stream& stream) {
+  return Launch(PrepareKernel<T>, NumBlocks(p.batch, 8), 256, 0, stream, p.hidden, p.ids,
+                p.hidden_rows, p.labels, p.options.ignored, static_cast<int>(p.batch),
+                static_cast<int>(p.classes), static_cast<int>(p.dim), plan.padded_dim,
+                pieces.hidden, pieces.labels);
+}
+
+}  // namespace
+
+template <typename T>
+bool SupportsForward(const LossProblem<T>& p, const Device& device) {
+  const auto aligned = [](const T* data) { return reinterpret_cast<uintptr_t>(data) % 4 == 0; };
+  constexpr int64_t kMost = int64_t{1} << 30;  // rows and columns are counted in int
+  return device.arch == 90 && device.shared_bytes >= kShared && p.candidates == Candidates::kAll &&
+         p.options.link == Link::kSoftmax && p.num_true == 1 && p.options.logit_softcap == 0 &&
+         p.options.margin == 0 && p.options.compute_dtype == ComputeDtype::kAccumulator &&
+         p.dim >= 2 && p.dim < kMost && p.dim % 2 == 0 && p.classes > 1 && p.classes < kMost &&
+         p.batch < kMost && aligned(p.hidden) && aligned(p.weights);
+}
+
+template <typename T>
+bool SupportsBackward(const LossProblem<T>& p, const Device& device) {
+  return SupportsForward(p, device) && p.dim <= kWidestBackward;
+}
+
+template <typename T>
+bool SupportsStoredGradients(const LossProblem<T>& p, const Device& device) {
+  const bool rounds = std::is_same_v<T, Half> && p.options.compute_dtype == ComputeDtype::kBFloat16;
+  return !rounds && p.options.margin == 0 && SupportsProducts(p.weights, p.dim, device);
+}
+
+template <typename T>
+std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device&) {
+  Scratch scratch;
+  Pieces<T>(problem, Plan(problem), &scratch);
+  return scratch.used();
+}
+
+template <typename T>
+Status ExactLossForward(const LossProblem<T>& p, const Stream& stream, void* memory, float* loss,
+                        const Normalizer<float>& normalizer) {
+  if (p.batch == 0) return Status();
+  Scratch scratch(memory);
+  const Plan plan(p);
+  const Pieces<T> pieces(p, plan, &scratch);
+  FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
+  const ForwardPass<T> pass = {p,           plan.forward,       pieces.hidden, pieces.labels,
+                               pieces.sums, pieces.label_logits};
+  return RunForward(pass, stream, loss, normalizer);
+}
+
+template <typename T>
+Status ExactLossBackward(const LossProblem<T>& p, const float* d_loss,
+                         const Normalizer<const float>& normalizer, const Stream& stream,
+                         void* memory, float* d_hidden, T* d_weights, T* d_biases) {
+  if (p.batch == 0) {
+    if (d_weights != nullptr) {
+      FASTW2V_RETURN_IF_ERROR(Zero(d_weights, p.classes * p.dim * sizeof(T), stream));
+    }
+    return d_biases == nullptr ? Status() : Zero(d_biases, p.classes * sizeof(T), stream);
+  }
+  Scratch scratch(memory);
+  const Plan plan(p);
+  const Pieces<T> pieces(p, plan, &scratch);
+  FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
+  const BackwardPass<T> pass = {p, plan.backward, pieces.hidden, pieces.rows,
+                                pieces.d_hidden_parts};
+  return RunBackward(pass, d_loss, normalizer, stream, d_hidden, d_weights, d_biases);
+}
+
+#define FASTW2V_INSTANTIATE(T)                                                                    \
+  template bool SupportsForward(const LossProblem<T>&, const Device&);                            \
+  template bool SupportsBackward(const LossProblem<T>&, const Device&);                           \
+  template bool SupportsStoredGradients(const LossProblem<T>&, const Device&);                    \
+  template std::size_t ExactLossScratchBytes(const LossProblem<T>&, const Device&);               \
+  template Status ExactLossForward(const LossProblem<T>&, const Stream&, void*, float*,           \
+                                   const Normalizer<float>&);                                     \
+  template Status ExactLossBackward(const LossProblem<T>&, const float*,                          \
+                                    const Normalizer<const float>&, const Stream&, void*, float*, \
+                                    T*, T*);
+FASTW2V_INSTANTIATE(BFloat16)
+FASTW2V_INSTANTIATE(Half)
+#undef FASTW2V_INSTANTIATE
+
+}  // namespace fastw2v::cuda::hopper

@@ -1,0 +1,7 @@
+"""`python -m fastw2v.distribute`."""
+
+import sys
+
+from fastw2v.distribute.launcher import main
+
+sys.exit(main(sys.argv[1:]))

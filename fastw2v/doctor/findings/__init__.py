@@ -1,0 +1,1 @@
+"""What is concluded: the causes of missing and of useless gradients."""

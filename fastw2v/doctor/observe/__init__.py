@@ -1,0 +1,1 @@
+"""What is noted while the user's program runs, and nothing concluded yet."""

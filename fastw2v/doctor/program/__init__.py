@@ -1,0 +1,1 @@
+"""The user's program as text: its lines, expressions, functions and tracebacks."""

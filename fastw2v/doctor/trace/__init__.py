@@ -1,0 +1,1 @@
+"""How values lead from variables to the loss, and gradients back."""

@@ -1,0 +1,24 @@
+"""Training of word vectors: `fastw2v.Word2Vec`, its settings and what it is made of.
+
+Importing this package imports no TensorFlow: its names are found when they are first used.
+"""
+
+from __future__ import annotations
+
+from fastw2v._core import lazy
+
+_HOMES = {
+    "HuffmanTree": "fastw2v.word2vec.training.train_op",
+    "NoVocabularyError": "fastw2v.word2vec.training.model_words",
+    "Progress": "fastw2v.word2vec.training.passes",
+    "Settings": "fastw2v.word2vec.training.settings",
+    "Trained": "fastw2v.word2vec.training.train_op",
+    "Word2Vec": "fastw2v.word2vec.training.model",
+    "huffman_tree": "fastw2v.word2vec.training.train_op",
+    "keep_probability": "fastw2v.word2vec.training.train_op",
+    "noise_table": "fastw2v.word2vec.training.train_op",
+    "train_block": "fastw2v.word2vec.training.train_op",
+}
+
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)

@@ -1,0 +1,6 @@
+"""Word vectors: what they answer, how good they are, and the files they lie in."""
+
+from fastw2v.word2vec.vectors.unknown import UnknownWordError
+from fastw2v.word2vec.vectors.word_vectors import KeyedVectors, WordVectors
+
+__all__ = ["KeyedVectors", "UnknownWordError", "WordVectors"]

@@ -1,0 +1,30 @@
+"""Formats of files of word vectors.
+
+`WordVectors.load` and `WordVectors.save` are the way in. `choice` tells which format a file is in;
+each has a module of its own: `word2vec_format` (word2vec's text and binary, GloVe's text), `npz`,
+`gensim_files`, `model_file` and `projector`.
+"""
+
+from fastw2v.word2vec.vectors.formats.choice import SUFFIXES, format_of, read
+from fastw2v.word2vec.vectors.formats.contents import Contents
+from fastw2v.word2vec.vectors.formats.npz import write_npz
+from fastw2v.word2vec.vectors.formats.projector import write_projector
+from fastw2v.word2vec.vectors.formats.word2vec_format import (
+    read_counts,
+    read_word2vec,
+    write_counts,
+    write_word2vec,
+)
+
+__all__ = [
+    "SUFFIXES",
+    "Contents",
+    "format_of",
+    "read",
+    "read_counts",
+    "read_word2vec",
+    "write_counts",
+    "write_npz",
+    "write_projector",
+    "write_word2vec",
+]
