@@ -1,6 +1,6 @@
 """A softmax over classes that no process holds whole, on several processes of this machine.
 
-    python -m fastw2v.distribute -n 2 examples/distributed_softmax.py
+    fastw2v distribute -n 2 examples/distributed_softmax.py
 
 Each process has one part of the two tables, and trains on its share of each batch. The chief trains
 the same model alone beside it, on whole tables and the whole batch, and prints both losses: they

@@ -40,6 +40,11 @@ _COMMANDS = {
     "demo": demo,
     "info": info,
 }
+# They run another program: what follows its name, and its exceptions, are its own.
+_OTHER_PROGRAMS = {
+    "doctor": "run a program and explain its missing gradients",
+    "distribute": "run a program in several processes of this machine",
+}
 _ALIKE = 0.75  # the share of letters in common from which an option is taken to be meant
 # What word2vec's own program, fastText and gensim before version 4 call the options.
 _ELSEWHERE = {
@@ -109,17 +114,22 @@ def _parser() -> _Parser:
     )
     for command in _COMMANDS.values():
         command.add_parser(commands)
-    commands.add_parser("doctor", help="run a program and explain its missing gradients")
+    for name, remark in _OTHER_PROGRAMS.items():
+        commands.add_parser(name, help=remark)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 2 after an error, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments[:1] == ["doctor"]:  # what follows is another program's, its exceptions too
+    if arguments[:1] == ["doctor"]:
         from fastw2v.doctor import script
 
         return script.main(arguments[1:], "fastw2v doctor")
+    if arguments[:1] == ["distribute"]:
+        from fastw2v.distribute import launcher
+
+        return launcher.main(arguments[1:])
     parser = _parser()
     if not arguments:
         parser.print_help()
@@ -127,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
     if not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
-        names = [*_COMMANDS, "doctor"]
+        names = [*_COMMANDS, *_OTHER_PROGRAMS]
         close = difflib.get_close_matches(arguments[0], names, 1)
         hint = f"did you mean {close[0]}?" if close else f"it is one of {', '.join(names)}"
         parser.error(f"there is no command {arguments[0]!r}: {hint}")

@@ -174,7 +174,7 @@ def test_without_a_command_all_are_listed(capsys):
     assert run() == 2
     printed = capsys.readouterr()
     assert printed.err == ""
-    for command in (*cli._COMMANDS, "doctor"):
+    for command in (*cli._COMMANDS, *cli._OTHER_PROGRAMS):
         assert re.search(rf"^ +{command} +[a-z].*$", printed.out, re.M)
 
 

@@ -1,7 +1,7 @@
 """Training on several devices and machines, under TensorFlow's strategies.
 
 `Group` holds the collectives of the replicas; a `ShardedTable` is cut among them, and is one tensor
-in a `Checkpoint`; ``python -m fastw2v.distribute`` starts the processes of one machine;
+in a `Checkpoint`; ``fastw2v distribute`` starts the processes of one machine;
 `enable_fit` lets Keras train a model on several workers. Importing this package imports no
 TensorFlow: the public names are found when they are first used.
 """

@@ -1,4 +1,4 @@
-"""Starts the processes of one machine: ``python -m fastw2v.distribute -n 4 script.py``.
+"""Starts the processes of one machine: ``fastw2v distribute -n 4 script.py``.
 
 Each process runs the program with a ``TF_CONFIG`` of its own, from which
 `tf.distribute.MultiWorkerMirroredStrategy` learns of the others, on ports of the loopback
@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from fastw2v.distribute import unequal
 
-_COMMAND = "python -m fastw2v.distribute"
+_COMMAND = "fastw2v distribute"  # python -m fastw2v.distribute is the same
 _DESCRIPTION = """\
 Run a program in several processes of this machine, which meet as the workers of a
 tf.distribute.MultiWorkerMirroredStrategy. When one fails, or at Ctrl-C, all are ended; the exit
