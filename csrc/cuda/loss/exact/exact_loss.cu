@@ -70,12 +70,12 @@ __global__ void __launch_bounds__(kThreads)
     int32_t count = valid ? 0 : -1;
     for (int64_t j = 0; r < operands.batch && j < operands.num_true; ++j) {
       const int64_t i = r * operands.num_true + j, label = labels.all[i];
-      const bool counts_here = !labels.ignored.Is(label);
+      const bool ignored = labels.ignored.Is(label);
       const bool exists = label >= 0 && label < labels.classes;
       if (labels.here != nullptr) {
-        labels.here[i] = counts_here && exists ? label - labels.first_class : -1;
+        labels.here[i] = exists && !ignored ? label - labels.first_class : -1;
       }
-      if (counts_here && count >= 0) count = exists ? count + 1 : -1;
+      if (!ignored && count >= 0) count = exists ? count + 1 : -1;
     }
     counts[r] = count;
   }
@@ -343,14 +343,14 @@ class ExactLoss {
     operands_.hidden = MakeMatrix<T>(scratch_.hidden, sizes_.rows, sizes_.width, sizes_.width);
     operands_.weights = MakeMatrix<T>(p_.weights, p_.classes, p_.dim, p_.dim);
     operands_.biases = p_.biases;
+    operands_.labels = p_.labels;
     operands_.active = scratch_.active;
     operands_.batch = p_.batch;
     operands_.classes = p_.classes;
     operands_.dim = p_.dim;
     operands_.num_true = p_.num_true;
-    operands_.labels = p_.labels;
     operands_.ignored = options.ignored;
-    if (scratch_.labels != nullptr) {
+    if (scratch_.labels != nullptr) {  // of a part
       operands_.labels = scratch_.labels;
       operands_.ignored = {};
     }

@@ -141,13 +141,13 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-// Of splits of the classes.
+// The sums of all splits of the classes, and how these are cut.
 struct SplitSums {
   PartialSums sums;
   bool sums_logits;
   int batch, classes, class_tiles, splits;
 
-  // The sums of row b over all of them.
+  // Of row b over all classes.
   __device__ __forceinline__ PartialSoftmax<float> Of(int b) const {
     float largest = kLowest;
     for (int s = 0; s < splits; ++s) largest = fmaxf(largest, sums.max[int64_t{s} * batch + b]);
@@ -162,14 +162,15 @@ struct SplitSums {
       const float count = static_cast<float>((end < classes ? end : classes) - begin);
       sum_shifted += sums.sum_shifted[i] + count * (sums.max[i] - largest);
     }
-    if (largest ==
-        kLowest) {  // nothing but -inf, of which the polynomial makes more than 0, or NaN
-      return {-INFINITY, sum_exp == sum_exp ? 0 : sum_exp, sum_shifted,
-              static_cast<float>(classes)};
+    const float count = static_cast<float>(classes);
+    if (largest == kLowest) {
+      // Nothing but NaN or -inf, of which the polynomial has made more than 0.
+      const float total = sum_exp == sum_exp ? 0 : sum_exp;
+      return {-INFINITY, total, sum_shifted, count};
     }
     // From the rounded base to the maximum itself.
     const float rounding = fmaf(largest, kLog2E, -base);
-    return {largest, sum_exp * exp2f(-rounding), sum_shifted, static_cast<float>(classes)};
+    return {largest, sum_exp * exp2f(-rounding), sum_shifted, count};
   }
 };
 
@@ -206,10 +207,6 @@ __global__ void __launch_bounds__(256)
   const bool here = label >= 0 && label < splits.classes;
   StorePart(part, b, sums, here ? BelowMax(sums, label_logits[b]) : 0.0f);
 }
-
-}  // namespace
-
-namespace {
 
 // All but the last kernel, and what that reads.
 template <typename T>
