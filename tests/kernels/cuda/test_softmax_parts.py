@@ -93,14 +93,23 @@ def check(cuda, device, problem, d_loss, dtype, cuts, **arguments):
     return computed
 
 
+def use_kernels_of_hopper(device, cuda, monkeypatch, wanted):
+    """For 16-bit tables; a GPU has one kind or the other."""
+    if device.emulated:
+        monkeypatch.setenv("FASTW2V_EMULATED_ARCH", "90" if wanted else "80")
+    elif (cuda.device()["arch"] == 90) != wanted:
+        pytest.skip("the GPU has the other kernels")
+
+
+@pytest.fixture
+def hopper(device, cuda, monkeypatch):
+    use_kernels_of_hopper(device, cuda, monkeypatch, True)
+
+
 @pytest.fixture(params=["portable", "hopper"])
 def arch(request, device, cuda, monkeypatch):
-    """Which kernels take 16-bit tables; Hopper's only where the device is of its kind."""
-    if device.emulated:
-        monkeypatch.setenv("FASTW2V_EMULATED_ARCH", "90" if request.param == "hopper" else "80")
-    elif (cuda.device()["arch"] == 90) != (request.param == "hopper"):
-        pytest.skip("the GPU has the other kernels")
-    return request.param
+    """Both kinds of kernels."""
+    use_kernels_of_hopper(device, cuda, monkeypatch, request.param == "hopper")
 
 
 @pytest.mark.parametrize(("options", "dtype"), OPTION_CASES)
@@ -138,10 +147,8 @@ def test_every_size_equals_the_definition(cuda, device, size, dtype):
 
 @pytest.mark.parametrize("dtype", HOPPER_DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_every_size_by_the_kernels_of_hopper(cuda, device, arch, size, dtype):
+def test_every_size_by_the_kernels_of_hopper(cuda, device, hopper, size, dtype):
     """One label: more than that the portable kernels take."""
-    if arch != "hopper":
-        pytest.skip("see the test above")
     (batch, classes, dim), cuts = SIZES[size]
     problem, d_loss = exact_problem(
         dtype=dtype, batch=batch, classes=classes, dim=dim, label_smoothing=0.1, z_loss=0.01
@@ -153,9 +160,7 @@ def test_every_size_by_the_kernels_of_hopper(cuda, device, arch, size, dtype):
 @pytest.mark.parametrize(
     "options", [name for name in EXACT_OPTIONS if "num_true" not in OPTIONS[name]]
 )
-def test_every_option_by_the_kernels_of_hopper(cuda, device, arch, options, dim):
-    if arch != "hopper":
-        pytest.skip("see the test above")
+def test_every_option_by_the_kernels_of_hopper(cuda, device, hopper, options, dim):
     arguments = {"batch": 60, "classes": 140} | OPTIONS[options] | {"dim": dim}
     problem, d_loss = exact_problem(dtype="bfloat16", **arguments)
     check(cuda, device, problem, d_loss, "bfloat16", [50, 51])
