@@ -42,7 +42,7 @@ KERNELS_ALONE = PATH=$(abspath $(BIN)):$$PATH cmake -S . -G Ninja \
   -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
   -DFASTW2V_TENSORFLOW=OFF -DFASTW2V_CUDA=EMULATED
 OP_TESTS := $(patsubst %,tests/test_%.py,bad_input cuda gradients lookup losses one_pass optimizers \
-  samplers top_k training)
+  samplers softmax_parts top_k training)
 PYTHON_STAMP := $(STAMPS)/$(notdir $(PYTHON))
 TENSORFLOW_STAMP := $(STAMPS)/$(shell printf %s '$(TENSORFLOW)' | tr -c 'A-Za-z0-9._\n-' '_')
 # Directories count too: they change when a file is deleted.

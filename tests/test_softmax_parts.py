@@ -114,18 +114,30 @@ def test_classes_that_cannot_be():
     assert whole(lost, *arguments[1:])[0][0] == np.inf
 
 
-def test_wrong_values_are_named():
+@pytest.fixture
+def part():
+    """The first 40 classes."""
     labels, hidden, weights, biases, _ = problem()
-    labels = tf.abs(labels)
-    call = fastw2v.linear_cross_entropy.call(labels, hidden, weights[:40], biases[:40])
-    statistics = parts.statistics(call, 0, CLASSES)
+    return fastw2v.linear_cross_entropy.call(tf.abs(labels), hidden, weights[:40], biases[:40])
+
+
+def test_wrong_numbers_of_a_part_are_named(part):
+    statistics = parts.statistics(part, 0, CLASSES)
     for function, message in {
-        lambda: parts.statistics(call, 70, CLASSES): r"first_class = 70 is not in \[0, 63\]",
-        lambda: parts.statistics(call, 0, 0): "num_classes = 0 is not at least 1",
-        lambda: parts.statistics(call, 0, 40): r"labels\[\d+\] = \d+ is not in \[0, 40\)",
-        lambda: parts.join(call, statistics[tf.newaxis], [40]): r"labels\[\d+\] = \d+ is not in",
-        lambda: parts.join(call, statistics[tf.newaxis], [-1]): r"part_classes\[0\] = -1",
-        lambda: parts.join(call, statistics, [40]): r"statistics has shape",
+        lambda: parts.statistics(part, 70, CLASSES): r"first_class = 70 is not in \[0, 63\]",
+        lambda: parts.statistics(part, 0, 0): "num_classes = 0 is not at least 1",
+        lambda: parts.join(part, statistics, [40]): r"statistics has shape",
+    }.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            function()
+
+
+def test_wrong_labels_and_sizes_of_parts_are_named(part):
+    statistics = parts.statistics(part, 0, CLASSES)[tf.newaxis]
+    for function, message in {
+        lambda: parts.statistics(part, 0, 40): r"labels\[\d+\] = \d+ is not in \[0, 40\)",
+        lambda: parts.join(part, statistics, [40]): r"labels\[\d+\] = \d+ is not in",
+        lambda: parts.join(part, statistics, [-1]): r"part_classes\[0\] = -1",
     }.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             function()

@@ -139,6 +139,13 @@ FASTW2V_FORMULA_OF PartialSoftmax<A> Join(const PartialSoftmax<A>& x, const Part
   return {max, a.sum_exp + b.sum_exp, a.sum_shifted + b.sum_shifted, a.classes + b.classes};
 }
 
+// max - z of a label among the classes. Where all logits are -inf their differences are NaN, and
+// the label is infinitely far.
+template <typename A>
+FASTW2V_FORMULA A BelowMax(const PartialSoftmax<A>& sums, A z) {
+  return sums.sum_exp == 0 ? -NoClasses<A>().max : sums.max - z;
+}
+
 // ---- losses and what the gradients of logits are made of
 
 // The numbers of a loss in the type of its sums.

@@ -65,4 +65,10 @@ Status CheckNumSampled(Candidates candidates, int64_t num_sampled) {
   return InvalidArgument("num_sampled = ", num_sampled, " is not at least 1");
 }
 
+Status CheckPart(int64_t first_class, int64_t classes, int64_t all_classes) {
+  if (first_class >= 0 && first_class <= all_classes - classes) return Status();
+  return InvalidArgument("first_class = ", first_class, " is not in [0, ", all_classes - classes,
+                         "], for ", classes, " of ", all_classes, " classes");
+}
+
 }  // namespace fastw2v

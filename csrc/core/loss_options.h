@@ -68,6 +68,8 @@ Status CheckLogitOptions(double logit_scale, double logit_softcap);
 Status CheckLossOptions(const LossOptions& options, Candidates candidates, int64_t classes,
                         int64_t num_true);
 Status CheckNumSampled(Candidates candidates, int64_t num_sampled);
+// `classes` from first_class on are a part of all.
+Status CheckPart(int64_t first_class, int64_t classes, int64_t all_classes);
 
 }  // namespace fastw2v
 

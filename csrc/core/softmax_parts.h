@@ -12,8 +12,11 @@
 
 #include <cstdint>
 
+#include "csrc/core/formula.h"
 #include "csrc/core/loss.h"
+#include "csrc/core/loss_formulas.h"
 #include "csrc/core/loss_options.h"
+#include "csrc/core/own_candidates.h"
 #include "csrc/core/parallel.h"
 #include "csrc/core/status.h"
 
@@ -32,6 +35,62 @@ struct SoftmaxParts {
   int64_t num_true = 1;
   LossOptions options;
 };
+
+// ---- for every processor
+
+template <typename A>
+FASTW2V_FORMULA int64_t AllClasses(const SoftmaxParts<A>& p) {
+  int64_t classes = 0;
+  for (int64_t i = 0; i < p.num_parts; ++i) classes += p.part_classes[i];
+  return classes;
+}
+
+// Labels of example b among `classes` from first_class on.
+template <typename A>
+FASTW2V_FORMULA int64_t LabelsIn(const SoftmaxParts<A>& p, int64_t b, int64_t first_class,
+                                 int64_t classes) {
+  int64_t count = 0;
+  for (int64_t i = b * p.num_true; i < (b + 1) * p.num_true; ++i) {
+    const int64_t label = p.labels[i];
+    count += !p.options.ignored.Is(label) && label >= first_class && label - first_class < classes;
+  }
+  return count;
+}
+
+template <typename A>
+struct JoinedSoftmax {
+  A loss, max, log_sum;
+};
+
+// Example b; `numbers` are those of all classes.
+template <typename A>
+FASTW2V_FORMULA_OF JoinedSoftmax<A> JoinExample(const SoftmaxParts<A>& p,
+                                                const LossNumbers<A>& numbers, int64_t b) {
+  const int64_t num_labels = NumLabels(p, b);
+  if (num_labels == 0) return {0, 0, 0};
+  const int64_t part_size = kPartStatistics * p.batch;
+  PartialSoftmax<A> sums = NoClasses<A>();
+  for (int64_t i = 0; i < p.num_parts; ++i) {
+    const A* const s = p.statistics + i * part_size + b;
+    const PartialSoftmax<A> more = {s[0], s[p.batch], s[3 * p.batch],
+                                    static_cast<A>(p.part_classes[i])};
+    sums = Join(sums, more, [](A x) { return math::Exp(x); });
+  }
+  A below_max = 0;
+  int64_t first_class = 0;
+  for (int64_t i = 0; i < p.num_parts; first_class += p.part_classes[i++]) {
+    const int64_t labels = LabelsIn(p, b, first_class, p.part_classes[i]);
+    if (labels == 0) continue;
+    const A* const s = p.statistics + i * part_size + b;
+    below_max += s[2 * p.batch] + static_cast<A>(labels) * (sums.max - s[0]);
+  }
+  const A log_sum = math::Log(sums.sum_exp);
+  return {SoftmaxLoss(numbers, sums.max, log_sum, below_max / static_cast<A>(num_labels),
+                      sums.sum_shifted),
+          sums.max, log_sum};
+}
+
+// ---- for the CPU
 
 template <typename A>
 Status CheckSoftmaxParts(const SoftmaxParts<A>& parts);

@@ -430,8 +430,7 @@ class LossPasses {
       if (p_.options.ignored.Is(p_.labels[i])) continue;
       const int64_t row = p_.labels[i] - p_.first_class;
       if (row < 0 || row >= p_.classes()) continue;
-      // Where all logits are -inf their differences are NaN, and the label is infinitely far.
-      below_max += sums.sum_exp == 0 ? -NoClasses<A>().max : sums.max - label_logits_[i];
+      below_max += BelowMax(sums, label_logits_[i]);
     }
     part.max[b] = sums.max;
     part.sum_exp[b] = sums.sum_exp;
@@ -541,11 +540,7 @@ template <typename T>
 Status CheckLossProblem(const LossProblem<T>& p) {
   FASTW2V_RETURN_IF_ERROR(cpu::CheckKernelChoice());
   FASTW2V_RETURN_IF_ERROR(CheckLossOptions(p.options, p.candidates, p.all_classes(), p.num_true));
-  if (p.first_class < 0 || p.first_class + p.classes() > p.all_classes()) {
-    return InvalidArgument("first_class = ", p.first_class, " is not in [0, ",
-                           p.all_classes() - p.classes(), "], for ", p.classes(), " of ",
-                           p.all_classes(), " classes");
-  }
+  FASTW2V_RETURN_IF_ERROR(CheckPart(p.first_class, p.classes(), p.all_classes()));
   if (!p.biases.empty()) FASTW2V_RETURN_IF_ERROR(CheckBiasRows(p.biases.rows(), p.classes()));
   for (int64_t i = 0; i < p.batch * p.num_true; ++i) {
     if (p.options.ignored.Is(p.labels[i])) continue;

@@ -45,13 +45,20 @@ struct LossProblem {
 
   LossOptions options;
   bool allow_tf32 = false;
+
+  // Exact only: a part of the classes, as in csrc/core/loss.h, maybe an empty one.
+  int64_t first_class = 0;
+  int64_t part_of = 0;
+
+  int64_t all_classes() const { return part_of == 0 ? classes : part_of; }
 };
 
 // What can be checked without the device: numbers and options.
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& problem) {
-  FASTW2V_RETURN_IF_ERROR(
-      CheckLossOptions(problem.options, problem.candidates, problem.classes, problem.num_true));
+  FASTW2V_RETURN_IF_ERROR(CheckLossOptions(problem.options, problem.candidates,
+                                           problem.all_classes(), problem.num_true));
+  FASTW2V_RETURN_IF_ERROR(CheckPart(problem.first_class, problem.classes, problem.all_classes()));
   return CheckNumSampled(problem.candidates, problem.num_sampled);
 }
 
@@ -65,8 +72,15 @@ template <typename T>
 Status ExactLossForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
                         Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer);
 
-// Gradients of sum_b d_loss[b] * loss[b], overwritten; null: not wanted.
-// d_hidden [batch, dim], d_weights [classes, dim], d_biases [classes].
+// The forward pass of a part, of which csrc/cuda/loss/softmax_parts.h makes losses: NaN for an
+// example whose loss is.
+template <typename T>
+Status SoftmaxPartForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
+                          const SoftmaxPart<Accumulator<T>>& part);
+
+// Gradients of sum_b d_loss[b] * loss[b], overwritten; null: not wanted. d_hidden [batch, dim] (of
+// a part, given the normalizer of all: what its classes give), d_weights [classes, dim], d_biases
+// [classes].
 template <typename T>
 Status ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_loss,
                          const Normalizer<const Accumulator<T>>& normalizer, const Stream& stream,

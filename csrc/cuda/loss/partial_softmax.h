@@ -3,6 +3,10 @@
 #ifndef FASTW2V_CUDA_LOSS_PARTIAL_SOFTMAX_H_
 #define FASTW2V_CUDA_LOSS_PARTIAL_SOFTMAX_H_
 
+#include <cstdint>
+#include <limits>
+
+#include "csrc/core/loss.h"
 #include "csrc/core/loss_formulas.h"
 #include "csrc/cuda/device/device.h"
 
@@ -20,6 +24,23 @@ template <typename A>
 __device__ __forceinline__ PartialSoftmax<A> Join(const PartialSoftmax<A>& x,
                                                   const PartialSoftmax<A>& y) {
   return fastw2v::Join(x, y, [](A z) { return Exp(z); });
+}
+
+// What a part of the classes tells of example b.
+template <typename A>
+__device__ __forceinline__ void StorePart(const SoftmaxPart<A>& part, int64_t b,
+                                          const PartialSoftmax<A>& sums, A below_max) {
+  part.max[b] = sums.max;
+  part.sum_exp[b] = sums.sum_exp;
+  part.below_max[b] = below_max;
+  part.sum_shifted[b] = sums.sum_shifted;
+}
+
+// The same of an example whose loss is NaN.
+template <typename A>
+__device__ __forceinline__ void StoreNaN(const SoftmaxPart<A>& part, int64_t b) {
+  const A nan = std::numeric_limits<A>::quiet_NaN();
+  StorePart(part, b, PartialSoftmax<A>{nan, nan, nan, 0}, nan);
 }
 
 }  // namespace fastw2v::cuda

@@ -58,9 +58,9 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
  private:
   absl::Status CheckIds() const {
     const LossOptions& options = problem.options;
-    TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "labels", problem.labels,
-                                       problem.batch * problem.num_true, problem.classes, false,
-                                       options.ignored.present ? &options.ignored.label : nullptr));
+    TF_RETURN_IF_ERROR(CheckIdsIfAsked(
+        stream, "labels", problem.labels, problem.batch * problem.num_true, problem.all_classes(),
+        false, options.ignored.present ? &options.ignored.label : nullptr));
     if (kSampled) {
       const bool per_example = problem.candidates == Candidates::kPerExample;
       TF_RETURN_IF_ERROR(CheckIdsIfAsked(stream, "sampled_candidates", problem.sampled,
@@ -228,6 +228,30 @@ class GpuGradients : public GradientTensors {
   const GpuCall<T, kSampled>& call_;
   absl::Status status_;
 };
+
+// The outputs of a gradient op, from its inputs d_loss, max and log_sum.
+template <typename T, bool kSampled>
+absl::Status ComputeGradients(OpKernelContext* context, const GpuCall<T, kSampled>& call) {
+  using A = typename GpuCall<T, kSampled>::A;
+  const auto& problem = call.problem;
+  const A* d_loss;
+  Normalizer<const A> normalizer;
+  TF_RETURN_IF_ERROR(ReadBackwardInputs(context, problem.batch, &d_loss, &normalizer));
+  GpuGradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
+  DeviceMemory scratch;
+  TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
+  TF_RETURN_IF_ERROR(gradients.MakeAll(context, [&](A* d_hidden, auto... d_tables) {
+    if constexpr (kSampled) {
+      return cuda::SampledLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
+                                       d_hidden, d_tables...);
+    } else {
+      return cuda::ExactLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
+                                     d_hidden, d_tables...);
+    }
+  }));
+  gradients.SetOutputs(context);
+  return absl::OkStatus();
+}
 
 // Coefficients, [batch] or a scalar, as the d_loss [batch] of a call; `memory` holds it where it
 // has to be made.

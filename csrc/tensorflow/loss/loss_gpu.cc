@@ -150,24 +150,7 @@ class GpuLossGradOp : public Kernel {
   absl::Status Recompute(OpKernelContext* context) const {
     GpuCall<T, kSampled> call;
     TF_RETURN_IF_ERROR(call.Read(context, attributes_));
-    const auto& problem = call.problem;
-    const A* d_loss;
-    Normalizer<const A> normalizer;
-    TF_RETURN_IF_ERROR(ReadBackwardInputs(context, problem.batch, &d_loss, &normalizer));
-    GpuGradients<T, kSampled> gradients(call, [&](int i) { return context->output_required(i); });
-    DeviceMemory scratch;
-    TF_RETURN_IF_ERROR(scratch.Allocate(context, call.ScratchBytes()));
-    TF_RETURN_IF_ERROR(gradients.MakeAll(context, [&](A* d_hidden, auto... d_tables) {
-      if constexpr (kSampled) {
-        return cuda::SampledLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
-                                         d_hidden, d_tables...);
-      } else {
-        return cuda::ExactLossBackward(problem, d_loss, normalizer, call.stream, scratch.data(),
-                                       d_hidden, d_tables...);
-      }
-    }));
-    gradients.SetOutputs(context);
-    return absl::OkStatus();
+    return ComputeGradients(context, call);
   }
 
   Attributes attributes_;

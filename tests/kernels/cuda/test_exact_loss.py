@@ -98,6 +98,12 @@ def compute(cuda, device, problem, d_loss, dtype, *, one_call=False, ids=None, *
 def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
     """Compares with definition and plain NumPy; returns what the device computed."""
     computed = compute(cuda, device, problem, d_loss, dtype, **arguments)
+    compare(computed, problem, d_loss, dtype, tolerance)
+    return computed
+
+
+def compare(computed, problem, d_loss, dtype, tolerance=None):
+    """With definition and plain NumPy."""
     truth = named(*define_loss(problem, d_loss))
     plain = named(*define_loss(problem, d_loss, accumulator_type(dtype)))
     for name, values in computed.arrays().items():
@@ -107,7 +113,6 @@ def check(cuda, device, problem, d_loss, dtype, tolerance=None, **arguments):
         if name != "loss":
             allowed += ROUNDING[dtype]
         assert largest_error(values, truth[name]) <= allowed, name
-    return computed
 
 
 # All options in the two types whose kernels differ most, what they share in the others too.

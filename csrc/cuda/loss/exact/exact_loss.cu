@@ -23,6 +23,7 @@
 #include "csrc/cuda/loss/hopper/logit_gradients.h"
 #include "csrc/cuda/loss/hopper/products.h"
 #include "csrc/cuda/loss/loss.h"
+#include "csrc/cuda/loss/partial_softmax.h"
 
 namespace fastw2v::cuda {
 
@@ -38,11 +39,22 @@ constexpr int64_t kHopperBlocks = 132;
 
 // ---- before and after the products
 
+// The labels of a problem, [batch, num_true].
+struct Labels {
+  const int64_t* all;
+  int64_t classes;  // in [0, classes) or ignored
+  IgnoredLabel ignored;
+  // Of a part of the classes, for the kernels that follow: what number a label has in the part,
+  // below 0 or above the last where it is not there. Null: `all` are these numbers.
+  int64_t* here;
+  int64_t first_class;
+};
+
 // hidden[r, :] = row r, rounded if so asked; 0 where there is none. counts[r] is how many labels
 // are not ignored, or -1 where an id or label is out of range.
 template <typename Products>
 __global__ void __launch_bounds__(kThreads)
-    PrepareRows(Operands<Products> operands, const typename Products::Element* rows,
+    PrepareRows(Operands<Products> operands, Labels labels, const typename Products::Element* rows,
                 const int64_t* ids, int64_t num_rows, ComputeDtype compute_dtype,
                 typename Products::Element* hidden, int32_t* counts) {
   using T = typename Products::Element;
@@ -56,14 +68,14 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (threadIdx.x == 0) {
     int32_t count = valid ? 0 : -1;
-    for (int64_t j = 0; valid && j < operands.num_true; ++j) {
-      const int64_t label = operands.labels[r * operands.num_true + j];
-      if (operands.ignored.Is(label)) continue;
-      if (label < 0 || label >= operands.classes) {
-        count = -1;
-        break;
+    for (int64_t j = 0; r < operands.batch && j < operands.num_true; ++j) {
+      const int64_t i = r * operands.num_true + j, label = labels.all[i];
+      const bool ignored = labels.ignored.Is(label);
+      const bool exists = label >= 0 && label < labels.classes;
+      if (labels.here != nullptr) {
+        labels.here[i] = exists && !ignored ? label - labels.first_class : -1;
       }
-      ++count;
+      if (!ignored && count >= 0) count = exists ? count + 1 : -1;
     }
     counts[r] = count;
   }
@@ -81,6 +93,15 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// The sums of row b over all runs.
+template <typename A>
+__device__ __forceinline__ PartialSoftmax<A> JoinRuns(const PartialSoftmax<A>* partial,
+                                                      int64_t runs, int64_t rows, int64_t b) {
+  PartialSoftmax<A> sums = partial[b];
+  for (int64_t run = 1; run < runs; ++run) sums = Join(sums, partial[run * rows + b]);
+  return sums;
+}
+
 template <typename Products>
 __global__ void __launch_bounds__(kThreads)
     FinishLoss(Operands<Products> operands, LossNumbers<typename Products::Sum> numbers,
@@ -95,9 +116,7 @@ __global__ void __launch_bounds__(kThreads)
   loss[b] = 0;
   if (count < 0) loss[b] = std::numeric_limits<A>::quiet_NaN();
   if (count <= 0) return;
-  const int64_t rows = operands.hidden.rows;
-  PartialSoftmax<A> sums = partial[b];
-  for (int64_t run = 1; run < runs; ++run) sums = Join(sums, partial[run * rows + b]);
+  const PartialSoftmax<A> sums = JoinRuns(partial, runs, operands.hidden.rows, b);
   const A log_sum = log(sums.sum_exp);
   normalizer.max[b] = sums.max;
   normalizer.log_sum[b] = log_sum;
@@ -107,6 +126,36 @@ __global__ void __launch_bounds__(kThreads)
   }
   below_max /= static_cast<A>(count);
   loss[b] = SoftmaxLoss(numbers, sums.max, log_sum, below_max, sums.sum_shifted);
+}
+
+template <typename Products>
+__global__ void __launch_bounds__(kThreads)
+    FinishPart(Operands<Products> operands, const int32_t* counts,
+               const PartialSoftmax<typename Products::Sum>* partial, int64_t runs,
+               const typename Products::Sum* label_logits,
+               SoftmaxPart<typename Products::Sum> part) {
+  using A = typename Products::Sum;
+  const int64_t b = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (b >= operands.batch) return;
+  if (counts[b] < 0) {
+    StoreNaN(part, b);
+    return;
+  }
+  const PartialSoftmax<A> sums = JoinRuns(partial, runs, operands.hidden.rows, b);
+  A below_max = 0;
+  for (int64_t i = b * operands.num_true; i < (b + 1) * operands.num_true; ++i) {
+    const int64_t label = operands.labels[i];
+    if (label < 0 || label >= operands.classes || operands.ignored.Is(label)) continue;
+    below_max += BelowMax(sums, label_logits[i]);
+  }
+  StorePart(part, b, sums, below_max);
+}
+
+// Of a part without a class. That an example is out of range the others tell.
+template <typename A>
+__global__ void __launch_bounds__(kThreads) FinishEmptyPart(int64_t batch, SoftmaxPart<A> part) {
+  const int64_t b = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (b < batch) StorePart(part, b, NoClasses<A>(), A{0});
 }
 
 template <typename Products>
@@ -237,6 +286,7 @@ struct ExactScratch {
   using A = Accumulator<T>;
 
   T* hidden;
+  int64_t* labels;  // of a part, see Labels
   int32_t* counts;
   PartialSoftmax<A>* sums;
   A* label_logits;
@@ -250,6 +300,8 @@ struct ExactScratch {
 
   ExactScratch(const LossProblem<T>& problem, const Sizes<T>& sizes, Scratch* scratch)
       : hidden(scratch->Take<T>(sizes.rows * sizes.width)),
+        labels(problem.part_of == 0 ? nullptr
+                                    : scratch->Take<int64_t>(problem.batch * problem.num_true)),
         counts(scratch->Take<int32_t>(sizes.rows)),
         sums(scratch->Take<PartialSoftmax<A>>(sizes.runs * sizes.rows)),
         label_logits(scratch->Take<A>(problem.batch * problem.num_true)),
@@ -298,27 +350,35 @@ class ExactLoss {
     operands_.dim = p_.dim;
     operands_.num_true = p_.num_true;
     operands_.ignored = options.ignored;
+    if (scratch_.labels != nullptr) {  // of a part
+      operands_.labels = scratch_.labels;
+      operands_.ignored = {};
+    }
     operands_.logits = MakeLogitNumbers<A>(options);
-    numbers_ = MakeLossNumbers<A>(options, p_.classes);
+    numbers_ = MakeLossNumbers<A>(options, p_.all_classes());
   }
 
-  // Fills the padded copy of hidden rows, for Forward and Backward.
+  // Fills the padded copy of hidden rows and the labels of a part, for all that follows.
   Status Prepare() {
+    const Labels labels = {p_.labels, p_.all_classes(), p_.options.ignored, scratch_.labels,
+                           p_.first_class};
     return Launch(PrepareRows<Products>, dim3(sizes_.rows), dim3(kThreads), 0, stream_, operands_,
-                  p_.hidden, p_.ids, p_.hidden_rows, p_.options.compute_dtype, scratch_.hidden,
-                  scratch_.counts);
+                  labels, p_.hidden, p_.ids, p_.hidden_rows, p_.options.compute_dtype,
+                  scratch_.hidden, scratch_.counts);
   }
 
   Status Forward(A* loss, const Normalizer<A>& normalizer) {
-    LogitResults<Products> results = {};
-    results.sums = scratch_.sums;
-    results.label_logits = scratch_.label_logits;
-    results.smoothing = p_.options.label_smoothing != 0;
-    FASTW2V_RETURN_IF_ERROR((LaunchLogits<Products, false>(
-        operands_, results, 0, sizes_.class_tiles, sizes_.run_tiles, stream_)));
+    FASTW2V_RETURN_IF_ERROR(SumLogits());
     return Launch(FinishLoss<Products>, dim3(NumBlocks(p_.batch, kThreads)), dim3(kThreads), 0,
                   stream_, operands_, numbers_, scratch_.counts, scratch_.sums, sizes_.runs,
                   scratch_.label_logits, loss, normalizer);
+  }
+
+  Status ForwardPart(const SoftmaxPart<A>& part) {
+    FASTW2V_RETURN_IF_ERROR(SumLogits());
+    return Launch(FinishPart<Products>, dim3(NumBlocks(p_.batch, kThreads)), dim3(kThreads), 0,
+                  stream_, operands_, scratch_.counts, scratch_.sums, sizes_.runs,
+                  scratch_.label_logits, part);
   }
 
   Status Backward(const A* d_loss, const Normalizer<const A>& normalizer, A* d_hidden, T* d_weights,
@@ -345,6 +405,15 @@ class ExactLoss {
   }
 
  private:
+  Status SumLogits() {
+    LogitResults<Products> results = {};
+    results.sums = scratch_.sums;
+    results.label_logits = scratch_.label_logits;
+    results.smoothing = p_.options.label_smoothing != 0;
+    return LaunchLogits<Products, false>(operands_, results, 0, sizes_.class_tiles,
+                                         sizes_.run_tiles, stream_);
+  }
+
   ProductResults<Products> HiddenProduct(A* d_hidden) const {
     ProductResults<Products> product = {};
     product.rows = p_.batch;
@@ -460,7 +529,7 @@ class ExactLoss {
       gradients.classes = classes;
       gradients.dim = p_.dim;
       gradients.first_class = class0;
-      gradients.labels = p_.labels;
+      gradients.labels = operands_.labels;
       gradients.num_true = p_.num_true;
       gradients.ignored = operands_.ignored;
       gradients.scale = operands_.logits.scale;
@@ -554,7 +623,7 @@ bool HopperBackward(const LossProblem<T>& problem, const Device& device) {
 
 template <typename T>
 std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device& device) {
-  if (problem.batch == 0) return 0;
+  if (problem.batch == 0 || problem.classes == 0) return 0;
   std::size_t of_hopper = 0;
   if constexpr (sizeof(T) == 2) {
     if (HopperForward(problem, device)) of_hopper = hopper::ExactLossScratchBytes(problem, device);
@@ -579,10 +648,30 @@ Status ExactLossForward(const LossProblem<T>& problem, const Stream& stream, voi
 }
 
 template <typename T>
+Status SoftmaxPartForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
+                          const SoftmaxPart<Accumulator<T>>& part) {
+  if (problem.batch == 0) return Status();
+  if (problem.classes == 0) {
+    return Launch(FinishEmptyPart<Accumulator<T>>, dim3(NumBlocks(problem.batch, kThreads)),
+                  dim3(kThreads), 0, stream, problem.batch, part);
+  }
+  if constexpr (sizeof(T) == 2) {
+    if (HopperForward(problem, stream.device)) {
+      return hopper::SoftmaxPartForward(problem, stream, scratch, part);
+    }
+  }
+  return WithProducts(problem, stream, scratch, [&](auto& call) { return call.ForwardPart(part); });
+}
+
+template <typename T>
 Status ExactLossBackward(const LossProblem<T>& problem, const Accumulator<T>* d_loss,
                          const Normalizer<const Accumulator<T>>& normalizer, const Stream& stream,
                          void* scratch, Accumulator<T>* d_hidden, T* d_weights, T* d_biases) {
-  if (problem.batch == 0) {
+  if (problem.batch == 0 || problem.classes == 0) {
+    if (d_hidden != nullptr) {
+      FASTW2V_RETURN_IF_ERROR(
+          Zero(d_hidden, problem.batch * problem.dim * sizeof(Accumulator<T>), stream));
+    }
     const std::size_t bytes = problem.classes * sizeof(T);
     if (d_weights != nullptr) {
       FASTW2V_RETURN_IF_ERROR(Zero(d_weights, bytes * problem.dim, stream));
@@ -625,6 +714,8 @@ Status ExactLossWithGradients(const LossProblem<T>& problem, const Accumulator<T
   template std::size_t ExactLossScratchBytes<T>(const LossProblem<T>&, const Device&);         \
   template Status ExactLossForward<T>(const LossProblem<T>&, const Stream&, void*,             \
                                       Accumulator<T>*, const Normalizer<Accumulator<T>>&);     \
+  template Status SoftmaxPartForward<T>(const LossProblem<T>&, const Stream&, void*,           \
+                                        const SoftmaxPart<Accumulator<T>>&);                   \
   template Status ExactLossBackward<T>(const LossProblem<T>&, const Accumulator<T>*,           \
                                        const Normalizer<const Accumulator<T>>&, const Stream&, \
                                        void*, Accumulator<T>*, T*, T*);                        \

@@ -462,7 +462,7 @@ Status RunBackward(const BackwardPass<T>& pass, const float* d_loss,
   FASTW2V_RETURN_IF_ERROR(Zero(pass.rows.largest, sizeof(uint32_t), stream));
   FASTW2V_RETURN_IF_ERROR(Launch(RowGradientsKernel, NumBlocks(batch, 256), 256, 0, stream,
                                  pass.rows, d_loss, normalizer.max, normalizer.log_sum,
-                                 MakeLossNumbers<float>(p.options, p.classes), batch));
+                                 MakeLossNumbers<float>(p.options, p.all_classes()), batch));
   Source<T> hidden = {}, weights = {};
   FASTW2V_RETURN_IF_ERROR(
       MakeSource<T>(pass.hidden, p.batch, plan.chunks * kChunkColumns, &hidden));

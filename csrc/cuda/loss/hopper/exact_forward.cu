@@ -9,6 +9,7 @@
 #include "csrc/cuda/loss/exact_logits.h"
 #include "csrc/cuda/loss/hopper/exact_forward.h"
 #include "csrc/cuda/loss/hopper/exact_rows.h"
+#include "csrc/cuda/loss/partial_softmax.h"
 
 namespace fastw2v::cuda::hopper {
 
@@ -140,44 +141,76 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
+// The sums of all splits of the classes, and how these are cut.
+struct SplitSums {
+  PartialSums sums;
+  bool sums_logits;
+  int batch, classes, class_tiles, splits;
+
+  // Of row b over all classes.
+  __device__ __forceinline__ PartialSoftmax<float> Of(int b) const {
+    float largest = kLowest;
+    for (int s = 0; s < splits; ++s) largest = fmaxf(largest, sums.max[int64_t{s} * batch + b]);
+    const float base = Base(largest);
+    float sum_exp = 0, sum_shifted = 0;
+    for (int s = 0; s < splits; ++s) {
+      const int64_t i = int64_t{s} * batch + b;
+      sum_exp += sums.sum_exp[i] * exp2f(Base(sums.max[i]) - base);
+      if (!sums_logits) continue;
+      const int64_t begin = int64_t{class_tiles} * s / splits * kTileClasses;
+      const int64_t end = int64_t{class_tiles} * (s + 1) / splits * kTileClasses;
+      const float count = static_cast<float>((end < classes ? end : classes) - begin);
+      sum_shifted += sums.sum_shifted[i] + count * (sums.max[i] - largest);
+    }
+    const float count = static_cast<float>(classes);
+    if (largest == kLowest) {
+      // Nothing but NaN or -inf, of which the polynomial has made more than 0.
+      const float total = sum_exp == sum_exp ? 0 : sum_exp;
+      return {-INFINITY, total, sum_shifted, count};
+    }
+    // From the rounded base to the maximum itself.
+    const float rounding = fmaf(largest, kLog2E, -base);
+    return {largest, sum_exp * exp2f(-rounding), sum_shifted, count};
+  }
+};
+
 __global__ void __launch_bounds__(256)
-    FinishKernel(PartialSums sums, const float* label_logits, const int* labels,
-                 LossNumbers<float> numbers, int batch, int classes, int class_tiles, int splits,
-                 float* loss, float* max, float* log_sum) {
+    FinishKernel(SplitSums splits, const float* label_logits, const int* labels,
+                 LossNumbers<float> numbers, float* loss, float* max, float* log_sum) {
   const int b = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (b >= batch) return;
+  if (b >= splits.batch) return;
   const int label = labels[b];
   if (label < 0) {
     max[b] = log_sum[b] = 0;
     loss[b] = label == kIgnoredLabel ? 0.0f : __uint_as_float(0x7FC00000);
     return;
   }
-  float largest = kLowest;
-  for (int s = 0; s < splits; ++s) largest = fmaxf(largest, sums.max[int64_t{s} * batch + b]);
-  const float base = Base(largest);
-  float sum_exp = 0, sum_shifted = 0;
-  for (int s = 0; s < splits; ++s) {
-    const int64_t i = int64_t{s} * batch + b;
-    sum_exp += sums.sum_exp[i] * exp2f(Base(sums.max[i]) - base);
-    if (numbers.label_smoothing == 0) continue;
-    const int64_t begin = int64_t{class_tiles} * s / splits * kTileClasses;
-    const int64_t end = int64_t{class_tiles} * (s + 1) / splits * kTileClasses;
-    const float count = static_cast<float>((end < classes ? end : classes) - begin);
-    sum_shifted += sums.sum_shifted[i] + count * (sums.max[i] - largest);
-  }
-  // From the rounded base to the maximum itself; never below 0, as the largest term is among them.
-  const float rounding = fmaf(largest, kLog2E, -base);
-  const float total = logf(sum_exp * exp2f(-rounding));
-  max[b] = largest;
-  log_sum[b] = total < 0 ? 0 : total;
-  loss[b] = SoftmaxLoss(numbers, largest, log_sum[b], largest - label_logits[b], sum_shifted);
+  const PartialSoftmax<float> sums = splits.Of(b);
+  const float total = logf(sums.sum_exp);
+  max[b] = sums.max;
+  log_sum[b] = total < 0 ? 0 : total;  // never below, as the largest term is in the sum
+  loss[b] =
+      SoftmaxLoss(numbers, sums.max, log_sum[b], sums.max - label_logits[b], sums.sum_shifted);
 }
 
-}  // namespace
+__global__ void __launch_bounds__(256)
+    FinishPartKernel(SplitSums splits, const float* label_logits, const int* labels,
+                     SoftmaxPart<float> part) {
+  const int b = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (b >= splits.batch) return;
+  const int label = labels[b];
+  if (label == kInvalidLabel) {
+    StoreNaN(part, b);
+    return;
+  }
+  const PartialSoftmax<float> sums = splits.Of(b);
+  const bool here = label >= 0 && label < splits.classes;
+  StorePart(part, b, sums, here ? BelowMax(sums, label_logits[b]) : 0.0f);
+}
 
+// All but the last kernel, and what that reads.
 template <typename T>
-Status RunForward(const ForwardPass<T>& pass, const Stream& stream, float* loss,
-                  const Normalizer<float>& normalizer) {
+Status SumLogits(const ForwardPass<T>& pass, const Stream& stream, SplitSums* splits) {
   const LossProblem<T>& p = pass.problem;
   const LogitPlan& plan = pass.plan;
   ForwardArguments<T> arguments = {};
@@ -204,15 +237,38 @@ Status RunForward(const ForwardPass<T>& pass, const Stream& stream, float* loss,
     FASTW2V_RETURN_IF_ERROR(plan.stays ? launch(ForwardKernel<T, 1, true>)
                                        : launch(ForwardKernel<T, 1, false>));
   }
-  return Launch(FinishKernel, NumBlocks(p.batch, 256), 256, 0, stream, pass.sums, pass.label_logits,
-                pass.labels, MakeLossNumbers<float>(p.options, p.classes), arguments.batch,
-                logits.classes, logits.class_tiles, plan.splits, loss, normalizer.max,
-                normalizer.log_sum);
+  *splits = {pass.sums,      arguments.sums_logits, arguments.batch,
+             logits.classes, logits.class_tiles,    plan.splits};
+  return Status();
 }
 
-template Status RunForward(const ForwardPass<BFloat16>&, const Stream&, float*,
-                           const Normalizer<float>&);
-template Status RunForward(const ForwardPass<Half>&, const Stream&, float*,
-                           const Normalizer<float>&);
+}  // namespace
+
+template <typename T>
+Status RunForward(const ForwardPass<T>& pass, const Stream& stream, float* loss,
+                  const Normalizer<float>& normalizer) {
+  const LossProblem<T>& p = pass.problem;
+  SplitSums splits;
+  FASTW2V_RETURN_IF_ERROR(SumLogits(pass, stream, &splits));
+  return Launch(FinishKernel, NumBlocks(p.batch, 256), 256, 0, stream, splits, pass.label_logits,
+                pass.labels, MakeLossNumbers<float>(p.options, p.all_classes()), loss,
+                normalizer.max, normalizer.log_sum);
+}
+
+template <typename T>
+Status RunPart(const ForwardPass<T>& pass, const Stream& stream, const SoftmaxPart<float>& part) {
+  SplitSums splits;
+  FASTW2V_RETURN_IF_ERROR(SumLogits(pass, stream, &splits));
+  return Launch(FinishPartKernel, NumBlocks(pass.problem.batch, 256), 256, 0, stream, splits,
+                pass.label_logits, pass.labels, part);
+}
+
+#define FASTW2V_INSTANTIATE(T)                                             \
+  template Status RunForward(const ForwardPass<T>&, const Stream&, float*, \
+                             const Normalizer<float>&);                    \
+  template Status RunPart(const ForwardPass<T>&, const Stream&, const SoftmaxPart<float>&);
+FASTW2V_INSTANTIATE(BFloat16)
+FASTW2V_INSTANTIATE(Half)
+#undef FASTW2V_INSTANTIATE
 
 }  // namespace fastw2v::cuda::hopper

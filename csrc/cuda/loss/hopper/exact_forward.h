@@ -1,5 +1,5 @@
 // The forward pass of the exact softmax on Hopper: sums over ranges of classes, and from them the
-// loss. T is BFloat16 or Half.
+// loss, or what a part of the classes tells of it. T is BFloat16 or Half.
 #ifndef FASTW2V_CUDA_LOSS_HOPPER_EXACT_FORWARD_H_
 #define FASTW2V_CUDA_LOSS_HOPPER_EXACT_FORWARD_H_
 
@@ -28,6 +28,8 @@ struct ForwardPass {
 template <typename T>
 Status RunForward(const ForwardPass<T>& pass, const Stream& stream, float* loss,
                   const Normalizer<float>& normalizer);
+template <typename T>
+Status RunPart(const ForwardPass<T>& pass, const Stream& stream, const SoftmaxPart<float>& part);
 
 }  // namespace fastw2v::cuda::hopper
 

@@ -15,8 +15,8 @@ namespace {
 template <typename T>
 __global__ void __launch_bounds__(256)
     PrepareKernel(const T* hidden, const int64_t* ids, int64_t hidden_rows, const int64_t* labels,
-                  IgnoredLabel ignored, int batch, int classes, int dim, int padded_dim, T* rows,
-                  int* row_labels) {
+                  IgnoredLabel ignored, int64_t first_class, int64_t all_classes, int batch,
+                  int classes, int dim, int padded_dim, T* rows, int* row_labels) {
   const int b = static_cast<int>(blockIdx.x * (blockDim.x / kWarp) + threadIdx.x / kWarp);
   if (b >= batch) return;
   const int lane = threadIdx.x % kWarp;
@@ -29,11 +29,13 @@ __global__ void __launch_bounds__(256)
   }
   if (lane != 0) return;
   const int64_t label = labels[b];
-  int row_label = static_cast<int>(label);
+  int row_label = kElsewhere;
   if (ignored.Is(label)) {
     row_label = kIgnoredLabel;
-  } else if (label < 0 || label >= classes) {
+  } else if (label < 0 || label >= all_classes) {
     row_label = kInvalidLabel;
+  } else if (label >= first_class && label - first_class < classes) {
+    row_label = static_cast<int>(label - first_class);
   }
   row_labels[b] = valid ? row_label : kInvalidLabel;
 }
@@ -83,9 +85,9 @@ template <typename T>
 Status Prepare(const LossProblem<T>& p, const Plan& plan, const Pieces<T>& pieces,
                const Stream& stream) {
   return Launch(PrepareKernel<T>, NumBlocks(p.batch, 8), 256, 0, stream, p.hidden, p.ids,
-                p.hidden_rows, p.labels, p.options.ignored, static_cast<int>(p.batch),
-                static_cast<int>(p.classes), static_cast<int>(p.dim), plan.padded_dim,
-                pieces.hidden, pieces.labels);
+                p.hidden_rows, p.labels, p.options.ignored, p.first_class, p.all_classes(),
+                static_cast<int>(p.batch), static_cast<int>(p.classes), static_cast<int>(p.dim),
+                plan.padded_dim, pieces.hidden, pieces.labels);
 }
 
 }  // namespace
@@ -119,17 +121,35 @@ std::size_t ExactLossScratchBytes(const LossProblem<T>& problem, const Device&) 
   return scratch.used();
 }
 
-template <typename T>
-Status ExactLossForward(const LossProblem<T>& p, const Stream& stream, void* memory, float* loss,
-                        const Normalizer<float>& normalizer) {
+namespace {
+
+// run(a prepared ForwardPass).
+template <typename T, typename Run>
+Status WithForwardPass(const LossProblem<T>& p, const Stream& stream, void* memory, Run run) {
   if (p.batch == 0) return Status();
   Scratch scratch(memory);
   const Plan plan(p);
   const Pieces<T> pieces(p, plan, &scratch);
   FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
-  const ForwardPass<T> pass = {p,           plan.forward,       pieces.hidden, pieces.labels,
-                               pieces.sums, pieces.label_logits};
-  return RunForward(pass, stream, loss, normalizer);
+  return run(ForwardPass<T>{p, plan.forward, pieces.hidden, pieces.labels, pieces.sums,
+                            pieces.label_logits});
+}
+
+}  // namespace
+
+template <typename T>
+Status ExactLossForward(const LossProblem<T>& p, const Stream& stream, void* memory, float* loss,
+                        const Normalizer<float>& normalizer) {
+  return WithForwardPass(p, stream, memory, [&](const ForwardPass<T>& pass) {
+    return RunForward(pass, stream, loss, normalizer);
+  });
+}
+
+template <typename T>
+Status SoftmaxPartForward(const LossProblem<T>& p, const Stream& stream, void* memory,
+                          const SoftmaxPart<float>& part) {
+  return WithForwardPass(p, stream, memory,
+                         [&](const ForwardPass<T>& pass) { return RunPart(pass, stream, part); });
 }
 
 template <typename T>
@@ -158,6 +178,8 @@ Status ExactLossBackward(const LossProblem<T>& p, const float* d_loss,
   template std::size_t ExactLossScratchBytes(const LossProblem<T>&, const Device&);               \
   template Status ExactLossForward(const LossProblem<T>&, const Stream&, void*, float*,           \
                                    const Normalizer<float>&);                                     \
+  template Status SoftmaxPartForward(const LossProblem<T>&, const Stream&, void*,                 \
+                                     const SoftmaxPart<float>&);                                  \
   template Status ExactLossBackward(const LossProblem<T>&, const float*,                          \
                                     const Normalizer<const float>&, const Stream&, void*, float*, \
                                     T*, T*);

@@ -34,6 +34,10 @@ Status ExactLossForward(const LossProblem<T>& problem, const Stream& stream, voi
                         float* loss, const Normalizer<float>& normalizer);
 
 template <typename T>
+Status SoftmaxPartForward(const LossProblem<T>& problem, const Stream& stream, void* scratch,
+                          const SoftmaxPart<float>& part);
+
+template <typename T>
 Status ExactLossBackward(const LossProblem<T>& problem, const float* d_loss,
                          const Normalizer<const float>& normalizer, const Stream& stream,
                          void* scratch, float* d_hidden, T* d_weights, T* d_biases);

@@ -8,7 +8,8 @@ namespace fastw2v::cuda::hopper {
 
 constexpr float kLog2E = 1.44269504f;
 
-enum Label { kIgnoredLabel = -1, kInvalidLabel = -2 };  // or an id with no row
+// Or an id with no row; kElsewhere: in another part of the classes, above all that are here.
+enum Label { kIgnoredLabel = -1, kInvalidLabel = -2, kElsewhere = 0x7FFFFFFF };
 
 // max in the exponent of 2, rounded: exponentials are 2^(z * kLog2E - base) with one rounding, and
 // what the base is away from max is set right once for a sum.

@@ -27,8 +27,8 @@ class CudaLoss {
 
   CudaLoss(Tensor hidden, Tensor weights, std::optional<Tensor> biases, Ids labels,
            std::optional<Ids> ids, std::optional<Ids> sampled,
-           std::optional<std::tuple<Counts, Counts>> counts, bool allow_tf32,
-           const pybind11::kwargs& options)
+           std::optional<std::tuple<Counts, Counts>> counts, bool allow_tf32, int64_t first_class,
+           int64_t part_of, const pybind11::kwargs& options)
       : hidden_(std::move(hidden)),
         weights_(std::move(weights)),
         biases_(std::move(biases)),
@@ -67,6 +67,8 @@ class CudaLoss {
     }
     problem_.options = MakeLossOptions(options);
     problem_.allow_tf32 = allow_tf32;
+    problem_.first_class = first_class;
+    problem_.part_of = part_of;
     ThrowIfError(cuda::CheckLossProblem(problem_));
   }
 
@@ -113,11 +115,12 @@ pybind11::class_<Loss> BindCudaLoss(pybind11::module_& module, const std::string
   using Counts = typename Base::Counts;
   return py::class_<Loss>(module, name.c_str())
       .def(py::init<Tensor, Tensor, std::optional<Tensor>, Ids, std::optional<Ids>,
-                    std::optional<Ids>, std::optional<std::tuple<Counts, Counts>>, bool,
-                    const py::kwargs&>(),
+                    std::optional<Ids>, std::optional<std::tuple<Counts, Counts>>, bool, int64_t,
+                    int64_t, const py::kwargs&>(),
            py::arg("hidden"), py::arg("weights"), py::arg("biases"), py::arg("labels"),
            py::kw_only(), py::arg("ids") = py::none(), py::arg("sampled") = py::none(),
            py::arg("counts") = py::none(), py::arg("allow_tf32") = false,
+           py::arg("first_class") = 0, py::arg("part_of") = 0,
            "Options by their names in LossOptions.");
 }
 
