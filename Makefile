@@ -6,7 +6,7 @@
 #   make install    only set up
 #   make bench      measure speed and memory against other libraries (minutes), write the figures
 #   make fuzz       searches for faults by random calls, files, trainings and kills, for 120 seconds
-#                   (SECONDS=3600), and adds the counts to docs/fuzzing.md; other cases each time,
+#                   (SECONDS=3600), and adds the counts to docs/design/fuzzing.md; other cases each time,
 #                   or those from a number on (SEED=1)
 #   make lint       format, style, types and spelling
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
@@ -75,7 +75,7 @@ bench: $(STAMPS)/bench
 
 fuzz: $(STAMPS)/test
 	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(SEED:%=--first-seed %) --output benchmarks/results/fuzz.csv \
-	  --table docs/fuzzing.md
+	  --table docs/design/fuzzing.md
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check
