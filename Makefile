@@ -8,6 +8,7 @@
 #   make fuzz       searches for faults by random calls, files, trainings and kills, for 120 seconds
 #                   (SECONDS=3600), and adds the counts to docs/design/fuzzing.md; other cases each time,
 #                   or those from a number on (SEED=1)
+#   make docs       the documentation as a site, in build/site: warnings are errors, links are checked
 #   make lint       format, style, types and spelling
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
@@ -52,7 +53,7 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
+.PHONY: install demo test docs bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -62,6 +63,11 @@ demo: install
 
 test: $(STAMPS)/test
 	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
+
+docs: $(STAMPS)/docs
+	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
+	  --quiet -d build/site-doctrees docs build/site
+	@echo "the site is build/site/index.html"
 
 bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
@@ -126,6 +132,10 @@ $(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/package
 	$(PIP) install 'fastw2v[test]'
+	@touch $@
+
+$(STAMPS)/docs: pyproject.toml | $(STAMPS)/package
+	$(PIP) install 'fastw2v[docs]'
 	@touch $@
 
 $(STAMPS)/bench: pyproject.toml | $(STAMPS)/package
