@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastw2v.commands import _cluster
 from fastw2v.commands._options import add_corpus, positive
 from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
@@ -31,7 +32,10 @@ examples:
   fastw2v train books/ --output vectors.txt --sg 0 --vector-size 300 --epochs 10
   fastw2v train corpus.txt.gz --output vectors.kv --eval other.txt --tensorboard logs
   cat *.txt | fastw2v train - --output vectors.npz --max-seconds 600
+  fastw2v distribute -n 4 fastw2v train corpus.txt --output vectors.bin
 
+Where TF_CONFIG describes a cluster, as in the last example, its workers train together; the first
+one writes the files.
 Ctrl-C saves what was trained so far; the same command with --resume goes on.
 """
 
@@ -46,7 +50,7 @@ _GROUPS = {
     ),
     "how it is trained": (
         *("epochs", "alpha", "min_alpha", "schedule", "batch_size", "seed", "deterministic"),
-        "workers",
+        *("workers", "merge_every"),
     ),
 }
 
@@ -126,6 +130,11 @@ def run(options: argparse.Namespace) -> None:
         {"CORPUS": options.corpus, "--eval": options.eval},
         {"--tensorboard": options.tensorboard},
     )
+    if options.corpus == "-" and _cluster.num_workers() > 1:
+        raise ValueError(
+            "CORPUS - is the standard input, which each worker of TF_CONFIG has to read: give the "
+            "path of a text that all of them see"
+        )
     given = _given(options)
     if "workers" in given:
         _use_threads(given["workers"])
@@ -137,21 +146,26 @@ def run(options: argparse.Namespace) -> None:
             raise FileNotFoundError(
                 errno.ENOENT, f"{os.strerror(errno.ENOENT)}; {reason}", str(checkpoint)
             )
-        model = Word2Vec.load(checkpoint)
+        with _cluster.scope():
+            model = Word2Vec.load(checkpoint)
         if "workers" in given:  # which may be others than before
             model.workers = given.pop("workers")
         _check_settings(model, given, checkpoint)
     else:
-        model = Word2Vec(**{"sg": _ON_THE_COMMAND_LINE["sg"].default} | given)
         _check_free(checkpoint)
+        with _cluster.scope():
+            model = Word2Vec(**{"sg": _ON_THE_COMMAND_LINE["sg"].default} | given)
     corpus = _read(model, options)
     if not options.resume:
         model.build_vocab(corpus)
-    _warn_of_little_room(model, output, checkpoint)
+    if model.is_chief:
+        _warn_of_little_room(model, output, checkpoint)
     seconds = None
     if options.max_seconds is not None:
         seconds = max(begin + options.max_seconds - time.monotonic(), 1.0)
     is_kept = _train(model, corpus, options, checkpoint, seconds)
+    if not model.is_chief:
+        return
     try:
         model.wv.save(output)
     except OSError as error:
@@ -206,11 +220,19 @@ def _train(
             max_seconds=max_seconds,
         )
     except KeyboardInterrupt:
-        if not checkpoint.exists():  # a second Ctrl-C came before it was written
+        # Without a checkpoint a second Ctrl-C came before it was written.
+        if not (model.is_chief and checkpoint.exists()):
             raise
         raise KeyboardInterrupt(
             f"{checkpoint} holds what was trained: the same command with --resume goes on"
         ) from None
+    except ConnectionError as error:
+        if not checkpoint.exists():
+            raise
+        raise ConnectionError(
+            f"{error}; {checkpoint} holds what was trained until it was written: the same command "
+            "with --resume, of all workers, goes on"
+        ) from error
     except OSError as error:
         is_checkpoint = error.filename == str(checkpoint)
         if not is_checkpoint or (last is None and not options.resume):
@@ -219,11 +241,11 @@ def _train(
             raise _with_remark(error, _rescue(model, checkpoint)) from error
         warnings.warn(f"no checkpoint was written: {error}", stacklevel=1)
     loss = model.losses[-1] if last is None else last.loss
-    print(f"trained in {time.monotonic() - begin:.0f} s, loss {loss:.4f}")
+    _say(model, f"trained in {time.monotonic() - begin:.0f} s, loss {loss:.4f}")
     if last is not None and not (last.epoch_ended and last.epoch == last.epochs):
-        print(
+        _say(
+            model,
             f"--max-seconds ended training in pass {last.epoch} of {last.epochs} over the text",
-            flush=True,
         )
     return last is None or _version(checkpoint) not in (None, before_the_end)
 
@@ -312,7 +334,8 @@ def _read(model: Word2Vec, options: argparse.Namespace) -> TokenCorpus:
     with ProgressLine("reading") as line:
 
         def report(done: int, total: int | None, words: int) -> None:
-            line.update(done / total if total else None, f"{words:,} words")
+            if model.is_chief:
+                line.update(done / total if total else None, f"{words:,} words")
 
         corpus = read_corpus(
             options.corpus,
@@ -326,12 +349,18 @@ def _read(model: Word2Vec, options: argparse.Namespace) -> TokenCorpus:
         )
     if len(corpus.vocabulary) and corpus.num_tokens == corpus.num_sentences:
         raise ValueError("the text has no two words within one sentence to learn from")
-    print(
+    _say(
+        model,
         f"read {corpus.num_words:,} words of {options.corpus} in {time.monotonic() - begin:.0f} s; "
         f"{len(corpus.vocabulary):,} different ones occur at least {model.min_count} times",
-        flush=True,
     )
     return corpus
+
+
+def _say(model: Word2Vec, sentence: str) -> None:
+    """Prints a sentence; of several workers, the first one does."""
+    if model.is_chief:
+        print(sentence, flush=True)
 
 
 def _read_held_out(model: Word2Vec, path: str) -> TokenCorpus:

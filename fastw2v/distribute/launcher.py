@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,9 +54,14 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         _say(f"error: {error}")
         return 2
-    program = ["-m", options.script] if options.module else [options.script]
-    if not options.module and not os.path.exists(options.script):
-        _say(f"error: {options.script}: {os.strerror(2)}")
+    if options.module:
+        program = [sys.executable, "-m", options.script]
+    elif _is_python(options.script):
+        program = [sys.executable, options.script]
+    elif (command := shutil.which(options.script)) is not None:
+        program = [command]
+    else:
+        _say(f"error: {options.script} is neither a file nor a command")
         return 2
     threads = options.threads or max(1, _processors() // options.processes)
     with _reserved_ports(options.processes) as ports:
@@ -74,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
                 }
                 if options.threads or "TF_NUM_INTRAOP_THREADS" not in os.environ:
                     environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
-                workers.start([sys.executable, *program, *options.arguments], environment)
+                workers.start([*program, *options.arguments], environment)
             return workers.wait()
         finally:
             workers.kill()
@@ -96,11 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-m", dest="module", action="store_true", help="SCRIPT names a module, as for python -m"
     )
-    parser.add_argument("script", metavar="SCRIPT", help="the program")
+    parser.add_argument(
+        "script",
+        metavar="SCRIPT",
+        help="the program, in Python; or the name of a command, as in fastw2v train",
+    )
     parser.add_argument(
         "arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="goes to the program"
     )
     return parser
+
+
+def _is_python(script: str) -> bool:
+    """Whether there is such a file, or a directory that Python can run."""
+    return os.path.isfile(script) or os.path.isfile(os.path.join(script, "__main__.py"))
 
 
 def _positive(text: str) -> int:

@@ -120,6 +120,27 @@ def test_files_on_the_way(text, capsys):
     assert Path("vectors.txt").read_bytes() == first
 
 
+def test_a_worker_is_lost(text, monkeypatch, capsys):
+    def lost(model, *arguments, checkpoint, **options):
+        if is_late:
+            model.save(checkpoint)
+        raise ConnectionError("another worker has ended")
+
+    monkeypatch.setattr("fastw2v.word2vec.training.Word2Vec.train", lost)
+    for is_late, remark in ((False, ""), (True, "; v.txt.checkpoint holds what was trained until")):
+        assert run(text, "-o", "v.txt", *SMALL) == 2
+        error = capsys.readouterr().err
+        assert f"fastw2v train: error: another worker has ended{remark}" in error
+        assert ("--resume" in error) == is_late
+
+
+def test_several_workers_do_not_share_the_standard_input(monkeypatch, capsys):
+    cluster = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", cluster)
+    assert run("-", "-o", "v.txt") == 2
+    assert "CORPUS - is the standard input, which each worker" in capsys.readouterr().err
+
+
 def test_interrupted_and_resumed(text, monkeypatch, capsys):
     monkeypatch.setattr(objectives.TextObjective, "block_tokens", 3000)
     assert run(text, "--output", "whole.txt", *SMALL) == 0

@@ -91,6 +91,14 @@ def test_a_module_and_the_processors(program):
     assert sorted(finished.stdout.splitlines()) == [f"[{rank}] {threads}" for rank in range(2)]
 
 
+def test_a_command_and_a_directory(program):
+    echo = run_processes(2, "echo", "x y")
+    assert sorted(echo.stdout.splitlines()) == ["[0] x y", "[1] x y"], echo.stderr
+    path = program("print(rank)")
+    path.rename(path.with_name("__main__.py"))
+    assert sorted(run_processes(2, path.parent).stdout.splitlines()) == ["[0] 0", "[1] 1"]
+
+
 def test_gpus_are_shared_out(program):
     path = program('print(os.environ["CUDA_VISIBLE_DEVICES"])')
     finished = run_processes(2, path, CUDA_VISIBLE_DEVICES="4,5,6,7")
@@ -161,7 +169,7 @@ def test_different_shapes_are_explained(program):
 def test_bad_arguments():
     for number, program, words in (
         (0, "program.py", "'0' is not an integer above 0"),
-        (2, "no_such.py", "no_such.py: No such file or directory"),
+        (2, "no_such.py", "no_such.py is neither a file nor a command"),
     ):
         finished = run_processes(number, program)
         assert finished.returncode == 2 and words in finished.stderr

@@ -37,9 +37,11 @@ from fastw2v.word2vec.training.model_words import (
     one_iterable,
     one_source,
 )
+from fastw2v.word2vec.training.objectives import tree_table
 from fastw2v.word2vec.training.passes import Interrupts, Progress, Run
 from fastw2v.word2vec.training.settings import Settings
 from fastw2v.word2vec.training.telling import Telling, call
+from fastw2v.word2vec.training.workers import Wishes
 
 if TYPE_CHECKING:
     import keras
@@ -140,6 +142,8 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             min_alpha) * (1 - done) ** (epochs / (epochs + 2))``, which is nearly a line for many
             passes and stays higher for longer where they are few, as gensim's rate does in effect
             with several threads and a ``corpus_file``.
+        merge_every: Several workers: the share of the text that all of them train on between two
+            merges of their tables, in [0, 1); each at least 10,000 tokens.
         **text_options: What else `build_vocab` and `train` take by name, for the text given.
 
     Attributes:
@@ -216,6 +220,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         deterministic: bool = Settings.deterministic,
         tokenizer: str = Settings.tokenizer,
         schedule: str = Settings.schedule,
+        merge_every: float = Settings.merge_every,
         **text_options: Any,
     ) -> None:
         given = locals()
@@ -364,7 +369,14 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         if resume and run is not None:
             _check_resumed(run, num_words)
         else:
-            run = self._state.run = Run(**begun, num_words=num_words)
+            block_tokens = self._workers.block_tokens(
+                self._trainer().block_tokens, len(text.ids), self.settings.merge_every
+            )
+            run = Run(**begun, num_words=num_words, block_tokens=block_tokens)
+            self._state.run = run
+        self._begin_workers(text, run)
+        if not self.is_chief:  # the first one tells, and writes what all have
+            progress, tensorboard, checkpoint = False, None, None
         before, begin = run.all_words, time.monotonic()
         saved = begin
         callbacks = tuple(callbacks or ()) or self._given.callbacks
@@ -386,13 +398,16 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
                     call(callbacks, "on_epoch_end", self)
                     if not run.finished:
                         call(callbacks, "on_epoch_begin", self)
-                if interrupts.met:
+                is_due = checkpoint is not None and time.monotonic() - saved > checkpoint_every
+                agreed = self._workers.agreed(Wishes(interrupts.met, is_due))
+                if agreed.stop:
                     if checkpoint is not None:
                         self.save(checkpoint)
                     raise KeyboardInterrupt
-                if checkpoint is not None and time.monotonic() - saved > checkpoint_every:
+                if agreed.save:
                     passes.check_vectors(self._trainer(), text, run)
-                    self._save_or_warn(checkpoint)
+                    if checkpoint is not None:
+                        self._save_or_warn(checkpoint)
                     saved = time.monotonic()
                 self._release()
         self._state.train_count += 1
@@ -600,6 +615,25 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
                 begun[name] = options.TABLE[name].checked(value, argument)
         return {**begun, "first_epoch": len(self._state.losses)}
 
+    def _begin_workers(self, text: TokenCorpus, run: Run) -> None:
+        vocabulary = self._check_counted()
+        facts = {
+            "the argument " + name: value
+            for name, value in asdict(self.settings).items()
+            if name not in ("workers", "comment")
+        } | {
+            "the vocabulary": (vocabulary.words, vocabulary.counts.tolist()),
+            "the text": (len(text.ids), text.num_tokens),
+            "the progress": run,
+        }
+        block_tokens = run.block_tokens or self._trainer().block_tokens
+        self._workers.begin(
+            {f"the table {name}": table for name, table in self._named_tables().items()},
+            f"the table {tree_table(self.settings)}",
+            facts,
+            merged_blocks=self.settings.merge_every * len(text.ids) / block_tokens,
+        )
+
     def _trained(self, text: TokenCorpus, run: Run, max_seconds: float) -> Iterator[Progress]:
         return passes.train(
             self._trainer(),
@@ -608,6 +642,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             seed=self.settings.seed,
             losses=self._state.losses,
             max_seconds=max_seconds,
+            workers=self._workers,
         )
 
 

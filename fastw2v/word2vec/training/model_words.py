@@ -30,6 +30,7 @@ from fastw2v.word2vec.training.objectives import (
 from fastw2v.word2vec.training.passes import Run
 from fastw2v.word2vec.training.settings import Settings
 from fastw2v.word2vec.training.tables import first_vectors, own
+from fastw2v.word2vec.training.workers import workers_of_scope
 from fastw2v.word2vec.vectors import WordVectors
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
@@ -77,16 +78,6 @@ class Text:
         return source is self.source
 
 
-def _check_no_strategy() -> None:
-    strategy = tf.distribute.get_strategy()
-    is_one_device = isinstance(strategy, tf.distribute.OneDeviceStrategy)
-    if tf.distribute.has_strategy() and not is_one_device:
-        raise ValueError(
-            f"fastw2v.Word2Vec is trained by one process, and not by the replicas of "
-            f"{type(strategy).__name__}: make it outside of strategy.scope()"
-        )
-
-
 class ModelWords(tf.Module):
     """Settings, words and tables of a model, from `build_vocab` on; `fastw2v.Word2Vec` trains them.
 
@@ -101,8 +92,14 @@ class ModelWords(tf.Module):
     node_weights: tf.Variable
 
     def __init__(self, settings: Settings) -> None:
-        _check_no_strategy()
         super().__init__(name="word2vec")
+        self._workers = workers_of_scope()
+        if settings.loss is not None and self._workers.number > 1:
+            raise ValueError(
+                f'loss = "{settings.loss}" is trained by one worker, and the strategy has '
+                f"{self._workers.number}: train with negative or hs, or a loss of fastw2v on a "
+                "fastw2v.distribute.ShardedTable"
+            )
         self.settings = settings
         self.embeddings = self.weights = self.biases = self.node_weights = None
         self._state = State()
@@ -138,6 +135,11 @@ class ModelWords(tf.Module):
     @property
     def vocabulary(self) -> Vocabulary | None:
         return self._vocabulary
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the first of several workers, who writes files, or the only one."""
+        return self._workers.rank == 0
 
     @property
     def corpus_count(self) -> int:
@@ -401,7 +403,9 @@ class ModelWords(tf.Module):
         """Makes these the values of the tables, of the vocabulary as it is. Takes them out of the
         dictionary, so that each is freed when it has become a variable."""
         with table_device(self.settings):
-            variables = {name: tf.Variable(values.pop(name), name=name) for name in list(values)}
+            variables = {
+                name: self._workers.new_variable(values.pop(name), name) for name in list(values)
+            }
         tables = Tables(**variables)
         for each in fields(Tables):
             setattr(self, each.name, getattr(tables, each.name))

@@ -20,6 +20,7 @@ from fastw2v.word2vec.training.settings import LINEAR
 if TYPE_CHECKING:
     from fastw2v.word2vec.corpus import TokenCorpus
     from fastw2v.word2vec.training.objectives import Objective
+    from fastw2v.word2vec.training.workers import Alone
 
 _LONGEST_VECTOR = 1000.0  # those of trainings that go well are shorter than 100
 _CHECKING = 0.01  # the share of the time that looking at all vectors may take
@@ -73,6 +74,7 @@ class Run:
         epoch, block: Passes done, and blocks of the next that are done.
         words, loss, examples: Of the pass under way, so far; the loss is a sum in float64.
         total_loss, total_examples: The same over all passes.
+        block_tokens: Of a block; 0: what the objective takes.
     """
 
     epochs: int
@@ -88,6 +90,7 @@ class Run:
     examples: int = 0
     total_loss: float = 0.0
     total_examples: int = 0
+    block_tokens: int = 0
 
     @property
     def power(self) -> float:
@@ -115,8 +118,10 @@ def train(
     seed: int,
     losses: list[float],
     max_seconds: float = math.inf,
+    workers: Alone,
 ) -> Iterator[Progress]:
-    """Trains block after block, and yields after each and at the end of each pass.
+    """Trains block after block, and yields after each, or after those of all workers between two
+    merges of their tables, and at the end of each pass.
 
     Between two steps of the iterator the tables and `run` fit together: there it may be left, and
     later be begun anew with the same `run`.
@@ -128,17 +133,22 @@ def train(
         seed: Decides all draws, together with the numbers of the pass and the block.
         losses: Takes the mean loss of each pass, NaN for one that subsampling left no example.
         max_seconds: Ends training earlier: the learning rate then falls with the time.
+        workers: Those who train; each calls this, for its share of the blocks.
 
     Raises:
+        ConnectionError: Another worker has ended, or cannot be reached.
         ValueError: The loss or a vector is no longer finite, or a vector is longer than makes
             sense.
     """
     begin, words_before = time.monotonic(), run.all_words
     elsewhere = 0.0  # seconds between the blocks
     next_check = begin
+    agreed_seconds = 0.0  # of several workers
+    loss, examples = 0.0, 0  # of this worker, since it last met the others
 
     def done() -> float:
-        time_over = min((time.monotonic() - begin) / max_seconds, 1.0)
+        seconds = time.monotonic() - begin if workers.number == 1 else agreed_seconds
+        time_over = min(seconds / max_seconds, 1.0)
         # Not earlier: the first steps are slow, and the clock must not touch a run that has time.
         return time_over if time_over > max(run.done, _CLOCK_FROM) else run.done
 
@@ -161,37 +171,52 @@ def train(
             words_per_second=(words - words_before) / max(seconds - elsewhere, 1e-9),
         )
 
+    def meet(whole: bool) -> None:
+        """Takes over what all workers have done since they last met."""
+        nonlocal agreed_seconds, loss, examples
+        met = workers.meet(loss, examples, time.monotonic() - begin, whole)
+        agreed_seconds = met.seconds
+        loss, examples = 0.0, 0
+        run.loss += met.loss
+        run.total_loss += met.loss
+        run.examples += met.examples
+        run.total_examples += met.examples
+        if not math.isfinite(met.loss):
+            check_vectors(objective, corpus, run)
+            raise ValueError(
+                f"the loss is {met.loss} with alpha = {run.alpha:g}: take a smaller alpha"
+            )
+
     while not run.finished:
-        blocks = itertools.islice(corpus.blocks(objective.block_tokens), run.block, None)
-        for ids, words in _ahead(blocks):
+        blocks = corpus.blocks(run.block_tokens or objective.block_tokens)
+        for ids, words in _ahead(itertools.islice(blocks, run.block, None)):
             start = done()
             if start >= 1:  # the time is over
+                meet(whole=True)
                 yield progress(epoch_ended=False)
                 return
-            end = start + words / (run.epochs * run.num_words)
-            draws = seed, (run.first_epoch + run.epoch << 32) + run.block
-            try:
-                loss, examples = objective.train(ids, draws, rate(start), rate(end))
-            except Exception:
-                check_vectors(objective, corpus, run)
-                raise
-            run.loss += loss
-            run.total_loss += loss
-            run.examples += examples
-            run.total_examples += examples
+            if workers.takes(run.block):
+                end = start + words / (run.epochs * run.num_words)
+                draws = seed, (run.first_epoch + run.epoch << 32) + run.block
+                try:
+                    trained = objective.train(ids, draws, rate(start), rate(end))
+                except Exception:
+                    check_vectors(objective, corpus, run)
+                    raise
+                loss, examples = loss + trained[0], examples + trained[1]
             run.words += words
             run.block += 1
-            if not math.isfinite(loss):
-                check_vectors(objective, corpus, run)
-                raise ValueError(
-                    f"the loss is {loss} with alpha = {run.alpha:g}: take a smaller alpha"
-                )
+            if not workers.merges_after(run.block):
+                continue
+            meet(whole=False)
             left = time.monotonic()
-            if left >= next_check:
+            # Of several workers all have the same vectors at the end of the pass.
+            if left >= next_check and workers.number == 1:
                 check_vectors(objective, corpus, run)
                 next_check = left + (time.monotonic() - left) / _CHECKING
             yield progress(epoch_ended=False)
             elsewhere += time.monotonic() - left
+        meet(whole=True)
         check_vectors(objective, corpus, run)
         losses.append(run.loss / run.examples if run.examples else math.nan)
         run.epoch += 1

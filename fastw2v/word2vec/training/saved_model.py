@@ -179,6 +179,7 @@ def _check(saved: Saved[Any]) -> None:
         and run.first_epoch + run.epoch == len(saved.state.losses)
         and 0 <= run.alpha < math.inf
         and 0 <= run.min_alpha < math.inf
+        and run.block_tokens != 1
     ):
         raise ValueError("how far its training is contradicts itself")
 

@@ -170,6 +170,9 @@ class Settings:
         MAX_WORKERS,
         means={0: None, -1: None},
     )
+    merge_every: float = _number(
+        0.01, 0.0, "several workers: the share of the text between two merges of their tables", 1.0
+    )
     comment: str | None = _row(None, "is kept and saved with the model", None)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,254 @@
+"""The workers that train one model: which text each takes, and what they agree on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fastw2v._core import tf_internals
+from fastw2v.word2vec.training.merging import Merging
+from fastw2v.word2vec.training.tables import pieces
+
+# That a worker trains on between two merges, at least: these take as long for a short text.
+_FEWEST_TOKENS = 10_000
+# What collectives fail with where a worker is gone.
+_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
+class Wishes(NamedTuple):
+    """What a worker wants all to do.
+
+    Attributes:
+        stop: To end training, after Ctrl-C.
+        save: To write a checkpoint.
+    """
+
+    stop: bool = False
+    save: bool = False
+
+
+class Met(NamedTuple):
+    """What workers learn of each other when they merge their tables.
+
+    Attributes:
+        loss, examples: Sums over all workers of what each has trained on since the last time.
+        seconds: The time by the clock of the first worker.
+    """
+
+    loss: float
+    examples: int
+    seconds: float
+
+
+class Alone:
+    """The only worker of a model: it takes all of the text and has nothing to merge."""
+
+    number = 1
+    rank = 0
+
+    def new_variable(self, value: Any, name: str) -> tf.Variable:
+        """Returns a variable of this worker."""
+        return tf.Variable(value, name=name)
+
+    def block_tokens(self, most: int, tokens: int, merge_every: float) -> int:
+        """How many tokens a block of text has.
+
+        Args:
+            most: At most so many.
+            tokens: Of the text.
+            merge_every: The share of the text that all workers train on between two merges.
+        """
+        return most
+
+    def begin(
+        self,
+        tables: Mapping[str, tf.Variable],
+        unsorted: str | None,
+        facts: Mapping[str, Any],
+        merged_blocks: float,
+    ) -> None:
+        """Begins a call of `train`, which all workers make.
+
+        Args:
+            tables: What is trained, by name.
+            unsorted: The name of the table whose first rows are not those that change most.
+            facts: What has to be the same for all workers, by the name that a message gives it.
+            merged_blocks: How many blocks all workers train on between two merges, about.
+
+        Raises:
+            ConnectionError: Another worker has ended, or cannot be reached.
+            ValueError: Something is not the same.
+        """
+
+    def takes(self, block: int) -> bool:
+        """Whether a block of a pass is this worker's."""
+        return True
+
+    def merges_after(self, blocks: int) -> bool:
+        """Whether tables are merged after so many blocks of a pass."""
+        return True
+
+    def meet(self, loss: float, examples: int, seconds: float, whole: bool) -> Met:
+        """Merges the tables of all workers, who all call this.
+
+        Args:
+            loss, examples, seconds: Of this worker, see `Met`.
+            whole: Whether rare words are merged, too: then all workers have the same tables.
+
+        Raises:
+            ConnectionError: Another worker has ended, or cannot be reached.
+        """
+        return Met(loss, examples, seconds)
+
+    def agreed(self, wishes: Wishes) -> Wishes:
+        """What all workers do now; all call this between two meetings. What several wish they
+        learn of at the next meeting, and all do it after that.
+
+        Args:
+            wishes: Of this worker.
+        """
+        return wishes
+
+
+class Workers(Alone):
+    """One of several workers, each with tables of its own.
+
+    They take the blocks of a pass in turns, and merge their tables after some blocks of each.
+
+    Args:
+        strategy: Of several workers, each with one replica. Making this is a collective.
+    """
+
+    def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
+        from fastw2v.distribute import Group
+
+        self._group = Group(strategy)
+        self.number = self._group.size
+        self.rank = self._group.members_here()[0][0]
+        self._merging: Merging | None = None
+        self._merged_blocks = self.number
+        self._times = 0  # that tables were merged
+        self._wishes = self._agreed = Wishes()
+        self._sum = self._collective(self._group.all_reduce)
+        self._gather = self._collective(self._group.all_gather)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Workers:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Alone, ()  # elsewhere there is no strategy
+
+    def new_variable(self, value: Any, name: str) -> tf.Variable:
+        return tf_internals.PlainVariable(value, name=name)  # also in the scope of the strategy
+
+    def block_tokens(self, most: int, tokens: int, merge_every: float) -> int:
+        of_each = max(math.ceil(merge_every * tokens / self.number), _FEWEST_TOKENS)
+        return math.ceil(of_each / math.ceil(of_each / most))
+
+    def begin(
+        self,
+        tables: Mapping[str, tf.Variable],
+        unsorted: str | None,
+        facts: Mapping[str, Any],
+        merged_blocks: float,
+    ) -> None:
+        self._merged_blocks = max(1, round(merged_blocks / self.number)) * self.number
+        self._times = 0
+        self._wishes = self._agreed = Wishes()
+        sums = {name: zlib.crc32(repr(fact).encode()) for name, fact in facts.items()}
+        for name, table in tables.items():
+            sums[name] = 0
+            for piece in pieces(table):
+                sums[name] = zlib.crc32(np.ascontiguousarray(piece).data, sums[name])
+        with _loss_of_a_worker_named():
+            of_all = self._gather(tf.constant([list(sums.values())], tf.int64)).numpy()
+        for place, name in enumerate(sums):
+            others = np.flatnonzero(of_all[:, place] != of_all[0, place])
+            if len(others):
+                raise ValueError(
+                    f"{name} of worker {others[0]} differs from that of worker 0: all workers are "
+                    "given the same text and arguments"
+                )
+        are_sorted = [name != unsorted for name in tables]
+        self._merging = Merging(self._group, list(tables.values()), are_sorted)
+
+    def takes(self, block: int) -> bool:
+        return block % self.number == self.rank
+
+    def merges_after(self, blocks: int) -> bool:
+        return blocks % self._merged_blocks == 0
+
+    def meet(self, loss: float, examples: int, seconds: float, whole: bool) -> Met:
+        assert self._merging is not None
+        wishes = self._wishes
+        clock = seconds if self.rank == 0 else 0.0
+        mine = tf.constant([loss, examples, clock, wishes.stop, wishes.save], tf.float64)
+        with _loss_of_a_worker_named():
+            loss, examples, seconds, stop, save = self._sum(mine).numpy().tolist()
+            self._agreed = Wishes(stop > 0, save > 0)
+            self._times += 1
+            self._merging.merge(self._times, whole or any(self._agreed))
+        return Met(loss, int(examples), seconds)
+
+    def agreed(self, wishes: Wishes) -> Wishes:
+        self._wishes = wishes
+        return self._agreed
+
+    def _collective(
+        self, collective: Callable[[tf.Tensor], tf.Tensor]
+    ) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The same, called outside of ``strategy.run``."""
+        return tf.function(
+            lambda x: self._group.strategy.run(collective, args=(x,)), autograph=False
+        )
+
+
+def workers_of_scope() -> Alone:
+    """Those of the strategy in whose scope this is called.
+
+    Raises:
+        ValueError: A strategy has several replicas, and is not of one per worker.
+    """
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync == 1 and not _has_servers(strategy):
+        return Alone()
+    kind = type(strategy).__name__
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            f"fastw2v.Word2Vec is trained by the workers of a MultiWorkerMirroredStrategy, and not "
+            f"by the replicas of {kind}: make it outside of strategy.scope()"
+        )
+    here = len(strategy.extended.worker_devices)
+    if here > 1:
+        raise ValueError(
+            f"each worker of {kind} has {here} replicas, and fastw2v.Word2Vec trains with one, on "
+            "the CPU: hide the GPUs by tf.config.set_visible_devices([], 'GPU')"
+        )
+    return Workers(strategy)
+
+
+def _has_servers(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.ParameterServerStrategy)
+
+
+@contextlib.contextmanager
+def _loss_of_a_worker_named() -> Iterator[None]:
+    try:
+        yield
+    except _LOST as error:
+        raise ConnectionError(
+            "another worker has ended or cannot be reached, and training with it"
+        ) from error
