@@ -9,7 +9,7 @@
 #                   (SECONDS=3600), and adds the counts to docs/design/fuzzing.md; other cases each time,
 #                   or those from a number on (SEED=1)
 #   make docs       the documentation as a site, in build/site: warnings are errors, links are checked
-#   make lint       format, style, types and spelling
+#   make lint       format, style, types, spelling, and words that our prose does without
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
@@ -90,6 +90,7 @@ lint: $(STAMPS)/lint
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/codespell
+	$(BIN)/python tools/check_prose.py
 
 sanitize: $(STAMPS)/sanitize
 	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined

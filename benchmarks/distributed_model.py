@@ -77,7 +77,7 @@ def sharded_exact(p: Problem) -> float:
 
 
 def mirrored_rows(p: Problem) -> float:
-    """The gradients of the rows that each has met go to all."""
+    """The gradients of the rows that each has used go to all."""
     return (p.replicas - 1) * p.distinct * (p.dim * p.size + 8)
 
 

@@ -136,7 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
-    os.chdir(PROGRAMS)  # places are told relative to it
+    os.chdir(PROGRAMS)  # places are printed relative to it
     written = pages()
     before = {path.name: path.read_text(encoding="utf-8") for path in PAGES.glob("*.md")}
     if not check:
