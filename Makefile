@@ -65,6 +65,7 @@ test: $(STAMPS)/test
 	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
 
 docs: $(STAMPS)/docs
+	rm -rf build/site
 	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
 	  --quiet -d build/site-doctrees docs build/site
 	@echo "the site is build/site/index.html"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pages
 import pytest
+
+import fastw2v
 
 EXAMPLES = [text for language, text in pages.blocks(pages.README) if language == "python"]
 PAGES = pages.pages()
@@ -55,3 +59,32 @@ def test_page_runs(page, tmp_path):
         text=True,
     )
     assert finished.returncode == 0, finished.stdout[-2000:] + finished.stderr[-4000:]
+
+
+@pytest.mark.parametrize(
+    "module", ["fastw2v", *(f"fastw2v.{name}" for name in fastw2v._MODULES if name != "word2vec")]
+)
+def test_every_public_name_is_in_the_reference(module):
+    text = "".join(page.read_text(encoding="utf-8") for page in (pages.DOCS / "api").glob("*.md"))
+    documented = set(re.findall(r"^\.\. auto\w+:: [\w.]*?(\w+)$", text, re.M))
+    public = importlib.import_module(module).__all__
+    named = {name for name in public if re.search(rf"`{name}`|fastw2v\.{name}\b", text)}
+    assert {name for name in public if not name.startswith("_")} <= documented | named
+
+
+def test_every_environment_variable_is_documented():
+    text = (pages.DOCS / "environment.md").read_text(encoding="utf-8")
+    read = re.compile(
+        r"""(?:getenv\(|environ\[|environ\.(?:get|setdefault)\()"(\w+)"|ENV\{(\w+)\}"""
+    )
+    found = {
+        name
+        for folder, ending in [("fastw2v", "py"), ("csrc", "cc"), ("csrc", "h"), ("cmake", "*")]
+        for path in (pages.ROOT / folder).rglob(f"*.{ending}")
+        if path.suffix != ".so"
+        for names in read.findall(path.read_text(encoding="utf-8"))
+        for name in names
+        if name
+    }
+    assert len(found) > 5
+    assert {name for name in found if f"`{name}`" not in text} <= {"PATH", "LIBRARY_PATH"}
