@@ -6,9 +6,10 @@
 #   make install    only set up
 #   make bench      measure speed and memory against other libraries (minutes), write the figures
 #   make fuzz       searches for faults by random calls, files, trainings and kills, for 120 seconds
-#                   (SECONDS=3600), and adds the counts to docs/fuzzing.md; other cases each time,
+#                   (SECONDS=3600), and adds the counts to docs/design/fuzzing.md; other cases each time,
 #                   or those from a number on (SEED=1)
-#   make lint       format, style, types and spelling
+#   make docs       the documentation as a site, in build/site: warnings are errors, links are checked
+#   make lint       format, style, types, spelling, and words that our prose does without
 #   make sanitize   the core and, emulated, the CUDA kernels under AddressSanitizer and
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
@@ -52,7 +53,7 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
+.PHONY: install demo test docs bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -62,6 +63,12 @@ demo: install
 
 test: $(STAMPS)/test
 	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
+
+docs: $(STAMPS)/docs
+	rm -rf build/site
+	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
+	  --quiet -d build/site-doctrees docs build/site
+	@echo "the site is build/site/index.html"
 
 bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
@@ -75,7 +82,7 @@ bench: $(STAMPS)/bench
 
 fuzz: $(STAMPS)/test
 	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(SEED:%=--first-seed %) --output benchmarks/results/fuzz.csv \
-	  --table docs/fuzzing.md
+	  --table docs/design/fuzzing.md
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check
@@ -84,6 +91,7 @@ lint: $(STAMPS)/lint
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/codespell
+	$(BIN)/python tools/check_prose.py
 
 sanitize: $(STAMPS)/sanitize
 	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined
@@ -126,6 +134,10 @@ $(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/package
 	$(PIP) install 'fastw2v[test]'
+	@touch $@
+
+$(STAMPS)/docs: pyproject.toml | $(STAMPS)/package
+	$(PIP) install 'fastw2v[docs]'
 	@touch $@
 
 $(STAMPS)/bench: pyproject.toml | $(STAMPS)/package

@@ -1,6 +1,6 @@
 """What steps on several replicas cost on paper: bytes that a replica sends, and time.
 
-    python benchmarks/distributed_model.py    # writes the tables and the plot of docs/distribute.md
+    python benchmarks/distributed_model.py    # writes the tables and the plot of its PAGE
 
 The first table is what distributed.py has measured.
 
@@ -19,7 +19,7 @@ from textwrap import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "distributed.csv"
-PAGE = ROOT / "docs" / "distribute.md"
+PAGE = ROOT / "docs" / "guides" / "distribution.md"
 PLOT = ROOT / "docs" / "figures" / "distributed_model.png"
 BEGIN = "<!-- Model: written by benchmarks/distributed_model.py -->"
 END = "<!-- Model: end -->"
@@ -77,7 +77,7 @@ def sharded_exact(p: Problem) -> float:
 
 
 def mirrored_rows(p: Problem) -> float:
-    """The gradients of the rows that each has met go to all."""
+    """The gradients of the rows that each has used go to all."""
     return (p.replicas - 1) * p.distinct * (p.dim * p.size + 8)
 
 
@@ -137,7 +137,7 @@ def section() -> str:
         f"times assume {OPERATIONS_PER_SECOND / 1e12:.0f} TFLOP/s and "
         f"{BYTES_PER_SECOND / 1e9:.0f} GB/s of each replica, and no latency:"
     )
-    plot = f"![Bytes of a step against the number of replicas](figures/{PLOT.name})"
+    plot = f"![Bytes of a step against the number of replicas](../figures/{PLOT.name})"
     return "\n\n".join([*_measured(), fill(text, 100), "\n".join(lines), plot])
 
 

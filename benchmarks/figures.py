@@ -1,12 +1,16 @@
-"""Writes the section "Speed" of README.md and the plots of the sweeps from the benchmarks' CSVs.
+"""Writes the pages of docs/benchmarks, their plots and the figures of README.md from the CSVs.
 
-What stands between two comments in the README is replaced. A CSV that is not there is left out.
+A CSV has a page. In the README what stands between two comments is replaced by a few of their rows.
+A CSV that is not there is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
+import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -16,6 +20,7 @@ from textwrap import fill
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ROOT / "docs" / "benchmarks"
 PLOTS = ROOT / "docs" / "figures"
 BEGIN = "<!-- Speed: written by benchmarks/figures.py -->"
 END = "<!-- Speed: end -->"
@@ -28,46 +33,177 @@ _NOT_MEASURED = "Not measured yet; `make bench` measures and writes the figures 
 _MACHINE = ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "pytorch", "python")
 _CASE = ("loss", "batch", "classes", "sampled", "dim", "reduction", "compute_dtype")
 _AXES = {"batch": "B", "classes": "V", "sampled": "S", "dim": "D"}
-_INTRODUCTIONS = {
-    "exact": "Exact softmax cross-entropy of B examples against V classes of width D. The share is "
-    "that of the rate of a large matrix product by TensorFlow in the same run, the operations "
-    "counted as in the third column.",
-    "sampled": "Sampled losses with S sampled classes, the sampler included.",
-    "latency": "Small problems, where the cost of calling counts; the last two columns are calls "
-    "outside a `tf.function`.",
-    "top_k": "The 100 classes of largest logit, of V: prediction, or nearest neighbors.",
-    "training": 'Training steps: "step" is a sampled softmax with the update of its weights and '
-    "biases, in a `tf.function`, the sampler included (tape: with a GradientTape in place of "
-    '`train_step`); "lazy" the same with Adam that applies pending updates; "rows" the update '
-    'alone; "size" the step with larger tables.',
-    "data": "Skip-gram pairs from word ids, on one thread, in millions a second: whole windows, "
-    "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "
-    "`skipgrams`.",
-    "word2vec": "Word vectors, by `fastw2v.Word2Vec` and by gensim's `corpus_file`, the settings, "
-    "file and threads the same: words of the file per second, and how many times as many; peak "
-    "memory beside that of the libraries. Scores are gensim's evaluation, mean and range over "
-    "seeds; the log-likelihood is of a text held out.",
+# Of each page: its title, the command that measures, and what is measured.
+_PAGES = {
+    "exact": (
+        "Exact losses",
+        "exact.py",
+        "Exact softmax cross-entropy of B examples against V classes of width D, forward and "
+        "backward, gradients of all arguments. The share is that of the rate of a large matrix "
+        "product by TensorFlow in the same run, the operations counted as in the third column.",
+    ),
+    "sampled": (
+        "Sampled losses",
+        "sampled.py",
+        "Losses with S sampled classes, the sampler included, forward and backward, gradients of "
+        "all arguments.",
+    ),
+    "latency": (
+        "Small problems",
+        "latency.py",
+        "Small problems, where the cost of calling counts, forward and backward; the last two "
+        "columns are calls outside a `tf.function`.",
+    ),
+    "top_k": (
+        "The largest logits",
+        "top_k.py",
+        "The 100 classes of largest logit, of V: prediction, or nearest neighbors.",
+    ),
+    "training": (
+        "Training steps",
+        "training.py",
+        '"step" is a sampled softmax with the update of its weights and biases, in a '
+        "`tf.function`, the sampler included (tape: with a GradientTape in place of "
+        '`train_step`); "lazy" the same with Adam that applies pending updates; "rows" the update '
+        'alone; "size" the step with larger tables.',
+    ),
+    "data": (
+        "Skip-gram pairs",
+        "data.py",
+        "Skip-gram pairs from word ids, on one thread, in millions a second: whole windows, "
+        "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "
+        "`skipgrams`.",
+    ),
+    "word2vec": (
+        "Word vectors",
+        "word2vec.py",
+        "Word vectors by `fastw2v.Word2Vec` and by gensim's `corpus_file`, with the same settings, "
+        "file and number of threads: words of the file per second, and how many times as many; "
+        "peak memory beside that of the libraries. Scores are gensim's evaluation, mean and range "
+        "over seeds; the log-likelihood is of a text held out.",
+    ),
+    "word2vec_grid": (
+        "Word vectors in many settings",
+        "word2vec_grid.py",
+        "Scores of `fastw2v.Word2Vec` and of gensim with the same sentences, settings and seeds, "
+        "the mean over the seeds. The error is the standard error of gensim's mean. The docstring "
+        "of the script says what the texts and their scores are.",
+    ),
 }
+_WRITTEN = "<!-- Written by benchmarks/figures.py -->"
+_METHOD = (
+    "All contestants of a table take turns in one run, so that noise and clock rates affect all of "
+    "them in the same way. Times are medians. For the others a table says how many times as long "
+    "they take as fastw2v. Each page is generated from a CSV in `benchmarks/results`, which has "
+    "also the 20th and 80th percentiles; `make bench` measures again and writes the pages."
+)
+
+
+def pages(results: Path) -> dict[str, str]:
+    """The pages of the site, by the names of their files, from the CSVs in a directory."""
+    found: dict[str, str] = {}
+    lines = ["| page | measured on |", "| --- | --- |"]
+    for name, (title, script, introduction) in _PAGES.items():
+        rows = _read(results / f"{name}.csv")
+        if not rows:
+            continue
+        machine = _machine(rows) if "cpu" in rows[0] else ""
+        table = _OTHER_TABLES.get(name, _table)
+        parts = [f"# {title}", _WRITTEN, fill(introduction, 100), fill(machine, 100), table(rows)]
+        if sweep := _read(results / f"{name}_sweep.csv"):
+            parts.append(f"![Time against size](../figures/{name}_sweep.png)")
+            parts.append(fill(f"The plot: {_machine(sweep)}", 100))
+        parts.append(f"`python benchmarks/{script}` measures these figures.")
+        found[f"{name}.md"] = "\n\n".join(filter(None, parts)) + "\n"
+        lines.append(_line([f"[{title}]({name}.md)", machine]))
+    names = "\n".join(name.removesuffix(".md") for name in found)
+    index = [
+        "# Benchmarks",
+        _WRITTEN,
+        fill(_METHOD, 100),
+        "\n".join(lines) if found else _NOT_MEASURED,
+        f"```{{toctree}}\n:hidden:\n\n{names}\n```",
+    ]
+    return {"index.md": "\n\n".join(index) + "\n", **found}
 
 
 def section(results: Path) -> str:
-    """The text between the comments, from the CSVs in a directory."""
-    parts = []
-    for name, introduction in _INTRODUCTIONS.items():
-        if rows := _read(results / f"{name}.csv"):
-            table = _OTHER_TABLES.get(name, _table)
-            parts += [fill(introduction, 100), fill(_machine(rows), 100), table(rows)]
-        if rows := _read(results / f"{name}_sweep.csv"):
-            parts.append(f"![Time against size](docs/figures/{name}_sweep.png)")
-            parts.append(fill(f"The plot: {_machine(rows)}", 100))
-    if not parts:
+    """The rows of the README, from the CSVs in a directory."""
+    rows = [
+        _line(row(found))
+        for name, row in _README_ROWS.items()
+        if (found := _read(results / f"{name}.csv"))
+    ]
+    if not rows:
         return _NOT_MEASURED
-    head = (
-        "Losses forward and backward, gradients of all arguments; median times of one run in which "
-        "all take turns; for the others, how many times as long they take as fastw2v. `make bench` "
-        "measures again and writes this section."
+    head = [_line(["work", _OURS, "beside it", "machine"]), _line(["---"] * 4)]
+    return "\n".join([*head, *rows])
+
+
+def _readme_exact(rows: list[Row]) -> list[str]:
+    """The loss with the most classes."""
+    most = max(rows, key=lambda row: int(row["classes"]))
+    case = _contestants(rows, most, _CASE)
+    ours, theirs = case[_OURS], case["TensorFlow"]
+    return [
+        f"exact softmax, forward and backward, {_sizes(ours)}",
+        f"{_duration(ours)}, {_megabytes(ours)} of extra memory",
+        f"TensorFlow: {float(theirs['time_ratio']):.1f}x the time, {_megabytes(theirs)}",
+        _processor(ours),
+    ]
+
+
+def _readme_training(rows: list[Row]) -> list[str]:
+    """The step with the optimizer whose dense update costs the most."""
+    steps = [row for row in rows if row["work"] == "step"]
+    theirs = max(
+        (row for row in steps if row["contestant"] != _OURS),
+        key=lambda row: float(row["time_ratio"]),
     )
-    return "\n\n".join([fill(head, 100), *parts])
+    ours = _contestants(steps, theirs, ("optimizer",))[_OURS]
+    return [
+        f"training step, sampled softmax and {ours['optimizer']}, {_sizes(ours)}",
+        _duration(ours),
+        f"{theirs['contestant']}: {float(theirs['time_ratio']):.3g}x the time",
+        _processor(ours),
+    ]
+
+
+def _readme_word2vec(rows: list[Row]) -> list[str]:
+    """The first case of the speeds."""
+    first = next(row for row in rows if row["part"] == "speed")
+    case = {
+        (row["contestant"], row["measure"]): row
+        for row in rows
+        if all(row[name] == first[name] for name in ("part", "case", "text"))
+    }
+    ours, theirs = (float(case[who, "words_per_s"]["value"]) / 1e6 for who in (_OURS, "gensim"))
+    times = float(case[_OURS, "times_gensim"]["value"])
+    return [
+        f"word vectors, {first['case']}",
+        f"{ours:.3g} M words/s, {times:.1f}x",
+        f"gensim: {theirs:.3g} M words/s",
+        _processor(first),
+    ]
+
+
+_README_ROWS = {
+    "exact": _readme_exact,
+    "training": _readme_training,
+    "word2vec": _readme_word2vec,
+}
+
+
+def _contestants(rows: list[Row], like: Row, columns: Iterable[str]) -> dict[str, Row]:
+    """The rows of the case of one row, by contestant."""
+    columns = list(columns)
+    return {
+        row["contestant"]: row for row in rows if all(row[name] == like[name] for name in columns)
+    }
+
+
+def _processor(row: Row) -> str:
+    return f"{row['cpu']}, {row['cores']} cores, {row['instruction_set']}"
 
 
 def current(readme: str) -> str:
@@ -127,10 +263,14 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the CSVs")
     parser.add_argument("--readme", type=Path, default=README, metavar="FILE")
+    parser.add_argument("--pages", type=Path, default=PAGES, metavar="DIR")
     parser.add_argument("--plots", type=Path, default=PLOTS, metavar="DIR")
     options = parser.parse_args()
     text = replaced(options.readme.read_text(), section(options.results))
-    for name in _INTRODUCTIONS:
+    options.pages.mkdir(parents=True, exist_ok=True)
+    for name, page in pages(options.results).items():
+        (options.pages / name).write_text(page)
+    for name in _PAGES:
         if rows := _read(options.results / f"{name}_sweep.csv"):
             plot(rows, options.plots / f"{name}_sweep.png")
     options.readme.write_text(text)
@@ -302,11 +442,39 @@ def _word2vec_likelihoods(cases: dict) -> list[list[str]]:
     return [*head, *lines] if lines else []
 
 
+def _grid_tables(rows: list[Row]) -> str:
+    """A table for each text: a line for each of its settings."""
+    parts = []
+    for text in dict.fromkeys(row["text"] for row in rows):
+        cells: dict[str, dict[str, list[float]]] = {}
+        for row in rows:
+            if row["text"] == text:
+                scores = cells.setdefault(row["settings"], {})
+                scores.setdefault(row["contestant"], []).append(float(row["score"]))
+        both = {key: scores for key, scores in cells.items() if len(scores) == 2}
+        lines = [["settings", _OURS, "gensim", "difference", "error", "seeds"], ["---"] * 6]
+        for key, scores in both.items():
+            ours, theirs = scores[_OURS], scores["gensim"]
+            mean, other = statistics.fmean(ours), statistics.fmean(theirs)
+            error = statistics.stdev(theirs) / math.sqrt(len(theirs)) if len(theirs) > 1 else None
+            lines.append(
+                [
+                    " ".join(f"{name}={value}" for name, value in json.loads(key).items()),
+                    *(f"{mean:.3f}", f"{other:.3f}", f"{mean - other:+.3f}"),
+                    "" if error is None else f"{error:.3f}",
+                    f"{len(ours)}, {len(theirs)}",
+                ]
+            )
+        parts += [f"## {text}", "\n".join(_line(line) for line in lines)]
+    return "\n\n".join(parts)
+
+
 # CSVs that are not of losses.
 _OTHER_TABLES = {
     "training": _training_table,
     "data": _data_table,
     "word2vec": _word2vec_tables,
+    "word2vec_grid": _grid_tables,
 }
 
 

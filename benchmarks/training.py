@@ -37,7 +37,7 @@ class Case:
         work: "step", a sampled softmax on activations with its update of weights and biases;
             "lazy", that step with our Adam, lazy or not; "size", that step on tables of `classes`
             rows, ten and a hundred times as many; "rows", the update of a table alone by the rows
-            that such a step meets.
+            that such a step uses.
         optimizer: Name of a class of `fastw2v.optimizers` and of Keras.
         batch, classes, sampled, dim: B, V, S and D.
     """

@@ -120,7 +120,7 @@ def train(data: Interactions, parts: Parts, epochs: int) -> Iterator[float]:
         # Q: how often an item is expected in the batch and among those drawn.
         expected = tf.concat([expected_items[:, 0], expected_drawn], axis=0)
         expected += BATCH * tf.gather(share, classes)
-        # Each item gets its vector once, however often it is met. `places` says where.
+        # Each item gets its vector once, however often it occurs. `places` says where.
         met, places = tf.unique(classes)
         with tf.GradientTape() as tape:
             loss = parts.loss(

@@ -92,7 +92,7 @@ def train_with_fastw2v(
                 sampler=sampler,
                 reduction="sum",  # each pair moves its rows, whatever the size of the batch
             )
-        gradients = tape.gradient(loss, [embeddings, contexts])  # slices: the rows that were met
+        gradients = tape.gradient(loss, [embeddings, contexts])  # slices: the rows in the batch
         optimizer.apply_gradients(zip(gradients, [embeddings, contexts], strict=True))
         return loss / BATCH
 
@@ -129,7 +129,7 @@ def train_with_tensorflow(
             losses = tf.nn.softplus(-true_logits)
             losses += tf.reduce_sum(counted * tf.nn.softplus(logits), axis=1)
             loss = tf.reduce_sum(losses)
-        # Keras' optimizers do not sum the slices of a row that is met several times.
+        # Keras' optimizers do not sum the slices of a row that occurs several times.
         gradients = map(tf.convert_to_tensor, tape.gradient(loss, [embeddings, contexts]))
         optimizer.apply_gradients(zip(gradients, [embeddings, contexts], strict=True))
         return loss / BATCH

@@ -74,7 +74,7 @@ def skipgrams(
     probability ``min(1, sqrt(x) + x)``, ``x = sample * sum(counts) / counts[k]``. What is left of a
     sentence closes up. Then each word, the center, is paired with up to ``r`` words before it and
     ``r`` after it in its sentence, where ``r`` is drawn for each center from ``1, ..., window``, so
-    that nearer words are met more often.
+    that nearer words occur more often.
 
     Args:
         ids: Integer ids of words in order. Either a vector [size], where a negative id is no word

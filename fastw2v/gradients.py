@@ -1,6 +1,6 @@
 """The gradients of the ops: every op with a float input has one, and none of them is ever None.
 
-The gradient of a table of which only some rows were met is a `tf.IndexedSlices` with unique,
+The gradient of a table of which only some rows were used is a `tf.IndexedSlices` with unique,
 ascending rows; that of exact weights is dense. Importing this module registers them.
 """
 

@@ -16,11 +16,11 @@ What the losses have in common:
   of the sampled rows. Up to 64 MB of it stay with the process for the next call.
 * **Determinism**: same arguments and seeds, same bits, whatever the number of threads.
 * **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
-  ``tf.errors.InvalidArgumentError`` for values met when it runs (an id or label out of range);
+  ``tf.errors.InvalidArgumentError`` for values found when it runs (an id or label out of range);
   both name the argument, the value and the range. Where arguments seem to stand in each other's
   place, as labels in that of ``inputs``, they say so; values are looked at in eager mode only.
 * **XLA**: under ``jit_compile=True`` the losses are composed from TensorFlow ops and store the
-  logits. What is met when it runs raises nothing there: an example with an id, label or count out
+  logits. Values raise no error there: an example with an id, label or count out
   of range, or with an empty bag, has the loss NaN and no gradient (all examples, where a candidate
   of the whole batch is out of range), and the gradient of a gathered table holds rows of zeros.
 """

@@ -1,4 +1,4 @@
-"""The benchmarks: each runs in its quick setting, and the README says what their CSVs say."""
+"""The benchmarks: each runs in its quick setting; the README and the site say what the CSVs say."""
 
 from __future__ import annotations
 
@@ -69,13 +69,15 @@ def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     readme = tmp_path / "README.md"
     figures = benchmark_module("figures")
     readme.write_text(f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n")
-    run("figures", "--results", output.parent, "--readme", readme, "--plots", tmp_path)
+    places = ("--readme", readme, "--pages", tmp_path / "pages", "--plots", tmp_path)
+    run("figures", "--results", output.parent, *places)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    section = figures.current(text)
-    assert section == figures.section(output.parent)
-    assert section.count("\n| ") == 2 + len(cases)  # the head takes two lines
-    assert rows[0]["cpu"] in section
+    assert figures.current(text) == figures.section(output.parent)
+    page = (tmp_path / "pages" / f"{script}.md").read_text()
+    assert page.count("\n| ") == 2 + len(cases)  # the head takes two lines
+    assert rows[0]["cpu"] in page
+    assert f"({script}.md)" in (tmp_path / "pages" / "index.md").read_text()
 
 
 @pytest.mark.slow
@@ -152,6 +154,14 @@ def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)
+
+
+def test_pages_say_what_the_csvs_say(benchmark_module):
+    figures = benchmark_module("figures")
+    written = figures.pages(figures.RESULTS)
+    assert {path.name for path in figures.PAGES.glob("*.md")} == written.keys()
+    for name, text in written.items():
+        assert (figures.PAGES / name).read_text() == text, f"run benchmarks/figures.py: {name}"
 
 
 @pytest.mark.slow

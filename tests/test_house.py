@@ -168,7 +168,7 @@ def test_public_modules_are_found_by_their_attributes():
 
 def test_documents_name_files_that_exist():
     root = Path(__file__).parents[1]
-    documents = [root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    documents = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").rglob("*.md")]
     folders = "fastw2v|csrc|tests|tools|cmake|benchmarks|docs|examples"
     for document in documents:
         for name in re.findall(

@@ -1,6 +1,7 @@
-"""Runs the shell blocks of README.md, in a fresh virtual environment, from the checkout.
+"""Runs the shell blocks of README.md and of the pages that need a checkout, in a fresh environment.
 
-`make` commands are left to the caller, who runs them anyway; this checks that they exist.
+Blocks run from the checkout, in the order of the pages. What two pages have both runs once. `make`
+commands are left to the caller, who runs them anyway; this checks that they exist.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# tests/test_documents.py runs the other pages.
+PAGES = ("README.md", "docs/installation.md", "docs/examples.md")
 
 
 def main() -> None:
-    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    commands = [line for block in blocks for line in block.splitlines() if line.strip()]
-    if not commands:
-        sys.exit("README.md has no shell block")
+    commands: list[str] = []
+    for page in PAGES:
+        blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+        if not blocks:
+            sys.exit(f"{page} has no shell block")
+        lines = [line for block in blocks for line in block.splitlines() if line.strip()]
+        commands += [line for line in lines if line not in commands]
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
         path = os.pathsep.join([str(Path(directory, "bin")), os.environ["PATH"]])

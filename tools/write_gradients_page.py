@@ -1,8 +1,8 @@
-"""Writes docs/gradients.md: every cause of a missing gradient, from the programs of the tests.
+"""Writes docs/gradients: a page for each cause of a missing gradient, from programs of the tests.
 
 A cause is shown by a program of tests/doctor/programs: what a person sees who runs it, the program,
-and the doctor's answer, which says what to write instead. With --check nothing is written; a page
-that differs from what would be written ends with status 1.
+and the doctor's answer, which says what to write instead. index.md lists the pages. With --check
+nothing is written; a page that differs from what would be written ends with status 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastw2v.doctor import watch
 from fastw2v.doctor.findings.kinds import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "gradients.md"
+PAGES = ROOT / "docs" / "gradients"
 PROGRAMS = ROOT / "tests" / "doctor" / "programs"
 # The forms of a program, the one to show first.
 FORMS = ("eager", "function", "fit", "v1")
@@ -43,27 +43,13 @@ INTRODUCTION = """\
 # Why is my gradient None?
 
 `tape.gradient` returns `None`, Keras says "No gradients provided for any variable" or "Gradients
-do not exist for variables", or the loss becomes NaN. This page lists every cause that
-`fastw2v.doctor` knows, each with a small program, what it says and what to write instead. The
-doctor needs TensorFlow alone. It runs a script as it is, or a function, or what stands in a `with`
-block:
+do not exist for variables", or the loss becomes NaN. The tables below list every cause that
+`fastw2v.doctor` knows. The page of a cause has a small program, what you see when you run it, what
+the doctor answers and what to write instead.
 
-```sh
-python -m fastw2v.doctor train.py --epochs 3
-```
-
-```python
-from fastw2v import doctor
-
-print(doctor.explain(loss_fn, variables))  # what keeps loss_fn() from variables
-doctor.assert_gradients(loss_fn, variables)  # the same, as a test
-with doctor.watch():  # prints what goes wrong inside
-    train()
-```
-
-`report.write_svg("gradient.svg")` draws the path from the variable to the loss with the broken edge
-in red. The answers below are what the doctor printed: this page is written by
-`tools/write_gradients_page.py`.
+The doctor works for any TensorFlow program, whether it uses the losses of this library or not.
+[The doctor](../guides/doctor.md) says how to run it on yours. `tools/write_gradients_page.py`
+writes these pages from what the doctor printed.
 """
 
 
@@ -106,49 +92,69 @@ def _shortened(seen: str) -> str:
     return "\n".join(shown + ["..."] * (len(lines) > MESSAGE_LINES))
 
 
-def section(kind: Kind, program: Path) -> str:
-    """The part of the page about one cause."""
+def cause_page(kind: Kind, program: Path) -> str:
+    """The page about one cause."""
     seen, report = run(program)
     parts = [
-        f"### {kind.title}",
+        f"# {_plain(kind.title)}",
+        kind.explanation,
         "You see:",
         f"```text\n{seen or 'nothing'}\n```",
         "The program:",
         f"```python\n{program.read_text(encoding='utf-8').strip()}\n```",
         "The doctor:",
         f"```text\n{report}\n```",
+        "[All causes](index.md)",
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
-def page() -> str:
-    """The whole page."""
+def pages() -> dict[str, str]:
+    """All pages, by the names of their files."""
+    found: dict[str, str] = {}
     parts = [INTRODUCTION.rstrip()]
     for effect, heading in HEADINGS.items():
-        sections = []
+        lines = []
         for name, kind in KINDS.items():
             program = program_of(name) if kind.effect == effect else None
             if program is not None:
-                sections.append(section(kind, program))
-        if sections:
-            parts += [f"## {heading}", *sections]
-    return "\n\n".join(parts) + "\n"
+                found[f"{name}.md"] = cause_page(kind, program)
+                lines.append(f"| [{_plain(kind.title)}]({name}.md) | {kind.explanation} |")
+        if lines:
+            parts += [f"## {heading}", "\n".join(["| cause | why |", "|---|---|", *lines])]
+    names = "\n".join(name.removesuffix(".md") for name in found)
+    parts.append(f"```{{toctree}}\n:hidden:\n\n{names}\n```")
+    return {"index.md": "\n\n".join(parts) + "\n", **found}
+
+
+def _plain(title: str) -> str:
+    """A title as text of Markdown."""
+    return re.sub(r"([*_\[\]<>|])", r"\\\1", title)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
-    os.chdir(PROGRAMS)  # places are told relative to it
-    written = page()
+    os.chdir(PROGRAMS)  # places are printed relative to it
+    written = pages()
+    before = {path.name: path.read_text(encoding="utf-8") for path in PAGES.glob("*.md")}
     if not check:
-        PAGE.write_text(written, encoding="utf-8")
+        PAGES.mkdir(exist_ok=True)
+        for name in before.keys() - written.keys():
+            (PAGES / name).unlink()
+        for name, text in written.items():
+            (PAGES / name).write_text(text, encoding="utf-8")
         return 0
-    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    difference = difflib.unified_diff(
-        before.splitlines(), written.splitlines(), str(PAGE), "what would be written", lineterm=""
-    )
-    print("\n".join(difference))
+    for name in sorted(before.keys() | written.keys()):
+        difference = difflib.unified_diff(
+            before.get(name, "").splitlines(),
+            written.get(name, "").splitlines(),
+            str(PAGES / name),
+            "what would be written",
+            lineterm="",
+        )
+        print("\n".join(difference))
     return int(before != written)
 
 

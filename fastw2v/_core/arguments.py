@@ -1,5 +1,5 @@
 """Checks of single arguments: each returns the argument as the ops take it, or raises a ValueError
-that names it, the value met and what is allowed."""
+that names it, the value given and what is allowed."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def shape_of(shard: tf.Tensor) -> tf.Tensor:
 def slices(
     shards: Sequence[tf.Tensor], rows: Sequence[tf.Tensor], values: Sequence[tf.Tensor]
 ) -> list[tf.IndexedSlices]:
-    """The gradients of some shards, of which only rows were met."""
+    """The gradients of some shards, of which only rows were used."""
     return [
         tf.IndexedSlices(value, row, dense_shape=shape_of(shard))
         for shard, row, value in zip(shards, rows, values, strict=True)

@@ -59,5 +59,5 @@ def unique_rows(ids: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _place(where: tf.Tensor, values: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """A vector of ``size`` that holds ``values`` ``where`` it is told, and 0 elsewhere."""
+    """A vector of ``size`` that holds ``values`` ``where`` says so, and 0 elsewhere."""
     return tf.scatter_nd(where[:, tf.newaxis], values, [size])

@@ -27,7 +27,7 @@ class Sampling(NamedTuple):
 
     Attributes:
         num_sampled, sampler, sampled_values, seed, remove_accidental_hits: As the user gave them.
-        link: "softmax": the label competes with the candidates; "logistic": each is told from them.
+        link: "softmax": the label competes with the candidates; "logistic": each alone.
         corrected: Whether expected counts are subtracted from the logits.
         unique: Whether the names of samplers draw without replacement.
         per_example: Whether each example has candidates of its own.

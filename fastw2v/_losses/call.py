@@ -151,7 +151,7 @@ class LossCall:
         tables are updated in the same pass.
 
         Args:
-            optimizer: What our ops are told of the step, as `RowOptimizer.step_arguments` has it.
+            optimizer: What our ops know of the step, as `RowOptimizer.step_arguments` has it.
         """
         op = _ops.fastw2v_sampled_step if self.sampled else _ops.fastw2v_softmax_step
         has_activations = not self.embeddings
@@ -211,7 +211,7 @@ class LossCall:
         ]
 
     def _recorded(self, outputs: Any, coefficients: tf.Tensor) -> tf.Tensor:
-        """The losses, whose gradient tapes are told."""
+        """The losses, recorded by gradient tapes."""
 
         def backward(d_loss: tf.Tensor) -> list[Any]:
             return self.gradients(

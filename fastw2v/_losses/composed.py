@@ -93,7 +93,7 @@ def bags(
 
 
 class Rows:
-    """The rows of a table that a gradient op met, as one tensor that can be differentiated.
+    """The rows of a table that a gradient op has used, as one tensor that can be differentiated.
 
     ``rows`` are the distinct rows of each shard, counted from its first; None stands for all.
     """
@@ -178,7 +178,7 @@ def reference_loss(
         if call.true_expected_count
         else (None, None)
     )
-    if ignore_label is not None:  # it may be a class that was met as a candidate
+    if ignore_label is not None:  # it may be a class that is a candidate
         labels = tf.where(call.labels == ignore_label, -tf.ones_like(labels), labels)
         ignore_label = -1
     return reference.sampled_loss(

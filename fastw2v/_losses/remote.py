@@ -1,5 +1,5 @@
 """Tables whose rows lie in several places: on the parameter servers of a strategy, or cut among its
-replicas. One op takes variables of one place: rows that are met are fetched from where they lie,
+replicas. One op takes variables of one place: rows that it uses are fetched from where they lie,
 and the op runs where the batch is."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fetched(call: LossCall) -> tuple[dict[str, Any], dict[str, Any], LossTables]:
     """The inputs, attributes and tables of the same call, all of one machine.
 
-    A sampled loss gets the rows that it meets. An exact one runs where its weights lie, and where
+    A sampled loss gets the rows that it uses. An exact one runs where its weights lie, and where
     these lie in several places only its embeddings are fetched.
     """
     assert call.tables is not None

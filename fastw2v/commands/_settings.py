@@ -40,7 +40,7 @@ def add_settings(
 
 
 def _how(setting: Setting) -> dict[str, Any]:
-    """What argparse is told of a setting."""
+    """What argparse gets to know of a setting."""
     if setting.choices:
         return {"choices": setting.choices}
     if setting.kind is bool and not setting.default:

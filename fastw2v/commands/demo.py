@@ -30,7 +30,7 @@ _NUM_PROBES = 10
 _NUM_NEIGHBOURS = 6
 _PROBE_RANKS = 2000
 _PAGE_WORDS = 1000
-_NEIGHBOUR_RANKS = 5000  # a word met a few times only has no settled neighbors
+_NEIGHBOUR_RANKS = 5000  # a rare word has no settled neighbors
 _PROBES = (
     "image file matrix error function thread server gradient two return delete mean "
     "king man water night mother house white walked morning said money sea"

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     if not pairs and not analogies:
         pairs, analogies = _files_of_gensim()
     for path in (*pairs, *analogies):
-        open(path, "rb").close()  # a wrong name is told before minutes of reading
+        open(path, "rb").close()  # a wrong name is an error before minutes of reading
     vectors = _vectors.load(options)
     print(f"{options.vectors}: {len(vectors):,} words of width {vectors.vector_size}")
     how = {

@@ -1,6 +1,6 @@
 """TensorFlow's collective ops among parts of the replicas of a strategy, with keys of our own.
 
-An op meets its counterparts on other devices by two integers: the key of the group, which no other
+An op finds its counterparts on other devices by two integers: the key of the group, which no other
 group of the process has, and the key of the instance, which counts the collectives of a group. The
 count is a variable, so that it goes on in functions, branches and loops as in eager mode.
 TensorFlow remembers every instance, in somewhat less than 1 kB, here as in its own strategies.

@@ -20,7 +20,7 @@ What the layers have in common:
   every dtype policy. The mean that is added is the sum of the weighted losses divided by the sum of
   the weights of the examples that are not ignored. An example that the mask of the activations
   leaves out has the weight 0.
-* **Gradients** of tables that are met in some rows only are ``tf.IndexedSlices`` with unique,
+* **Gradients** of tables of which a step uses some rows only are ``tf.IndexedSlices`` with unique,
   ascending rows. A regularizer makes them dense.
 * **Ids and labels** are integers. Floats are taken, as by ``keras.layers.Embedding``, where their
   dtype holds all ids of the table exactly: float32 up to 2**24 rows. So ``keras.Input`` without a

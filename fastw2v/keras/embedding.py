@@ -36,8 +36,8 @@ class Embedding(Rows):
         empty_bags: What a bag without an id gives: "error", or "zeros".
         sharded: Whether each replica of the strategy in whose scope the layer is built has a part
             of the table, a `fastw2v.distribute.ShardedTable`: see "Keras layers" in
-            docs/distribute.md. The initializer sees the shape of a part. Without a strategy the
-            table is whole.
+            the guide to distribution. The initializer sees the shape of a part. Without a strategy
+            the table is whole.
         **kwargs: Of ``keras.layers.Layer``: ``name``, ``dtype``, ``trainable``.
 
     Call with integer ids in ``[0, input_dim)`` of any shape; the result has one more axis,

@@ -319,7 +319,7 @@ class RowOptimizer(_DenseOptimizer):
     # ---- Our ops' side ---------------------------------------------------------------------------
 
     def step_arguments(self, trained: dict[str, tf.Variable]) -> dict[str, Any] | None:
-        """What an op is told that makes a loss and the step of its tables; None where a step is
+        """What an op knows that makes a loss and the step of its tables; None where a step is
         more than an update of each variable by its gradient, with the same numbers for all.
 
         Args:
@@ -343,7 +343,7 @@ class RowOptimizer(_DenseOptimizer):
     def _arguments(
         self, variables: Sequence[Any], learning_rate: Any = None
     ) -> tuple[dict[str, Any], list[list[tf.Tensor]]]:
-        """What our ops are told of a step, whatever the variable; and the handles of what belongs
+        """What our ops know of a step, whatever the variable; and the handles of what belongs
         to each variable, in their order."""
         indices = [self._get_variable_index(variable) for variable in variables]
         states = [list(self._slots(index)) for index in indices]

@@ -15,6 +15,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+import pages
 import pytest
 import tensorflow as tf
 
@@ -24,8 +25,16 @@ from fastw2v.doctor.findings.kinds import KINDS
 HERE = Path(__file__).resolve().parent
 PROGRAMS = sorted((HERE / "programs").glob("*.py"))
 HEALTHY = sorted([*(HERE / "healthy").glob("*.py"), *(HERE.parents[1] / "examples").glob("*.py")])
-README = HERE.parents[1] / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+EXAMPLES = {
+    f"README-{i}": text
+    for i, (language, text) in enumerate(pages.blocks(pages.README))
+    if language == "python"
+} | {
+    page.stem: pages.python_of(page)
+    for page in pages.pages()
+    # They read what commands have written, or start a strategy, which a process has once.
+    if page.stem not in ("getting-started", "distribution") and pages.python_of(page)
+}
 MARK = re.compile(r"# <- (\w+(?:, \w+)*)$")
 # Kinds without a program: the one for what is not known, and those of gradients that exist.
 WITHOUT_PROGRAM = {"undecided"}
@@ -102,7 +111,7 @@ def test_no_false_alarm(path, capsys, tmp_path, monkeypatch):
     assert "fastw2v.doctor" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_no_false_alarm_on_our_examples(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "example.py"

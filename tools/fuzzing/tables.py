@@ -235,7 +235,7 @@ def _context(ids: np.ndarray, place: int, radius: int) -> np.ndarray:
 
 
 def _optimizer(case: Case) -> None:
-    """Some steps on slices with repeated rows; what a row meets is the sum of its slices."""
+    """Some steps on slices with repeated rows; the gradient of a row is the sum of its slices."""
     rows, width, steps = case.size(20), case.size(40), case.size(6)
     rate = float(np.float32(case.one_of(0.01, 0.1, 1.0)))
     table = case.rng.normal(size=(rows, width)).astype(np.float32)

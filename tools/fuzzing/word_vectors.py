@@ -25,7 +25,7 @@ def case(case: Case) -> None:
         # Subsampling may leave nothing; nothing else is wrong with these texts.
         if settings["sample"] and "sample = 0" in str(error):
             return
-        # Of a sum of a hundred vectors, the step of a single example may overshoot; it is told.
+        # Of a sum of a hundred vectors, the step of a single example may overshoot: an error.
         if "loss" in settings and not settings["cbow_mean"] and "diverges" in str(error):
             return
         raise Fault(f"{error} ({described})") from error

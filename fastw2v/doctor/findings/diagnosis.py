@@ -235,7 +235,7 @@ class Diagnosis:
                 return [Finding(name, "not_trainable", None, place, f"'{name}' is not trainable.")]
             if not self.log.automatic:
                 place = places.place_of(self.log.origin)
-                detail = f"This tape was not told to watch '{name}'."
+                detail = f"This tape does not watch '{name}'."
                 return [Finding(name, "no_automatic_watch", None, place, detail)]
             return []
         if self._is_made_of_watched(source):

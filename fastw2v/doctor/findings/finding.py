@@ -1,4 +1,4 @@
-"""One finding: a cause met at a place of the user's program."""
+"""One finding: a cause found at a place of the user's program."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ KINDS: dict[str, Kind] = {
     ),
     "unwatched_tensor": Kind(
         "tensor that no tape watches",
-        "The tape watches trainable variables by itself, but a tensor only when it is told to.",
+        "The tape watches trainable variables by itself, but a tensor only after tape.watch.",
         "Tell the tape, before the tensor is used:\n"
         "with tf.GradientTape() as tape:\n"
         "    tape.watch(x)\n"
@@ -122,7 +122,7 @@ KINDS: dict[str, Kind] = {
     ),
     "no_automatic_watch": Kind(
         "watch_accessed_variables=False",
-        "A tape made with watch_accessed_variables=False watches only what it is told to.",
+        "A tape made with watch_accessed_variables=False watches only what tape.watch names.",
         "Leave watch_accessed_variables=False out, or tell the tape:\n"
         "with tf.GradientTape(watch_accessed_variables=False) as tape:\n"
         "    tape.watch(variable)\n"

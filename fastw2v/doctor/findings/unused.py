@@ -134,7 +134,8 @@ class UnusedSource:
             return self._finding("dataset", into_data.op, place, detail, _steps(ends))
         if self._computation.opaque or self._forgotten():
             detail = (
-                f"Not all of what led to the loss could be seen; '{self._name}' was not met in it."
+                "Not all of what led to the loss could be seen; "
+                f"'{self._name}' was not found in it."
             )
             return self._finding("undecided", None, None, detail)
         used = [e for e in ends if e.op not in WRITERS and e.origin and not e.origin.keras]

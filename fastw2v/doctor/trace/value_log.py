@@ -394,7 +394,7 @@ def _why_zero(
     if op_type in ("Select", "SelectV2"):
         return "the condition picks the other input everywhere", None
     if op_type in _SATURATING:
-        return f"{op_type} is flat at all values met: {_range_of('result', eager(outputs))}", None
+        return f"{op_type} is flat at all values seen: {_range_of('result', eager(outputs))}", None
     if op_type in _PRODUCTS and len(inputs) == 2:
         factor = inputs[1 - position]
         if is_concrete(factor) and is_zero(factor):

@@ -185,7 +185,7 @@ def _work() -> None:
 class DocstringReader:
     """Iterates over the prose of the docstrings of installed packages, file by file.
 
-    A paragraph that was met before is left out. The order does not depend on `processes`.
+    A paragraph that occurred before is left out. The order does not depend on `processes`.
 
     Args:
         directories: Where to look for Python files; `package_directories()` by default.
@@ -196,7 +196,7 @@ class DocstringReader:
         num_read: Files read so far, those that are `num_unreadable` among them.
         num_unreadable: Files that could not be read or parsed.
         num_docstrings: Docstrings found so far.
-        num_repeated: Paragraphs left out because they had been met before.
+        num_repeated: Paragraphs left out because they had occurred before.
 
     Raises:
         OSError: While iterating: a process that parses files could not start or ended early.

@@ -319,7 +319,7 @@ class Phrases(_Finder):
         self.progress_per = progress_per
         self.vocab: dict[str, int] = {}
         self.corpus_word_count = 0
-        self.min_reduce = 1  # words met fewer times are forgotten when there are too many
+        self.min_reduce = 1  # words with a lower count are forgotten when there are too many
         if sentences is not None:
             self.add_vocab(sentences)
 

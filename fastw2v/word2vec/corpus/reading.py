@@ -106,10 +106,10 @@ def read_corpus(
             words that are str or int can be written to a cache.
         min_count: Words that occur less often are left out; at least 1.
         max_vocab_size: While words are counted, whenever after a sentence there are more
-            different ones than this, the rarest are forgotten, as gensim does: those met fewer than
-            once, next time fewer than twice, and so on. At least 1; None does not forget. It bounds
-            memory; a text that went over the bound is read twice, a pipe or an iterable from a
-            temporary file.
+            different ones than this, the rarest are forgotten, as gensim does: those that
+            occurred fewer than once, next time fewer than twice, and so on. At least 1; None does
+            not forget. It bounds memory; a text that went over the bound is read twice, a pipe or
+            an iterable from a temporary file.
         max_final_vocab: How many words to keep at most, at least 1; None keeps all. As in gensim,
             words that occur equally often stay or go together.
         vocabulary: The words to number the text by, with their ids; None takes those of the text.

@@ -1,4 +1,4 @@
-"""Passes over a text: the learning rate, the loss, what is told on the way, and Ctrl-C."""
+"""Passes over a text: the learning rate, the loss, reports on the way, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def train(
     elsewhere = 0.0  # seconds between the blocks
     next_check = begin
     agreed_seconds = 0.0  # of several workers
-    loss, examples = 0.0, 0  # of this worker, since it last met the others
+    loss, examples = 0.0, 0  # of this worker, since the last merge
 
     def done() -> float:
         seconds = time.monotonic() - begin if workers.number == 1 else agreed_seconds
@@ -172,7 +172,7 @@ def train(
         )
 
     def meet(whole: bool) -> None:
-        """Takes over what all workers have done since they last met."""
+        """Takes over what all workers have done since the last merge."""
         nonlocal agreed_seconds, loss, examples
         met = workers.meet(loss, examples, time.monotonic() - begin, run.block, whole)
         agreed_seconds = met.seconds

@@ -110,7 +110,7 @@ def _choice(default: str | None, choices: tuple[str, ...], help: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `fastw2v.Word2Vec`, checked; what they are is told there at length.
+    """The arguments of `fastw2v.Word2Vec`, checked; the class documents them.
 
     Raises:
         ValueError: An argument is out of its range, or two contradict each other.

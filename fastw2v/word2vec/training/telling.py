@@ -1,4 +1,4 @@
-"""How training goes, told to all who want to know."""
+"""Reports of the progress of training, for all who want them."""
 
 from __future__ import annotations
 

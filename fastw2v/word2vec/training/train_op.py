@@ -25,7 +25,7 @@ tf.no_gradient("Fastw2v>Word2VecTrain")
 
 
 class Trained(NamedTuple):
-    """What a step has met.
+    """What a step has found.
 
     Attributes:
         loss: float64 scalar, the sum of the losses of all examples in nats, each as it was before

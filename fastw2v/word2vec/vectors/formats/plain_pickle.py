@@ -244,7 +244,7 @@ class _Unpickler(pickle._Unpickler):
         self._set()
 
     def _bytearray(self) -> None:
-        # Not made in the length that is told before it is known that so much is there.
+        # Not made in the length that is stated before it is known that so much is there.
         self.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def _other(self) -> None:

@@ -33,7 +33,7 @@ def read_word2vec(
         path: The file.
         binary: Whether vectors are float32 in little-endian order rather than decimal numbers.
         header: Whether the first line holds V and D. Text alone may lack it, as GloVe's files do;
-            then D is told by the first line, and a word may hold blanks.
+            then the first line states D, and a word may hold blanks.
         limit: Read only so many words.
         encoding: Of the words.
         errors: What to do with bytes that are no text in it, as in ``bytes.decode``.
