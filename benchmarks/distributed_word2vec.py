@@ -52,15 +52,15 @@ def work(text: str, epochs: int, merge_every: float, seeds: int) -> None:
     from fastw2v.word2vec.training.workers import Workers
 
     merging: list[float] = []
-    meet = Workers.meet
+    synchronize = Workers.synchronize
 
     def timed(*arguments: Any, **options: Any) -> Any:
         begin = time.perf_counter()
-        met = meet(*arguments, **options)
+        totals = synchronize(*arguments, **options)
         merging.append(time.perf_counter() - begin)
-        return met
+        return totals
 
-    Workers.meet = timed
+    Workers.synchronize = timed
     corpus = read_corpus(text, min_count=5, workers=1)
     for seed in range(1, seeds + 1):
         settings = word2vec.Job(word2vec.OURS, text, epochs=epochs, seed=seed).settings()

@@ -41,7 +41,7 @@ from fastw2v.word2vec.training.objectives import tree_table
 from fastw2v.word2vec.training.passes import Interrupts, Progress, Run
 from fastw2v.word2vec.training.settings import Settings
 from fastw2v.word2vec.training.telling import Telling, call
-from fastw2v.word2vec.training.workers import Wishes
+from fastw2v.word2vec.training.workers import Requests
 
 if TYPE_CHECKING:
     import keras
@@ -407,7 +407,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
                     if not run.finished:
                         call(callbacks, "on_epoch_begin", self)
                 is_due = checkpoint is not None and time.monotonic() - saved > checkpoint_every
-                agreed = self._workers.agreed(Wishes(interrupts.met, is_due))
+                agreed = self._workers.agreed(Requests(interrupts.met, is_due))
                 if agreed.stop:
                     if checkpoint is not None:
                         self.save(checkpoint)

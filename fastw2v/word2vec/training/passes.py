@@ -171,20 +171,20 @@ def train(
             words_per_second=(words - words_before) / max(seconds - elsewhere, 1e-9),
         )
 
-    def meet(whole: bool) -> None:
+    def synchronize(whole: bool) -> None:
         """Takes over what all workers have done since the last merge."""
         nonlocal agreed_seconds, loss, examples
-        met = workers.meet(loss, examples, time.monotonic() - begin, run.block, whole)
-        agreed_seconds = met.seconds
+        totals = workers.synchronize(loss, examples, time.monotonic() - begin, run.block, whole)
+        agreed_seconds = totals.seconds
         loss, examples = 0.0, 0
-        run.loss += met.loss
-        run.total_loss += met.loss
-        run.examples += met.examples
-        run.total_examples += met.examples
-        if not math.isfinite(met.loss):
+        run.loss += totals.loss
+        run.total_loss += totals.loss
+        run.examples += totals.examples
+        run.total_examples += totals.examples
+        if not math.isfinite(totals.loss):
             check_vectors(objective, corpus, run)
             raise ValueError(
-                f"the loss is {met.loss} with alpha = {run.alpha:g}: take a smaller alpha"
+                f"the loss is {totals.loss} with alpha = {run.alpha:g}: take a smaller alpha"
             )
 
     while not run.finished:
@@ -193,7 +193,7 @@ def train(
         for ids, words in _ahead(itertools.islice(blocks, run.block, None)):
             start = done()
             if start >= 1:  # the time is over
-                meet(whole=True)
+                synchronize(whole=True)
                 yield progress(epoch_ended=False)
                 return
             if workers.takes(run.block):
@@ -209,7 +209,7 @@ def train(
             run.block += 1
             if not workers.merges_after(run.block):
                 continue
-            meet(whole=False)
+            synchronize(whole=False)
             left = time.monotonic()
             # Of several workers all have the same vectors at the end of the pass.
             if left >= next_check and workers.number == 1:
@@ -217,7 +217,7 @@ def train(
                 next_check = left + (time.monotonic() - left) / _CHECKING
             yield progress(epoch_ended=False)
             elsewhere += time.monotonic() - left
-        meet(whole=True)
+        synchronize(whole=True)
         check_vectors(objective, corpus, run)
         losses.append(run.loss / run.examples if run.examples else math.nan)
         run.epoch += 1

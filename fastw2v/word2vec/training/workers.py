@@ -30,7 +30,7 @@ _LOST = (
 )
 
 
-class Wishes(NamedTuple):
+class Requests(NamedTuple):
     """What a worker wants all to do.
 
     Attributes:
@@ -42,7 +42,7 @@ class Wishes(NamedTuple):
     save: bool = False
 
 
-class Met(NamedTuple):
+class Totals(NamedTuple):
     """What workers learn of each other when they merge their tables.
 
     Attributes:
@@ -109,27 +109,29 @@ class Alone:
         """Whether tables are merged after so many blocks of the pass."""
         return True
 
-    def meet(self, loss: float, examples: int, seconds: float, blocks: int, whole: bool) -> Met:
+    def synchronize(
+        self, loss: float, examples: int, seconds: float, blocks: int, whole: bool
+    ) -> Totals:
         """Merges the tables of all workers, who all call this.
 
         Args:
-            loss, examples, seconds: Of this worker, see `Met`.
+            loss, examples, seconds: Of this worker, see `Totals`.
             blocks: Of the pass that are done.
             whole: Whether rare words are merged, too: then all workers have the same tables.
 
         Raises:
             ConnectionError: Another worker has ended, or cannot be reached.
         """
-        return Met(loss, examples, seconds)
+        return Totals(loss, examples, seconds)
 
-    def agreed(self, wishes: Wishes) -> Wishes:
-        """What all workers do now; all call this between two meetings. What several wish they
-        learn of at the next meeting, and all do it after that.
+    def agreed(self, requests: Requests) -> Requests:
+        """What all workers do now. What one of several requests, the others learn when they
+        synchronize the next time, and all do it after that.
 
         Args:
-            wishes: Of this worker.
+            requests: Of this worker.
         """
-        return wishes
+        return requests
 
 
 class Workers(Alone):
@@ -154,7 +156,7 @@ class Workers(Alone):
         self._first_blocks = 0  # that the first worker trains on
         self._is_first_pass = False
         self._times = 0  # that tables were merged
-        self._wishes = self._agreed = Wishes()
+        self._requests = self._agreed = Requests()
         self._sum = self._collective(self._group.all_reduce)
         self._gather = self._collective(self._group.all_gather)
 
@@ -187,7 +189,7 @@ class Workers(Alone):
         )
         self._merged_blocks = merged
         self._times = 0
-        self._wishes = self._agreed = Wishes()
+        self._requests = self._agreed = Requests()
         sums = {name: zlib.crc32(repr(fact).encode()) for name, fact in facts.items()}
         for name, table in tables.items():
             sums[name] = 0
@@ -215,21 +217,23 @@ class Workers(Alone):
     def merges_after(self, blocks: int) -> bool:
         return blocks % self._merged_blocks == 0
 
-    def meet(self, loss: float, examples: int, seconds: float, blocks: int, whole: bool) -> Met:
+    def synchronize(
+        self, loss: float, examples: int, seconds: float, blocks: int, whole: bool
+    ) -> Totals:
         assert self._merging is not None
-        wishes = self._wishes
+        requests = self._requests
         clock = seconds if self.rank == 0 else 0.0
-        mine = tf.constant([loss, examples, clock, wishes.stop, wishes.save], tf.float64)
+        mine = tf.constant([loss, examples, clock, requests.stop, requests.save], tf.float64)
         with _loss_of_a_worker_named():
             loss, examples, seconds, stop, save = self._sum(mine).numpy().tolist()
-            self._agreed = Wishes(stop > 0, save > 0)
+            self._agreed = Requests(stop > 0, save > 0)
             self._times += 1
             others_begin = self._is_first_pass and blocks == self._first_blocks
             self._merging.merge(self._times, whole or others_begin or any(self._agreed))
-        return Met(loss, int(examples), seconds)
+        return Totals(loss, int(examples), seconds)
 
-    def agreed(self, wishes: Wishes) -> Wishes:
-        self._wishes = wishes
+    def agreed(self, requests: Requests) -> Requests:
+        self._requests = requests
         return self._agreed
 
     def _collective(
