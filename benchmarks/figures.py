@@ -32,6 +32,7 @@ _BFLOAT16 = " bfloat16"  # ends the name of a contestant that multiplies in it
 _NOT_MEASURED = "Not measured yet; `make bench` measures and writes the figures here."
 _MACHINE = ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "pytorch", "python")
 _CASE = ("loss", "batch", "classes", "sampled", "dim", "reduction", "compute_dtype")
+_SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
 _AXES = {"batch": "B", "classes": "V", "sampled": "S", "dim": "D"}
 # Of each page: its title, the command that measures, and what is measured.
 _PAGES = {
@@ -88,6 +89,15 @@ _PAGES = {
         "Scores of `fastw2v.Word2Vec` and of gensim with the same sentences, settings and seeds, "
         "the mean over the seeds. The error is the standard error of gensim's mean. The docstring "
         "of the script says what the texts and their scores are.",
+    ),
+    "distributed_word2vec": (
+        "Word vectors on several workers",
+        "distributed_word2vec.py --corpus FILE",
+        "Skip-gram, 100 wide, by 1, 2 and 4 processes of one machine, each with one thread. "
+        "Merging is the share of the time that the first process spends with it, waiting for the "
+        "others included; bytes are those that a process sends for a merge. Processes share the "
+        "processors of the machine, so that speeds say little about several machines. Scores are "
+        "gensim's evaluation, mean and range over seeds.",
     ),
 }
 _WRITTEN = "<!-- Written by benchmarks/figures.py -->"
@@ -404,7 +414,6 @@ def _word2vec_speeds(cases: dict) -> list[list[str]]:
 
 
 def _word2vec_scores(cases: dict) -> list[list[str]]:
-    measures = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
     lines = [
         [
             name,
@@ -414,14 +423,14 @@ def _word2vec_scores(cases: dict) -> list[list[str]]:
                 "{value:.3f} ({low:.3f} to {high:.3f})".format(
                     **{key: float(case[who, measure][key]) for key in ("value", "low", "high")}
                 )
-                for measure in measures
+                for measure in _SCORES
             ),
         ]
         for (part, name, text), case in cases.items()
         if part == "quality"
         for who in (_OURS, "gensim")
     ]
-    head = [["trained", "text", "by", *measures.values()], ["---"] * 6]
+    head = [["trained", "text", "by", *_SCORES.values()], ["---"] * 6]
     return [*head, *lines] if lines else []
 
 
@@ -470,11 +479,42 @@ def _grid_tables(rows: list[Row]) -> str:
 
 
 # CSVs that are not of losses.
+def _distributed_word2vec_table(rows: list[Row]) -> str:
+    """A line for each number of processes, over the seeds."""
+    lines = [
+        ["text", "processes", "M words/s", "merging", "MB of a merge", *_SCORES.values()],
+        ["---"] * (5 + len(_SCORES)),
+    ]
+    for _, group in groupby(rows, lambda row: (row["text"], row["processes"])):
+        seeds = list(group)
+        values = {
+            name: [float(row[name]) for row in seeds]
+            for name in ("words_per_s", "merging_share", "wire_bytes", *_SCORES)
+        }
+        lines.append(
+            [
+                f"{seeds[0]['text']}, {int(seeds[0]['text_words']):,} words, {seeds[0]['epochs']} "
+                f"passes, merge_every={seeds[0]['merge_every']}",
+                seeds[0]["processes"],
+                f"{statistics.median(values['words_per_s']) / 1e6:.3g}",
+                f"{statistics.median(values['merging_share']):.0%}",
+                f"{statistics.fmean(values['wire_bytes']) / 1e6:.3g}",
+                *(
+                    f"{statistics.fmean(values[name]):.3f} ({min(values[name]):.3f} to "
+                    f"{max(values[name]):.3f})"
+                    for name in _SCORES
+                ),
+            ]
+        )
+    return "\n".join(_line(line) for line in lines)
+
+
 _OTHER_TABLES = {
     "training": _training_table,
     "data": _data_table,
     "word2vec": _word2vec_tables,
     "word2vec_grid": _grid_tables,
+    "distributed_word2vec": _distributed_word2vec_table,
 }
 
 
