@@ -1,15 +1,16 @@
-"""What to run where something that the package needs is missing. Imports nothing of it."""
+"""What to run where something that the package needs is missing."""
 
 from __future__ import annotations
+
+from fastw2v._core import supported
 
 LIBRARY = (
     "fastw2v's compiled op library is missing: run `pip install .` in its source tree "
     "(and import fastw2v from another directory than that one)"
 )
 _TENSORFLOW = (
-    "fastw2v needs TensorFlow, which is not installed: run `pip install "
-    '"tensorflow-cpu~=2.21.0"`, or the same of tensorflow[and-cuda] for GPUs, of tensorflow '
-    "on aarch64"
+    "fastw2v needs TensorFlow, which is not installed: run "
+    f'`pip install "{supported.newest()}"`, or the same of tensorflow[and-cuda] for GPUs'
 )
 _OTHER_BACKEND = (
     'KERAS_BACKEND asks for Keras on "{name}", which is not installed; fastw2v needs Keras on '
