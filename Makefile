@@ -64,15 +64,17 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test wheel sdist check-wheel matrix bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
+.PHONY: install demo announce-demo test wheel sdist check-wheel matrix bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
 
-demo: install
-	@echo "== make demo: trains word vectors on the docstrings of the packages in $(VENV), 3 minutes at" \
-	  "most, and writes them and maps of them to fastw2v-demo"
+demo: announce-demo install
 	$(BIN)/fastw2v demo
+
+announce-demo:
+	@echo "== make demo: sets up $(VENV), the first time about 7 minutes on two processors, then trains" \
+	  "word vectors on the docstrings there, about 3 minutes"
 
 test: $(STAMPS)/test
 	@echo "== make test: all tests, about 15 minutes on two processors"
