@@ -112,11 +112,15 @@ class Environment:
     def install(self, *requirements: str) -> None:
         command = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
         variables = {**self._variables, "HOME": os.environ.get("HOME", "")}  # for pip's cache
-        subprocess.run(
-            [str(self._bin / "python"), *command, "--only-binary=fastw2v", *requirements],
+        done = subprocess.run(
+            [str(self._bin / "python"), *command, *requirements],
             env=variables,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        if done.returncode != 0:
+            raise SystemExit(f"error: pip install {requirements} failed:\n{done.stdout}")
 
     def write(self, name: str, text: str) -> None:
         (self._folder / name).write_text(text)
