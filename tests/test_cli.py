@@ -43,6 +43,7 @@ def test_demo_on_a_text(text, tmp_path, capsys):
     output = tmp_path / "some" / "where"
     assert run("demo", "--text", text, "--output-dir", output, *SMALL) == 0
     printed = capsys.readouterr().out
+    assert printed.startswith(f"reads {text}, trains word vectors and writes vectors.txt,")
     assert f"read 9,000 words from {text} in" in printed
     assert "training vectors of width 12 for 150 words that occur at least 5 times" in printed
     assert re.search(r"trained in \d+ s \([\d,]+ words/s\): 1 of 1 pass.*, loss \d", printed)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import fastw2v
 from fastw2v import _build_info
+from fastw2v._core import missing
 
 
 def _stderr(build_info: str, program: str) -> tuple[int, str]:
@@ -33,7 +34,7 @@ def _run(program: str) -> subprocess.CompletedProcess:
     )
 
 
-OTHER_TENSORFLOW = "VERSION = '0'; TENSORFLOW_VERSION = '2.19.1'"
+OTHER_TENSORFLOW = "VERSION = '0'; OP_LIBRARIES = {'2.19.1': '_ops_tf219.so'}"
 NO_BUILD = "VERSION = '0'"
 
 
@@ -42,8 +43,8 @@ def test_version_is_that_of_the_build():
 
 
 def test_library_was_built_for_this_tensorflow():
-    built, running = _build_info.TENSORFLOW_VERSION.split("."), tf.__version__.split(".")
-    assert built[:2] == running[:2]
+    running = tf.__version__.split(".")
+    assert running[:2] in [version.split(".")[:2] for version in _build_info.OP_LIBRARIES]
 
 
 @pytest.mark.parametrize("name", ["GradientWarning", "samplers", "train_step"])
@@ -81,16 +82,26 @@ def test_what_to_run_is_said_in_one_sentence(build_info, sentence):
 
 
 @pytest.mark.parametrize(
-    ("missing", "sentence"),
+    ("module", "sentence"),
     [
         ("fastw2v._build_info", "op library is missing: run `pip install .` in its source tree"),
         ("tensorflow", "fastw2v needs TensorFlow, which is not installed: run `pip install"),
     ],
 )
-def test_what_is_missing_is_said_in_one_sentence(missing, sentence):
-    program = f"import sys; sys.modules[{missing!r}] = None; from fastw2v import softmax_loss"
+def test_what_is_missing_is_said_in_one_sentence(module, sentence):
+    program = f"import sys; sys.modules[{module!r}] = None; from fastw2v import softmax_loss"
     finished = _run(program)
     assert sentence in finished.stderr.splitlines()[-1], finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("has_tensorflow", "sentence"), [(False, "needs TensorFlow"), (True, "needs Keras 3")]
+)
+def test_keras_is_missing(monkeypatch, has_tensorflow, sentence):
+    """Keras comes with TensorFlow, so that one sentence does for both."""
+    monkeypatch.setattr(missing, "_is_installed", lambda name: has_tensorflow)
+    error = ModuleNotFoundError("No module named 'keras'", name="keras")
+    assert sentence in missing.sentence(error) and "pip install" in missing.sentence(error)
 
 
 @pytest.mark.parametrize("order", ["fastw2v, tensorflow", "tensorflow, fastw2v"])

@@ -82,6 +82,12 @@ def run(options: argparse.Namespace) -> None:
     check_outputs({}, inputs, {"--output-dir": output})
     output.mkdir(parents=True, exist_ok=True)
     check_outputs({f"output {name}": output / name for name in (_VECTORS, _PAGE, _PICTURE)}, inputs)
+    source = options.text or "the docstrings of the installed packages"
+    print(
+        f"reads {source}, trains word vectors and writes {_VECTORS}, {_PAGE} and {_PICTURE} to "
+        f"{output}: {options.max_seconds:g} s at most, and about 20 s for the maps",
+        flush=True,
+    )
     corpus = _read(options, begin)
     vectors = _train(corpus, options, begin + options.max_seconds)
     _print_neighbors(vectors)

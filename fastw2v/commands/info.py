@@ -7,7 +7,8 @@ import os
 import platform
 from importlib import metadata
 
-from fastw2v._build_info import CUDA, TENSORFLOW_VERSION, VERSION
+from fastw2v._build_info import CUDA, VERSION
+from fastw2v._core import missing, op_libraries, with_tensorflow
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,21 +20,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> None:
-    import tensorflow as tf
-
     from fastw2v import _kernels
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
-    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
     lines = {
-        "fastw2v": f"{VERSION}, built for TensorFlow {TENSORFLOW_VERSION}",
-        "TensorFlow": tf.__version__,
-        "Keras": metadata.version("keras"),
+        "fastw2v": f"{VERSION}, built for TensorFlow {' and '.join(op_libraries.versions())}",
+        **_tensorflow(),
         "Python": platform.python_version(),
         "instruction set": _kernels.instruction_set(),
-        "threads": threads or len(os.sched_getaffinity(0)),
         "GPU support": f"yes, CUDA {CUDA}" if CUDA else "no, fastw2v was built without CUDA",
-        "GPUs": ", ".join(gpus) or "TensorFlow finds none",
     }
     width = max(map(len, lines))
     print("\n".join(f"{name:{width}}  {value}" for name, value in lines.items()))
+
+
+def _tensorflow() -> dict[str, object]:
+    """What there is of TensorFlow, which may be missing or another one than the ops need."""
+    with_tensorflow.warn = False  # of what is printed
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        return {"TensorFlow": f"none: {missing.sentence(error)}"}
+    try:
+        ops = op_libraries.find(tf.__version__).name
+    except ImportError as error:
+        ops = f"none: {error}"
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
+    return {
+        "TensorFlow": tf.__version__,
+        "op library": ops,
+        "Keras": metadata.version("keras"),
+        "threads": threads or len(os.sched_getaffinity(0)),
+        "GPUs": ", ".join(gpus) or "TensorFlow finds none",
+    }

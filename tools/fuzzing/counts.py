@@ -7,7 +7,9 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
-from fastw2v._build_info import TENSORFLOW_VERSION, VERSION
+import tensorflow as tf
+
+from fastw2v._build_info import VERSION
 from fuzzing.harness import Tally
 
 COLUMNS = (
@@ -36,7 +38,7 @@ def append(path: Path, tallies: Mapping[str, Tally]) -> None:
         for name, tally in tallies.items():
             sets = " ".join(sorted(tally.instruction_sets))
             counts = tally.cases, round(tally.seconds), tally.failures
-            writer.writerow((today, name, *counts, sets, VERSION, TENSORFLOW_VERSION))
+            writer.writerow((today, name, *counts, sets, VERSION, tf.__version__))
 
 
 def write_table(path: Path, document: Path) -> None:
