@@ -163,13 +163,13 @@ def work(quick: bool) -> None:
             function()
         seconds = []
         strategy.run(barrier)
-        before = _loopback_bytes()
+        before = loopback_bytes()
         for _ in range(STEPS):
             begin = time.perf_counter()
             function()
             seconds.append(time.perf_counter() - begin)
         strategy.run(barrier)
-        wire = (_loopback_bytes() - before) / STEPS / strategy.num_replicas_in_sync
+        wire = (loopback_bytes() - before) / STEPS / strategy.num_replicas_in_sync
         if is_first:
             row = {
                 "case": case,
@@ -190,7 +190,7 @@ def _barrier(group: Group) -> Callable[[], tf.Tensor]:
     return lambda: group.all_reduce(tf.constant([1.0]))
 
 
-def _loopback_bytes() -> int:
+def loopback_bytes() -> int:
     lines = Path("/proc/net/dev").read_text().splitlines()
     return next(int(line.split(":")[1].split()[0]) for line in lines if line.strip()[:3] == "lo:")
 

@@ -142,7 +142,7 @@ def _fastw2v(job: Job) -> dict[str, Any]:
     if job.held_out:
         result["log_likelihood"] = model.evaluate(corpus_file=job.held_out)
     if job.evaluate:
-        result["scores"] = _scores(model.wv.words, model.wv.vectors)
+        result["scores"] = scores(model.wv.words, model.wv.vectors)
     return result
 
 
@@ -165,7 +165,7 @@ def _gensim(job: Job) -> dict[str, Any]:
     trained = time.perf_counter() - begin
     result = {"read_seconds": read, "train_seconds": trained, "peak_bytes": peak.bytes()}
     if job.evaluate:
-        result["scores"] = _scores(model.wv.index_to_key, model.wv.vectors)
+        result["scores"] = scores(model.wv.index_to_key, model.wv.vectors)
     return result
 
 
@@ -181,7 +181,7 @@ class _Peak:
         return process.resident("VmHWM:") - self._before
 
 
-def _scores(words: list[str], vectors: Any) -> dict[str, float]:
+def scores(words: list[str], vectors: Any) -> dict[str, float]:
     """By gensim, whoever made the vectors."""
     from gensim.models import KeyedVectors
     from gensim.test.utils import datapath

@@ -179,6 +179,18 @@ def test_distributed_writes_its_csv(tmp_path, benchmark_module):
     assert all(int(row["collectives"]) <= 4 for row in sharded)
 
 
+@pytest.mark.slow
+def test_distributed_word2vec_writes_its_csv(tmp_path, benchmark_module):
+    columns = benchmark_module("distributed_word2vec").COLUMNS
+    path = tmp_path / "distributed_word2vec.csv"
+    run("distributed_word2vec", "--quick", "--output", path)
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert tuple(row) == columns and row["processes"] == "2"
+    assert int(row["merges"]) >= 2 and 0 < float(row["merging_share"]) < 1
+    assert int(row["wire_bytes"]) > 0 and -1 <= float(row["wordsim353"]) <= 1
+
+
 def test_the_page_says_what_the_model_says(benchmark_module):
     model = benchmark_module("distributed_model")
     page = model.PAGE.read_text()

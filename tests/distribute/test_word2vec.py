@@ -33,11 +33,11 @@ def test_processes(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         timeout=300,
     )
+    assert finished.returncode == 128 + 9, finished.stderr
     lines = finished.stdout.splitlines()
     printed = [[line[4:] for line in lines if line.startswith(f"[{rank}] ")] for rank in (0, 1)]
     assert printed[1][-1] == "all checks passed", finished.stderr
     assert printed[0] == [*printed[1], "told"], finished.stderr
-    assert finished.returncode == 128 + 9
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

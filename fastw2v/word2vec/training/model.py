@@ -79,6 +79,12 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
     in. With the two softmax losses the tables are where TensorFlow places variables, on a GPU that
     it sees, and trained there.
 
+    **Several workers.** A model that is made or loaded in the scope of a
+    `tf.distribute.MultiWorkerMirroredStrategy` is trained by all its workers, which make the same
+    calls with the same text and arguments. Each has tables of its own and takes its share of the
+    blocks of text; ``merge_every`` says how often the tables are merged. After `train` all have the
+    same vectors; the first worker writes checkpoints. Not for the two softmax losses.
+
     **Settings** can be assigned, as ``model.alpha = 0.01``: the next call of `train` follows them,
     and they are saved. Those that decide what the tables hold (``vector_size``, ``sg``, ``hs``,
     ``loss``) cannot be changed after `build_vocab`.
@@ -166,8 +172,8 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         OSError: The text cannot be read.
         TypeError: An argument is not known, or is of no use without a text.
         ValueError: An argument is out of its range, the text is no text, or it has no word that
-            occurs ``min_count`` times; or the model is made in the scope of a distribution
-            strategy.
+            occurs ``min_count`` times; or the model is made in the scope of a strategy of another
+            kind.
 
     Example:
         >>> import fastw2v
@@ -342,8 +348,10 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         Raises:
             OSError: The text cannot be read, or nothing can be written where the checkpoint is to
                 lie.
+            ConnectionError: Another worker has ended, or cannot be reached.
             ValueError: An argument is out of its range, the loss is no longer finite, the text to
-                evaluate has no two known words near each other, or there is nothing to resume.
+                evaluate has no two known words near each other, there is nothing to resume, or
+                workers are not given the same text and arguments.
             KeyboardInterrupt: Ctrl-C, between two blocks; the second one comes at once.
         """
         self._check_built()
@@ -632,6 +640,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             f"the table {tree_table(self.settings)}",
             facts,
             merged_blocks=self.settings.merge_every * len(text.ids) / block_tokens,
+            block_tokens=block_tokens,
         )
 
     def _trained(self, text: TokenCorpus, run: Run, max_seconds: float) -> Iterator[Progress]:

@@ -174,7 +174,7 @@ def train(
     def meet(whole: bool) -> None:
         """Takes over what all workers have done since the last merge."""
         nonlocal agreed_seconds, loss, examples
-        met = workers.meet(loss, examples, time.monotonic() - begin, whole)
+        met = workers.meet(loss, examples, time.monotonic() - begin, run.block, whole)
         agreed_seconds = met.seconds
         loss, examples = 0.0, 0
         run.loss += met.loss
@@ -188,6 +188,7 @@ def train(
             )
 
     while not run.finished:
+        workers.begin_pass(run.first_epoch + run.epoch == 0)
         blocks = corpus.blocks(run.block_tokens or objective.block_tokens)
         for ids, words in _ahead(itertools.islice(blocks, run.block, None)):
             start = done()

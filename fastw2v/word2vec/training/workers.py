@@ -17,6 +17,8 @@ from fastw2v.word2vec.training.tables import pieces
 
 # That a worker trains on between two merges, at least: these take as long for a short text.
 _FEWEST_TOKENS = 10_000
+# Tokens of the text for each word of the vocabulary that the first worker trains on alone.
+_FIRST_TOKENS_OF_A_WORD = 20
 # What collectives fail with where a worker is gone.
 _LOST = (
     tf.errors.AbortedError,
@@ -78,7 +80,9 @@ class Alone:
         tables: Mapping[str, tf.Variable],
         unsorted: str | None,
         facts: Mapping[str, Any],
+        *,
         merged_blocks: float,
+        block_tokens: int,
     ) -> None:
         """Begins a call of `train`, which all workers make.
 
@@ -87,25 +91,30 @@ class Alone:
             unsorted: The name of the table whose first rows are not those that change most.
             facts: What has to be the same for all workers, by the name that a message gives it.
             merged_blocks: How many blocks all workers train on between two merges, about.
+            block_tokens: Of a block.
 
         Raises:
             ConnectionError: Another worker has ended, or cannot be reached.
             ValueError: Something is not the same.
         """
 
+    def begin_pass(self, is_first: bool) -> None:
+        """Begins a pass over the text, of all passes the first one or another."""
+
     def takes(self, block: int) -> bool:
-        """Whether a block of a pass is this worker's."""
+        """Whether a block of the pass is this worker's."""
         return True
 
     def merges_after(self, blocks: int) -> bool:
-        """Whether tables are merged after so many blocks of a pass."""
+        """Whether tables are merged after so many blocks of the pass."""
         return True
 
-    def meet(self, loss: float, examples: int, seconds: float, whole: bool) -> Met:
+    def meet(self, loss: float, examples: int, seconds: float, blocks: int, whole: bool) -> Met:
         """Merges the tables of all workers, who all call this.
 
         Args:
             loss, examples, seconds: Of this worker, see `Met`.
+            blocks: Of the pass that are done.
             whole: Whether rare words are merged, too: then all workers have the same tables.
 
         Raises:
@@ -126,7 +135,9 @@ class Alone:
 class Workers(Alone):
     """One of several workers, each with tables of its own.
 
-    They take the blocks of a pass in turns, and merge their tables after some blocks of each.
+    They take the blocks of a pass in turns, and merge their tables after some blocks of each. The
+    first blocks of all are the first worker's: at the beginning all rows move in the same
+    direction, and what several workers would learn from different blocks, each learns.
 
     Args:
         strategy: Of several workers, each with one replica. Making this is a collective.
@@ -140,6 +151,8 @@ class Workers(Alone):
         self.rank = self._group.members_here()[0][0]
         self._merging: Merging | None = None
         self._merged_blocks = self.number
+        self._first_blocks = 0  # that the first worker trains on
+        self._is_first_pass = False
         self._times = 0  # that tables were merged
         self._wishes = self._agreed = Wishes()
         self._sum = self._collective(self._group.all_reduce)
@@ -163,9 +176,16 @@ class Workers(Alone):
         tables: Mapping[str, tf.Variable],
         unsorted: str | None,
         facts: Mapping[str, Any],
+        *,
         merged_blocks: float,
+        block_tokens: int,
     ) -> None:
-        self._merged_blocks = max(1, round(merged_blocks / self.number)) * self.number
+        merged = max(1, round(merged_blocks / self.number)) * self.number
+        rows = max(table.shape[0] for table in tables.values())
+        self._first_blocks = (
+            math.ceil(_FIRST_TOKENS_OF_A_WORD * rows / block_tokens / merged) * merged
+        )
+        self._merged_blocks = merged
         self._times = 0
         self._wishes = self._agreed = Wishes()
         sums = {name: zlib.crc32(repr(fact).encode()) for name, fact in facts.items()}
@@ -185,13 +205,17 @@ class Workers(Alone):
         are_sorted = [name != unsorted for name in tables]
         self._merging = Merging(self._group, list(tables.values()), are_sorted)
 
+    def begin_pass(self, is_first: bool) -> None:
+        self._is_first_pass = is_first
+
     def takes(self, block: int) -> bool:
-        return block % self.number == self.rank
+        is_of_first = self._is_first_pass and block < self._first_blocks
+        return self.rank == (0 if is_of_first else block % self.number)
 
     def merges_after(self, blocks: int) -> bool:
         return blocks % self._merged_blocks == 0
 
-    def meet(self, loss: float, examples: int, seconds: float, whole: bool) -> Met:
+    def meet(self, loss: float, examples: int, seconds: float, blocks: int, whole: bool) -> Met:
         assert self._merging is not None
         wishes = self._wishes
         clock = seconds if self.rank == 0 else 0.0
@@ -200,7 +224,8 @@ class Workers(Alone):
             loss, examples, seconds, stop, save = self._sum(mine).numpy().tolist()
             self._agreed = Wishes(stop > 0, save > 0)
             self._times += 1
-            self._merging.merge(self._times, whole or any(self._agreed))
+            others_begin = self._is_first_pass and blocks == self._first_blocks
+            self._merging.merge(self._times, whole or others_begin or any(self._agreed))
         return Met(loss, int(examples), seconds)
 
     def agreed(self, wishes: Wishes) -> Wishes:

@@ -67,6 +67,8 @@ def by_one_process(corpus, settings):
     unsorted = "weights" if models[0].hs else None
     bases = tables(models[0])
     share = math.ceil(0.05 * len(corpus.ids) / WORKERS)
+    first = math.ceil(20 * len(bases["weights"]) / share / WORKERS) * WORKERS
+    assert 4 < first < len(corpus.ids) / share / 2
     total, seen = EPOCHS * corpus.num_tokens, 0
     alpha, end = models[0].alpha, models[0].min_alpha
     times, losses = 0, []
@@ -85,11 +87,12 @@ def by_one_process(corpus, settings):
         for block, ids in enumerate(corpus.blocks(share)):
             words = int((ids >= 0).sum())
             rates = [alpha + (end - alpha) * at / total for at in (seen, seen + words)]
-            trainer = models[block % WORKERS]._trainer()
+            is_of_first = epoch == 0 and block < first
+            trainer = models[0 if is_of_first else block % WORKERS]._trainer()
             met = trainer.train(np.array(ids), (1, (epoch << 32) + block), *rates)
             loss, examples, seen = loss + met[0], examples + met[1], seen + words
             if (block + 1) % WORKERS == 0:
-                merge(whole=False)
+                merge(whole=epoch == 0 and block + 1 == first)
         merge(whole=True)
         losses.append(loss / examples)
     return bases, losses
