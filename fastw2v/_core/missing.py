@@ -25,9 +25,10 @@ def sentence(error: ImportError) -> str:
     """What to say of an import that failed: of TensorFlow or Keras what to do, else its message."""
     if not isinstance(error, ModuleNotFoundError):
         return str(error)
-    if error.name in ("tensorflow", "keras"):
-        # Keras comes with TensorFlow.
-        return _KERAS if _is_installed("tensorflow") else _TENSORFLOW
+    if error.name == "keras" and _is_installed("tensorflow"):
+        return _KERAS
+    if error.name in ("tensorflow", "keras"):  # Keras comes with TensorFlow
+        return _TENSORFLOW
     if error.name in ("jax", "torch", "openvino"):
         return _OTHER_BACKEND.format(name=error.name)
     return str(error)
