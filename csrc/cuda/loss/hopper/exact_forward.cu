@@ -153,14 +153,16 @@ struct SplitSums {
     for (int s = 0; s < splits; ++s) largest = fmaxf(largest, sums.max[int64_t{s} * batch + b]);
     const float base = Base(largest);
     float sum_exp = 0, sum_shifted = 0;
+    int first_class = 0;
     for (int s = 0; s < splits; ++s) {
       const int64_t i = int64_t{s} * batch + b;
       sum_exp += sums.sum_exp[i] * exp2f(Base(sums.max[i]) - base);
       if (!sums_logits) continue;
-      const int64_t begin = int64_t{class_tiles} * s / splits * kTileClasses;
       const int64_t end = int64_t{class_tiles} * (s + 1) / splits * kTileClasses;
-      const float count = static_cast<float>((end < classes ? end : classes) - begin);
+      const int last_class = end < classes ? static_cast<int>(end) : classes;
+      const float count = static_cast<float>(last_class - first_class);
       sum_shifted += sums.sum_shifted[i] + count * (sums.max[i] - largest);
+      first_class = last_class;
     }
     const float count = static_cast<float>(classes);
     if (largest == kLowest) {
