@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from fastw2v._core import tf_internals
-from fastw2v.word2vec.training.tables import own
-
-if TYPE_CHECKING:
-    from fastw2v.distribute import Group
+from fastw2v.word2vec.training.tables import values
 
 _LEVELS = 4  # of frequency: the rarest words are merged every 2**_LEVELS times
 _PIECE_ROWS = 1 << 16  # that are merged at once: bounds the memory that a merge takes
@@ -25,57 +21,41 @@ class Merging:
     as often: as vocabularies are sorted by frequency, the first half of the rows of a table is
     merged twice as often as the second, a quarter four times as often, and so on.
 
+    Rows are read and written in the memory of the variables: TensorFlow's ops on slices of a
+    variable would copy all of it.
+
     Args:
-        group: The workers.
-        tables: float32 ``[V, D]``, equal on all workers.
+        all_reduce: The sum over the workers of a tensor that each of them gives.
+        tables: float32 ``[V, D]`` on the CPU, equal on all workers.
         are_sorted: Of each table, whether its first rows change most.
     """
 
     def __init__(
-        self, group: Group, tables: Sequence[tf.Variable], are_sorted: Sequence[bool]
+        self,
+        all_reduce: Callable[[tf.Tensor], tf.Tensor],
+        tables: Sequence[tf.Variable],
+        are_sorted: Sequence[bool],
     ) -> None:
-        self._group, self._tables, self._are_sorted = group, tables, are_sorted
-        self._bases = [
-            tf_internals.PlainVariable(table.read_value(), trainable=False) for table in tables
-        ]
-        for variable in (*tables, *self._bases):
-            own(variable)
-        self._merge_rows = tf.function(
-            self._merge_rows_of_all,
-            autograph=False,
-            input_signature=[tf.TensorSpec([None, 2], tf.int32)],
-        )
+        self._all_reduce, self._tables, self._are_sorted = all_reduce, tables, are_sorted
+        self._bases = [values(table).copy() for table in tables]
 
     def merge(self, time: int, whole: bool) -> None:
         """Merges, for the ``time``-th time, the rows whose turn it is; all if ``whole``."""
-        lasts = [
-            table.shape[0] if whole or not is_sorted else rows_to_merge(table.shape[0], time)
-            for table, is_sorted in zip(self._tables, self._are_sorted, strict=True)
+        ends = [
+            len(base) if whole or not is_sorted else rows_to_merge(len(base), time)
+            for base, is_sorted in zip(self._bases, self._are_sorted, strict=True)
         ]
-        for first in range(0, max(lasts), _PIECE_ROWS):
-            ranges = [[min(first, last), min(first + _PIECE_ROWS, last)] for last in lasts]
-            self._merge_rows(tf.constant(ranges))
+        for first in range(0, max(ends), _PIECE_ROWS):
+            self._merge_rows([slice(first, min(first + _PIECE_ROWS, end)) for end in ends])
 
-    def _merge_rows_of_all(self, ranges: tf.Tensor) -> None:
-        self._group.strategy.run(self._merge_rows_here, args=(ranges,))
-
-    def _merge_rows_here(self, ranges: tf.Tensor) -> None:
-        bases = [
-            base[ranges[place, 0] : ranges[place, 1]] for place, base in enumerate(self._bases)
-        ]
-        changes = [
-            _change(table[ranges[place, 0] : ranges[place, 1]] - base)
-            for place, (table, base) in enumerate(zip(self._tables, bases, strict=True))
-        ]
-        sums = tf.split(
-            self._group.all_reduce(tf.concat(changes, 0)),
-            ranges[:, 1] - ranges[:, 0],
-            num=len(bases),
-        )
-        for place, (base, total) in enumerate(zip(bases, sums, strict=True)):
-            merged = base + merged_change(total)
-            for variable in (self._tables[place], self._bases[place]):
-                variable[ranges[place, 0] : ranges[place, 1]].assign(merged)
+    def _merge_rows(self, slices: list[slice]) -> None:
+        places = list(zip(self._tables, self._bases, slices, strict=True))
+        changes = [_change(values(table)[rows] - base[rows]) for table, base, rows in places]
+        sums = self._all_reduce(tf.convert_to_tensor(np.concatenate(changes))).numpy()
+        ends = np.cumsum([len(change) for change in changes])
+        for (table, base, rows), total in zip(places, np.split(sums, ends[:-1]), strict=True):
+            base[rows] += merged_change(total)
+            values(table)[rows] = base[rows]
 
 
 def rows_to_merge(rows: int, time: int) -> int:
@@ -88,14 +68,13 @@ def rows_to_merge(rows: int, time: int) -> int:
     return math.ceil(rows / (1 << halvings))
 
 
-def _change(change: tf.Tensor) -> tf.Tensor:
+def _change(change: np.ndarray) -> np.ndarray:
     """What of a worker's change goes into the sums over all: [rows, D] -> [rows, D + 2]."""
-    square = tf.reduce_sum(tf.square(change), axis=1, keepdims=True)
-    is_changed = tf.cast(tf.reduce_any(change != 0, axis=1, keepdims=True), change.dtype)
-    return tf.concat([change, square, is_changed], axis=1)
+    square = np.einsum("ij,ij->i", change, change)[:, np.newaxis]
+    return np.concatenate([change, square, change.any(axis=1, keepdims=True)], axis=1)
 
 
-def merged_change(sums: tf.Tensor) -> tf.Tensor:
+def merged_change(sums: np.ndarray) -> np.ndarray:
     """The change of rows that several workers have changed: [rows, D + 2] -> [rows, D].
 
     With the changes ``d_1, ..., d_m`` of those workers that changed a row, their sum ``s`` and the
@@ -108,7 +87,9 @@ def merged_change(sums: tf.Tensor) -> tf.Tensor:
     Args:
         sums: Over all workers, of the change, of its squared length, and of 1 where it is one.
     """
-    change, squares, number = tf.split(sums, [sums.shape[1] - 2, 1, 1], axis=1)
-    ratio = tf.math.divide_no_nan(tf.reduce_sum(tf.square(change), 1, keepdims=True), squares)
-    cosine = tf.clip_by_value(tf.math.divide_no_nan(ratio - 1, number - 1), 0.0, 1.0)
-    return change * (1 - (1 - tf.math.divide_no_nan(1.0, number)) * cosine)
+    change, squares, number = sums[:, :-2], sums[:, -2], sums[:, -1]
+    length = np.einsum("ij,ij->i", change, change)
+    # Where no worker changed a row, or one, there is no cosine, and the factor is 1.
+    ratio = np.divide(length, squares, out=np.ones_like(length), where=squares != 0)
+    cosine = np.clip((ratio - 1) / np.maximum(number - 1, 1), 0, 1)
+    return change * (1 - (1 - 1 / np.maximum(number, 1)) * cosine)[:, np.newaxis]

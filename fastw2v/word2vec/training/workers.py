@@ -205,7 +205,7 @@ class Workers(Alone):
                     "given the same text and arguments"
                 )
         are_sorted = [name != unsorted for name in tables]
-        self._merging = Merging(self._group, list(tables.values()), are_sorted)
+        self._merging = Merging(self._sum, list(tables.values()), are_sorted)
 
     def begin_pass(self, is_first: bool) -> None:
         self._is_first_pass = is_first
@@ -241,7 +241,9 @@ class Workers(Alone):
     ) -> Callable[[tf.Tensor], tf.Tensor]:
         """The same, called outside of ``strategy.run``."""
         return tf.function(
-            lambda x: self._group.strategy.run(collective, args=(x,)), autograph=False
+            lambda x: self._group.strategy.run(collective, args=(x,)),
+            autograph=False,
+            reduce_retracing=True,
         )
 
 
