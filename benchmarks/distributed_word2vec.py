@@ -34,7 +34,7 @@ COLUMNS = (
     *("text", "text_words", "epochs", "merge_every", "processes", "seed"),
     *("words_per_s", "merges", "merging_share", "wire_bytes", "loss"),
     *("wordsim353", "simlex999", "analogies"),
-    *("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"),
+    *("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "pytorch", "python"),
 )
 _MARK = "row: "
 
