@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fastw2v.word2vec.training.tables import values
 
-_LEVELS = 4  # of frequency: the rarest words are merged every 2**_LEVELS times
+_LEVELS = 3  # of frequency: the rarest words are merged every 2**_LEVELS times
 _PIECE_ROWS = 1 << 16  # that are merged at once: bounds the memory that a merge takes
 
 
@@ -61,8 +61,8 @@ class Merging:
 def rows_to_merge(rows: int, time: int) -> int:
     """How many of the rows of a table are merged the ``time``-th time, from 1 on.
 
-    >>> [rows_to_merge(1600, time) for time in range(1, 17)]
-    [100, 200, 100, 400, 100, 200, 100, 800, 100, 200, 100, 400, 100, 200, 100, 1600]
+    >>> [rows_to_merge(1600, time) for time in range(1, 9)]
+    [200, 400, 200, 800, 200, 400, 200, 1600]
     """
     halvings = _LEVELS - min(_LEVELS, (time & -time).bit_length() - 1)
     return math.ceil(rows / (1 << halvings))

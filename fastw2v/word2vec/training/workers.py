@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -142,23 +143,19 @@ class Workers(Alone):
     direction, and what several workers would learn from different blocks, each learns.
 
     Args:
-        strategy: Of several workers, each with one replica. Making this is a collective.
+        strategy: Of several workers, each with one replica. Making the first of these for a
+            strategy is a collective.
     """
 
     def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
-        from fastw2v.distribute import Group
-
-        self._group = Group(strategy)
-        self.number = self._group.size
-        self.rank = self._group.members_here()[0][0]
+        self._cluster = _cluster_of(strategy)
+        self.number, self.rank = self._cluster.size, self._cluster.rank
         self._merging: Merging | None = None
         self._merged_blocks = self.number
         self._first_blocks = 0  # that the first worker trains on
         self._is_first_pass = False
         self._times = 0  # that tables were merged
         self._requests = self._agreed = Requests()
-        self._sum = self._collective(self._group.all_reduce)
-        self._gather = self._collective(self._group.all_gather)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Workers:
         return self
@@ -196,7 +193,7 @@ class Workers(Alone):
             for piece in pieces(table):
                 sums[name] = zlib.crc32(np.ascontiguousarray(piece).data, sums[name])
         with _loss_of_a_worker_named():
-            of_all = self._gather(tf.constant([list(sums.values())], tf.int64)).numpy()
+            of_all = self._cluster.all_gather(tf.constant([list(sums.values())], tf.int64)).numpy()
         for place, name in enumerate(sums):
             others = np.flatnonzero(of_all[:, place] != of_all[0, place])
             if len(others):
@@ -205,7 +202,7 @@ class Workers(Alone):
                     "given the same text and arguments"
                 )
         are_sorted = [name != unsorted for name in tables]
-        self._merging = Merging(self._sum, list(tables.values()), are_sorted)
+        self._merging = Merging(self._cluster.all_reduce, list(tables.values()), are_sorted)
 
     def begin_pass(self, is_first: bool) -> None:
         self._is_first_pass = is_first
@@ -225,7 +222,7 @@ class Workers(Alone):
         clock = seconds if self.rank == 0 else 0.0
         mine = tf.constant([loss, examples, clock, requests.stop, requests.save], tf.float64)
         with _loss_of_a_worker_named():
-            loss, examples, seconds, stop, save = self._sum(mine).numpy().tolist()
+            loss, examples, seconds, stop, save = self._cluster.all_reduce(mine).numpy().tolist()
             self._agreed = Requests(stop > 0, save > 0)
             self._times += 1
             others_begin = self._is_first_pass and blocks == self._first_blocks
@@ -236,15 +233,27 @@ class Workers(Alone):
         self._requests = requests
         return self._agreed
 
-    def _collective(
-        self, collective: Callable[[tf.Tensor], tf.Tensor]
-    ) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The same, called outside of ``strategy.run``."""
-        return tf.function(
-            lambda x: self._group.strategy.run(collective, args=(x,)),
-            autograph=False,
-            reduce_retracing=True,
-        )
+
+class _Cluster:
+    """The workers of a strategy and their collectives, to be called outside of ``strategy.run``."""
+
+    def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
+        from fastw2v.distribute import Group
+
+        group = Group(strategy)
+        self.size = group.size
+        self.rank = group.members_here()[0][0]
+        options: dict[str, Any] = {"autograph": False, "reduce_retracing": True}
+
+        def run(collective: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+            return strategy.run(collective, args=(x,))
+
+        self.all_reduce = tf.function(functools.partial(run, group.all_reduce), **options)
+        self.all_gather = tf.function(functools.partial(run, group.all_gather), **options)
+
+
+# A process has one such strategy, for all of its models.
+_cluster_of = functools.lru_cache(maxsize=1)(_Cluster)
 
 
 def workers_of_scope() -> Alone:
