@@ -630,7 +630,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             for name, value in asdict(self.settings).items()
             if name not in ("workers", "comment")
         } | {
-            "the vocabulary": (vocabulary.words, vocabulary.counts.tolist()),
+            "the vocabulary": (vocabulary.words, vocabulary.counts.tobytes()),
             "the text": (len(text.ids), text.num_tokens),
             "the progress": run,
         }

@@ -190,6 +190,7 @@ OPTIMIZERS = {
     "lazy Adam": lambda: fastw2v.optimizers.Adam(0.01, lazy=True),
     "Adam with averages": lambda: fastw2v.optimizers.Adam(0.01, use_ema=True),
     "AdamW": lambda: fastw2v.optimizers.AdamW(0.01, weight_decay=0.1),
+    "Lion": lambda: fastw2v.optimizers.Lion(0.01, weight_decay=0.1),
     "Ftrl": lambda: fastw2v.optimizers.Ftrl(0.1, l1_regularization_strength=0.01),
 }
 

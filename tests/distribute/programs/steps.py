@@ -30,6 +30,7 @@ OPTIMIZERS = {
     "Adam, lazy": lambda: optimizers.Adam(0.01, lazy=True),
     "Adam, use_ema": lambda: optimizers.Adam(0.01, use_ema=True),
     "AdamW": lambda: optimizers.AdamW(0.01),
+    "Lion": lambda: optimizers.Lion(0.01),
     "Ftrl": lambda: optimizers.Ftrl(0.1),
 }
 
