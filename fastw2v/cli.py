@@ -108,7 +108,7 @@ def _parser() -> _Parser:
         # With wider margins the longest names would stand on lines of their own.
         formatter_class=functools.partial(argparse.HelpFormatter, indent_increment=1),
     )
-    parser.add_argument("--version", action="version", version=f"fastw2v {VERSION}")
+    parser.add_argument("-V", "--version", action="version", version=f"fastw2v {VERSION}")
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )

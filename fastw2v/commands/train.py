@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastw2v.commands import _cluster
-from fastw2v.commands._options import add_corpus, positive
+from fastw2v.commands._options import add_corpus, positive, text_path
 from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
 from fastw2v.word2vec.files import check_outputs
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> None:
         {"CORPUS": options.corpus, "--eval": options.eval},
         {"--tensorboard": options.tensorboard},
     )
-    if options.corpus == "-" and _cluster.num_workers() > 1:
+    if options.corpus == text_path("-") and _cluster.num_workers() > 1:
         raise ValueError(
             "CORPUS - is the standard input, which each worker of TF_CONFIG has to read: give the "
             "path of a text that all of them see"
