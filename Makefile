@@ -84,7 +84,7 @@ test: $(STAMPS)/test
 
 docs: $(STAMPS)/docs
 	rm -rf build/site
-	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
+	$(BIN)/sphinx-build --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
 	  --quiet -d build/site-doctrees docs build/site
 	@echo "the site is build/site/index.html"
 
