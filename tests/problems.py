@@ -145,14 +145,29 @@ def run_python(script: str, *arguments: str) -> str:
     return run.stdout
 
 
+_LAUNCHER = """\
+import sys
+from fastw2v.distribute import launcher
+launcher._SECONDS_TO_FAIL = launcher._SECONDS_TO_END = float(sys.argv[1])
+sys.exit(launcher.main(sys.argv[2:]))
+"""
+
+
+def launcher(patience: float | None = None) -> list[str]:
+    """The command of the launcher; ``patience`` are the seconds that it gives the others where one
+    fails, in place of its own."""
+    if patience is None:
+        return [sys.executable, "-m", "fastw2v.distribute"]
+    return [sys.executable, "-c", _LAUNCHER, str(patience)]
+
+
 def run_processes(
-    number: int, *arguments: str | Path, **environment: str
+    number: int, *arguments: str | Path, patience: float | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program, with its arguments, in several processes by the launcher. They find modules
     as `run_python` has it."""
-    launcher = [sys.executable, "-m", "fastw2v.distribute", "-n", str(number)]
     return subprocess.run(
-        [*launcher, *map(str, arguments)],
+        [*launcher(patience), "-n", str(number), *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,

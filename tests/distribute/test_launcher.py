@@ -12,20 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from problems import run_processes, run_python
+from problems import launcher, run_processes, run_python
 
 # Prints its rank and pid, and goes on by the lines of a test.
 BEGIN = """\
 import json, os, signal, sys, time
 config = json.loads(os.environ["TF_CONFIG"])
 rank = config["task"]["index"]
-"""
-# The launcher, with less patience.
-HURRIED = """\
-import sys
-from fastw2v.distribute import launcher
-launcher._SECONDS_TO_FAIL = launcher._SECONDS_TO_END = 0.3
-sys.exit(launcher.main(sys.argv[1:]))
 """
 
 
@@ -41,7 +34,7 @@ def program(tmp_path):
 
 def hurried(*arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", HURRIED, *map(str, arguments)],
+        [*launcher(patience=0.3), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -121,9 +114,9 @@ def test_one_that_fails_ends_all(program):
         while True:
             time.sleep(0.01)
     """)
-    launcher = hurried("-n", 3, path)
-    output, errors = launcher.communicate(timeout=60)
-    assert launcher.returncode == 7
+    running = hurried("-n", 3, path)
+    output, errors = running.communicate(timeout=60)
+    assert running.returncode == 7
     assert errors.endswith("process 1 ended with status 7; the others are ended\n")
     pids = [pid for line in output.splitlines() if "pids" in line for pid in line.split()[2:]]
     assert len(pids) == 4 and output.count("not yet") == 2
@@ -139,20 +132,20 @@ def test_ctrl_c_goes_to_all(program):
         except KeyboardInterrupt:
             print("interrupted", rank, flush=True)
     """)
-    launcher = hurried("-n", 2, path)
+    running = hurried("-n", 2, path)
     for _ in range(2):
-        assert "ready" in launcher.stdout.readline()
-    launcher.send_signal(signal.SIGINT)
-    output, errors = launcher.communicate(timeout=60)
-    assert launcher.returncode == 130, errors
+        assert "ready" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
     assert sorted(output.splitlines()) == ["[0] interrupted 0", "[1] interrupted 1"]
 
 
 def test_no_process_survives_the_launcher(program):
-    launcher = hurried("-n", 2, program("print(os.getpid(), flush=True); time.sleep(100)"))
-    pids = [launcher.stdout.readline().split()[1] for _ in range(2)]
-    launcher.kill()
-    launcher.communicate(timeout=60)
+    running = hurried("-n", 2, program("print(os.getpid(), flush=True); time.sleep(100)"))
+    pids = [running.stdout.readline().split()[1] for _ in range(2)]
+    running.kill()
+    running.communicate(timeout=60)
     for pid in pids:
         assert_ends(pid)
 
@@ -162,8 +155,8 @@ def test_different_shapes_are_explained(program):
         print("Shape mismatch in the collective instance 3", file=sys.stderr)
         sys.exit(1)
     """)
-    launcher = hurried("-n", 2, path)
-    assert "replicas came with batches of different sizes" in launcher.communicate(timeout=60)[1]
+    running = hurried("-n", 2, path)
+    assert "replicas came with batches of different sizes" in running.communicate(timeout=60)[1]
 
 
 def test_bad_arguments():

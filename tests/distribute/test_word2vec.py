@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from problems import run_processes
 
+import fastw2v
 from fastw2v.commands import _cluster
 from fastw2v.word2vec.vectors import WordVectors
 
 PROGRAM = Path(__file__).parent / "programs" / "word2vec.py"
-# The launcher, with more patience: the worker that is left has the time to say what it met.
-PATIENT = """\
-import sys
-from fastw2v.distribute import launcher
-launcher._SECONDS_TO_FAIL = 60
-sys.exit(launcher.main(sys.argv[1:]))
-"""
 
 
 @pytest.mark.slow
 def test_processes(tmp_path):
-    finished = subprocess.run(
-        [sys.executable, "-c", PATIENT, "-n", "2", str(PROGRAM), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=PROGRAM.parent.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        timeout=300,
-    )
+    # With patience: the worker that is left has the time to say what it met.
+    finished = run_processes(2, PROGRAM, tmp_path, patience=60)
     assert finished.returncode == 128 + 9, finished.stderr
     lines = finished.stdout.splitlines()
     printed = [[line[4:] for line in lines if line.startswith(f"[{rank}] ")] for rank in (0, 1)]
@@ -54,6 +40,18 @@ def test_fastw2v_train(tmp_path):
     vectors = WordVectors.load(output)
     assert vectors.similarity("one", "two") > vectors.similarity("one", "red")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt", "vectors.txt"]
+
+
+def test_one_replica_trains_alone():
+    text = [["red", "green", "blue"], ["one", "two", "three"]] * 50
+    options = {"vector_size": 8, "sample": 0, "deterministic": True}
+    expected = fastw2v.Word2Vec(text, **options).wv.vectors
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = fastw2v.Word2Vec(text, **options)
+        with pytest.raises(ValueError, match=r'loss = "softmax" .* scope of MirroredStrategy'):
+            fastw2v.Word2Vec(text, loss="softmax")
+    assert model.is_chief and (model.wv.vectors == expected).all()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fastw2v._core.arguments import to_integer
+from fastw2v._core.tf_internals import PlainVariable
 from fastw2v.word2vec.corpus import Vocabulary, growing
 from fastw2v.word2vec.corpus.growing import TrimRule
 from fastw2v.word2vec.corpus.reading import Report, TokenCorpus, read_corpus
@@ -94,10 +95,12 @@ class ModelWords(tf.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__(name="word2vec")
         self._workers = workers_of_scope()
-        if settings.loss is not None and self._workers.number > 1:
+        strategy = tf.distribute.get_strategy()
+        is_one_device = isinstance(strategy, tf.distribute.OneDeviceStrategy)
+        if settings.loss is not None and tf.distribute.has_strategy() and not is_one_device:
             raise ValueError(
-                f'loss = "{settings.loss}" is trained by one worker, and the strategy has '
-                f"{self._workers.number}: train with negative or hs, or a loss of fastw2v on a "
+                f'loss = "{settings.loss}" is trained by one worker, outside of the scope of '
+                f"{type(strategy).__name__}: train with negative or hs, or a loss of fastw2v on a "
                 "fastw2v.distribute.ShardedTable"
             )
         self.settings = settings
@@ -403,8 +406,8 @@ class ModelWords(tf.Module):
         """Makes these the values of the tables, of the vocabulary as it is. Takes them out of the
         dictionary, so that each is freed when it has become a variable."""
         with table_device(self.settings):
-            variables = {
-                name: self._workers.new_variable(values.pop(name), name) for name in list(values)
+            variables = {  # of this process, also in the scope of a strategy
+                name: PlainVariable(values.pop(name), name=name) for name in list(values)
             }
         tables = Tables(**variables)
         for each in fields(Tables):

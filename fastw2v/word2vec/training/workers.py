@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fastw2v._core import tf_internals
 from fastw2v.word2vec.training.merging import Merging
 from fastw2v.word2vec.training.tables import pieces
 
@@ -61,10 +60,6 @@ class Alone:
 
     number = 1
     rank = 0
-
-    def new_variable(self, value: Any, name: str) -> tf.Variable:
-        """Returns a variable of this worker."""
-        return tf.Variable(value, name=name)
 
     def block_tokens(self, most: int, tokens: int, merge_every: float) -> int:
         """How many tokens a block of text has.
@@ -163,9 +158,6 @@ class Workers(Alone):
     def __reduce__(self) -> tuple[Any, ...]:
         return Alone, ()  # elsewhere there is no strategy
 
-    def new_variable(self, value: Any, name: str) -> tf.Variable:
-        return tf_internals.PlainVariable(value, name=name)  # also in the scope of the strategy
-
     def block_tokens(self, most: int, tokens: int, merge_every: float) -> int:
         of_each = max(math.ceil(merge_every * tokens / self.number), _FEWEST_TOKENS)
         return math.ceil(of_each / math.ceil(of_each / most))
@@ -263,7 +255,8 @@ def workers_of_scope() -> Alone:
         ValueError: A strategy has several replicas, and is not of one per worker.
     """
     strategy = tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync == 1 and not _has_servers(strategy):
+    has_servers = isinstance(strategy, tf.distribute.ParameterServerStrategy)
+    if strategy.num_replicas_in_sync == 1 and not has_servers:
         return Alone()
     kind = type(strategy).__name__
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -278,10 +271,6 @@ def workers_of_scope() -> Alone:
             "the CPU: hide the GPUs by tf.config.set_visible_devices([], 'GPU')"
         )
     return Workers(strategy)
-
-
-def _has_servers(strategy: tf.distribute.Strategy) -> bool:
-    return isinstance(strategy, tf.distribute.ParameterServerStrategy)
 
 
 @contextlib.contextmanager
