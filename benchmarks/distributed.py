@@ -20,8 +20,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -182,7 +183,7 @@ def work(quick: bool) -> None:
                 "model_bytes": round(sent),
                 "collectives": collectives,
             }
-            print(_MARK + json.dumps(row), flush=True)
+            print_row(row)
         strategy.run(barrier)
 
 
@@ -211,6 +212,23 @@ def _collectives(graph: tf.compat.v1.GraphDef) -> int:
     return count(graph.node)
 
 
+def print_row(row: dict[str, Any]) -> None:
+    """Prints a row for `printed_rows` of another process."""
+    print(_MARK + json.dumps(row), flush=True)
+
+
+def printed_rows(processes: int, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Runs a program in several processes, and yields the rows that these print."""
+    launcher = ["-m", "fastw2v.distribute", "-n", str(processes)] if processes > 1 else []
+    finished = subprocess.run(
+        [sys.executable, *launcher, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    for line in finished.stdout.splitlines():
+        _, mark, row = line.partition(_MARK)
+        if mark:
+            yield json.loads(row)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -225,15 +243,9 @@ def main() -> None:
     arguments = [__file__, "--work", *(["--quick"] if options.quick else [])]
     description, rows = machine.description(), []
     for processes in (2,) if options.quick else (1, 2, 4):
-        launcher = ["-m", "fastw2v.distribute", "-n", str(processes)] if processes > 1 else []
-        finished = subprocess.run(
-            [sys.executable, *launcher, *arguments], stdout=subprocess.PIPE, text=True, check=True
-        )
-        for line in finished.stdout.splitlines():
-            _, mark, row = line.partition(_MARK)
-            if mark:
-                rows.append(json.loads(row) | description)
-                print({name: rows[-1][name] for name in COLUMNS[:11]}, flush=True)
+        for row in printed_rows(processes, arguments):
+            rows.append(row | description)
+            print({name: rows[-1][name] for name in COLUMNS[:11]}, flush=True)
     path = options.output or (None if options.quick else OUTPUT)
     if path is not None:
         with path.open("w", newline="") as file:

@@ -13,10 +13,7 @@ counts, divided by the processes and the merges. Scores as in word2vec.py, a row
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import harness
 import machine
 import word2vec
-from distributed import loopback_bytes
+from distributed import loopback_bytes, print_row, printed_rows
 
 OUTPUT = harness.RESULTS / "distributed_word2vec.csv"
 COLUMNS = (
@@ -36,7 +33,6 @@ COLUMNS = (
     *("wordsim353", "simlex999", "analogies"),
     *("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "pytorch", "python"),
 )
-_MARK = "row: "
 
 
 def work(text: str, epochs: int, merge_every: float, seeds: int) -> None:
@@ -87,7 +83,7 @@ def work(text: str, epochs: int, merge_every: float, seeds: int) -> None:
             }
             scores = word2vec.scores(model.vocabulary.words, model.wv.vectors)
             rounded = {name: f"{score:.4f}" for name, score in scores.items()}
-            print(_MARK + json.dumps(row | rounded), flush=True)
+            print_row(row | rounded)
 
 
 def main() -> None:
@@ -117,19 +113,10 @@ def main() -> None:
         for name in ("epochs", "merge_every", "seeds"):
             arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
         for processes in options.processes:
-            launcher = ["-m", "fastw2v.distribute", "-n", str(processes)] if processes > 1 else []
-            finished = subprocess.run(
-                [sys.executable, *launcher, *arguments],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            for line in finished.stdout.splitlines():
-                _, mark, row = line.partition(_MARK)
-                if mark:
-                    of_text = {"text": text.name, "text_words": text.words}
-                    rows.append(of_text | json.loads(row) | description)
-                    print({name: rows[-1][name] for name in COLUMNS[3:14]}, flush=True)
+            for row in printed_rows(processes, arguments):
+                of_text = {"text": text.name, "text_words": text.words}
+                rows.append(of_text | row | description)
+                print({name: rows[-1][name] for name in COLUMNS[3:14]}, flush=True)
     path = options.output or (None if options.quick else OUTPUT)
     if path is not None:
         harness.write(path, COLUMNS, rows)
