@@ -42,6 +42,8 @@ html_theme = "furo"
 html_title = f"fastw2v {release}"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 

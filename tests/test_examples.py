@@ -1,7 +1,12 @@
-"""The programs in examples/: what each prints improves, and both sides end near each other."""
+"""The programs in examples/: what each prints improves, and both sides end near each other.
+
+The notebook runs in a Jupyter kernel, as its reader runs it: there code has no file, pictures are
+outputs, and the doctor names cells. nbclient, of the Jupyter project, is what nbconvert runs too.
+"""
 
 from __future__ import annotations
 
+import copy
 import re
 import runpy
 import subprocess
@@ -63,6 +68,47 @@ def test_the_metric_improves_on_both_sides(name, tmp_path):
     # The time of each is told apart from what is the same at every run.
     times = re.findall(r"^(\w+) +.*\b\d+\.\d\d s$", finished.stderr, re.M)
     assert times == ["fastw2v", other]
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed")
+    return nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
+
+
+def test_the_notebook_is_stored_without_outputs(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert cells
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(notebook, tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    ran = copy.deepcopy(notebook)
+    nbclient.NotebookClient(
+        ran, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    outputs = [out for cell in ran.cells if cell.cell_type == "code" for out in cell.outputs]
+    printed = "".join(out.text for out in outputs if out.output_type == "stream")
+
+    first, last = re.search(
+        r"mean loss of the first pass (\S+), of the last (\S+)", printed
+    ).groups()
+    assert float(last) < 0.7 * float(first)
+    before, after = re.search(r"exact loss: (\S+) nats .*, (\S+) after", printed).groups()
+    assert float(after) < 0.8 * float(before)
+    (picture,) = (out.data for out in outputs if out.output_type == "display_data")
+    assert "image/png" in picture
+
+    assert "ValueError: No gradients provided for any variable" in printed
+    number = next(
+        cell.execution_count
+        for cell in ran.cells
+        if cell.cell_type == "code" and "def loss_fn" in cell.source
+    )
+    assert f"weights: rounding\n  Cell In[{number}]:6 in loss_fn\n" in printed
+    assert "nothing wrong; 1 variable with a gradient" in printed
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -32,17 +32,27 @@ class Place:
     function: str
 
     def __str__(self) -> str:
-        where = f"{_relative(self.file)}:{self.line}"
+        where = f"{_shown(self.file)}:{self.line}"
         return where if self.function in ("", "<module>") else f"{where} in {self.function}"
 
 
-def _relative(file: str) -> str:
-    """The file relative to the working directory, where it lies below it."""
+def _shown(file: str) -> str:
+    """The cell of a notebook; of files below the working directory the path relative to it."""
+    if cell := _cell(file):
+        return cell
     path = Path(file)
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return file
+
+
+def _cell(file: str) -> str:
+    """The name of a cell as IPython's tracebacks have it, "Cell In[3]"; "" for other files."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    # IPython gives each cell a temporary file's name, which says nothing to its author.
+    format_code_name = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    return " ".join(format_code_name(file) or ()) if format_code_name else ""
 
 
 class Origin(NamedTuple):
