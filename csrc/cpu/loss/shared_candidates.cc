@@ -60,7 +60,7 @@ struct RunningSums {
     sums.softplus = softplus + i;
     return sums;
   }
-  // Sums over so many classes.
+  // Sums over this many classes.
   RowSums<A> Row(int64_t i, int64_t classes) const {
     return {{softmax.max[i], softmax.sum_exp[i], softmax.sum_shifted[i], static_cast<A>(classes)},
             softplus[i]};
@@ -83,7 +83,7 @@ struct Worker {
   A* slope = nullptr;      // of the soft cap
   Number* left = nullptr;  // gradients of logits, as one product after the other needs them
   A* vector;               // numbers of a row tile
-  A* unused;               // the same, that nobody reads
+  A* unused;               // the same, which nobody reads
   // Few classes: everything of one row tile.
   PackedRows<A, P> rows;
   Coefficients<A> coefficients;
@@ -268,7 +268,7 @@ class Driver {
   }
 
   // The classes of one group after another, each against rows [begin, end) of the batch. With
-  // stored exponentials these are the block that Forward() has just met.
+  // stored exponentials these are the block that Forward() has just computed.
   void Backward(const LogitGradient<A>& gradient, int64_t begin, int64_t end,
                 const SharedGradients<T>& gradients) {
     for (int64_t group = 0; group < p_.classes(); group += plan_.group) {
@@ -347,7 +347,8 @@ class Driver {
 
   // ---- One tile ----
 
-  // Logits become exponentials or sigmoids and are added to `sums`, which have met so many classes.
+  // Logits become exponentials or sigmoids and are added to `sums`, which are over `met` classes so
+  // far.
   void ForwardTile(Own& own, const LogitTile<A>& tile, const Right& hidden,
                    const RunningSums<A>& sums, int64_t met, const SharedResults<A>& results) {
     const auto& kernels = Kernels<A>();

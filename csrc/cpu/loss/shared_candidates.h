@@ -1,7 +1,7 @@
-// The part of every loss in which a batch of hidden rows meets one list of candidate classes: all
-// rows of a table (exact), or a gathered copy of the sampled rows. Logits exist one tile at a time,
-// as [class][row], so that sums over classes need no step across a vector and neither weights nor
-// logits have to be packed as left operands.
+// The part of every loss that compares a batch of hidden rows with one list of candidate classes:
+// all rows of a table (exact), or a gathered copy of the sampled rows. Logits exist one tile at a
+// time, as [class][row], so that sums over classes need no step across a vector and neither weights
+// nor logits have to be packed as left operands.
 //
 // Many classes: the batch is cut into blocks of rows and the classes into chunks; a task is one
 // chunk and one run of row tiles. The forward pass leaves running softmax sums per row and chunk;
@@ -51,7 +51,7 @@ struct SharedCandidates {
   int64_t dim() const { return weights.dim(); }
 };
 
-// Sums over the classes that a row has met.
+// Sums over the classes that a row has been compared with.
 template <typename A>
 struct RowSums {
   PartialSoftmax<A> softmax = NoClasses<A>();

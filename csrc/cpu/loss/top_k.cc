@@ -1,9 +1,9 @@
 // The batch is cut into blocks of rows and the classes into chunks; a task is one chunk and one run
-// of row tiles. Logits exist one tile at a time, as [class][row], and nearly all of them fall at
-// one comparison with the k-th best that their row has met. Each row and chunk keeps the best so
-// far in room for twice as many: a logit that passes is appended, and full room is cut down to the
-// k best, so that one that passes costs the same whatever k is. What is left of all chunks is cut
-// down once more, and sorted.
+// of row tiles. Logits exist one tile at a time, as [class][row], and one comparison with the k-th
+// best so far of its row rejects nearly every one of them. Each row and chunk keeps the best so far
+// in an array for twice as many: a logit that passes is appended, and a full array is reduced to
+// the k best, so that one that passes costs the same whatever k is. What is left of all chunks is
+// reduced once more, and sorted.
 #include "csrc/core/top_k.h"
 
 #include <algorithm>
@@ -33,11 +33,11 @@ using cpu::RoundUp;
 
 constexpr int64_t kEntriesBytes = 32 << 20;  // the best so far, of a block of rows
 constexpr int64_t kTasks = 32;
-// A chunk meets its own first k classes as best ones, and some after them; this many times k make
-// them few among all.
+// The first k classes of a chunk, and some after them, pass as the best so far; in a chunk of this
+// many times k classes they are few.
 constexpr int64_t kChunkOfK = 16;
 constexpr int64_t kMinChunkTiles = 8;
-constexpr int64_t kGroup = 8;    // classes between two looks at who has passed
+constexpr int64_t kGroup = 8;    // classes between two checks of which rows have one that passes
 constexpr int64_t kFewRows = 4;  // for a batch of so few, dot products take less time than tiles
 
 template <typename A>
@@ -60,7 +60,7 @@ void Select(Entry<A>* entries, int64_t count, int64_t k) {
   std::nth_element(entries, entries + (k - 1), entries + count, Precedes<A>);
 }
 
-// The best that one row has met among the classes of one chunk, which come in ascending order.
+// The best so far of one row among the classes of one chunk, which come in ascending order.
 template <typename A>
 struct Best {
   Entry<A>* entries;
@@ -79,14 +79,14 @@ struct Best {
     if (told > *limit || std::isnan(*limit)) *limit = told;
   }
 
-  // To others the k-th best is no limit but what is below it: it may be equal to one of theirs, of
-  // a lower class. Normal numbers, as threads may flush the others to zero.
+  // The limit for other chunks is just below the k-th best, not the k-th best itself: one of theirs
+  // may be equal to it, of a lower class. Normal numbers, as threads may flush the others to zero.
   void Tell() {
     if (!std::isfinite(*limit)) return;
     using Numbers = std::numeric_limits<A>;
     const A below = *limit - (std::abs(*limit) * Numbers::epsilon() + Numbers::min());
     const A told = common->load(std::memory_order_relaxed);
-    // Of two that tell at the same time the lower one may stay.
+    // Where two threads store at the same time the lower limit may stay.
     if (!(below <= told)) common->store(below, std::memory_order_relaxed);
   }
 

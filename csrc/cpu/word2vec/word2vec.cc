@@ -346,7 +346,7 @@ class Worker {
     return bags;
   }
 
-  // The rows of the next group, but the words that are in this one too.
+  // The rows of the next group, except the words that are in this one too.
   void ListAhead(const Groups& text, const Group& group, const Group& next) {
     ahead_.clear();
     if (next.empty()) return;
@@ -399,7 +399,7 @@ class Part {
     std::swap(group_, next_);
   }
 
-  int64_t words() const { return text_.words(); }  // met so far
+  int64_t words() const { return text_.words(); }  // read so far
 
  private:
   Groups text_;
@@ -407,7 +407,7 @@ class Part {
 };
 
 // Tasks that are trained on side by side where training is deterministic. They do not see each
-// other's updates: were most words in all of them, steps would be too long.
+// other's updates: if most words were in all of them, steps would be too long.
 int64_t TasksOfRound(const Word2VecProblem& problem) {
   return std::clamp<int64_t>(problem.classes / kWordsPerTaskOfRound, 1, kMaxTasksOfRound);
 }

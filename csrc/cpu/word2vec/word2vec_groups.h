@@ -1,4 +1,5 @@
-// A part of a text as groups of centers, with the classes that they meet (csrc/core/word2vec.h).
+// A part of a text as groups of centers, with the classes that they train on
+// (csrc/core/word2vec.h).
 #ifndef FASTW2V_CPU_WORD2VEC_WORD2VEC_GROUPS_H_
 #define FASTW2V_CPU_WORD2VEC_WORD2VEC_GROUPS_H_
 
@@ -17,7 +18,7 @@ inline int64_t MaxRows(const Word2VecProblem& problem) {
   return 2 * (problem.CentersOfGroup() + std::min(problem.window, problem.size));
 }
 
-// Where the contexts of a center lie: [first, last) of the words, but the center itself.
+// Where the contexts of a center lie: [first, last) of the words, except the center itself.
 struct Center {
   int64_t position, first, last;
 };
@@ -96,7 +97,7 @@ class Text {
   }
 
   // Every word is written and the next one overwrites those that do not stay: whether it does
-  // cannot be foretold.
+  // cannot be predicted.
   void Append(int64_t begin, int64_t end) {
     int64_t count = size();
     words_.resize(count + end - begin);
@@ -130,7 +131,7 @@ class Text {
   int64_t k_ = 0, end_ = 0;
 };
 
-// Centers that are trained on together, and the other classes that they meet.
+// Centers that are trained on together, and the other classes that they train on.
 struct Group {
   int64_t rows() const { return last - first; }
   bool empty() const { return centers.empty(); }
@@ -189,7 +190,7 @@ class Groups {
   }
 
   int32_t word(int64_t k) const { return text_.word(k); }
-  int64_t words() const { return words_; }  // met so far
+  int64_t words() const { return words_; }  // read so far
 
  private:
   bool Fits(const Group& group, int64_t most) const {
@@ -206,7 +207,7 @@ class Groups {
     for (int64_t n = 0; n < p_.shared; ++n) {
       const NoiseColumn& drawn = p_.noise[columns_[n]];
       // A table that BuildNoiseTable did not make must not lead outside the range. What comes out
-      // cannot be foretold: no branch.
+      // cannot be predicted: no branch.
       const bool valid = static_cast<uint32_t>(drawn.alias) < static_cast<uint64_t>(p_.classes);
       const int32_t other = -static_cast<int32_t>(valid & (choices_[n] >= drawn.acceptance));
       group->noise[n] = (drawn.alias & other) | (columns_[n] & ~other);

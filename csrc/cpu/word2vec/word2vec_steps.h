@@ -61,8 +61,8 @@ class GroupLength {
   int64_t most_, length_;
 };
 
-// Where each of some numbers stood first among them. Most are met once: a bit for each, the same
-// for some, tells those that are not searched for.
+// The place at which each number of a sequence occurs first. Most numbers occur once: a bit for
+// each, which some share, shows which ones need no search.
 class FirstPlaces {
  public:
   explicit FirstPlaces(int64_t most) : numbers_(most, -1) {}
