@@ -28,10 +28,16 @@ def prose(tmp_path, monkeypatch):
             '"""A row\nis met."""\nmet = self.met  # the rows\nf("told", met_before)',
             [2],
         ),
+        (
+            "csrc/kernel.cc",
+            '// Rows\n// that are met.\nint met = 0;  // told\nf("told");  // `met`\n',
+            [2, 3],
+        ),
         ("program.py", 'met = 1  # what is told\nraise ValueError(f"{met} rows were met")', [1, 2]),
     ],
 )
 def test_words_are_found_in_prose_alone(prose, tmp_path, name, text, lines):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
     words = prose.word_list(prose.WORDS.read_text(encoding="utf-8"))
     found = [int(line.split(":")[1]) for line in prose.found(tmp_path / name, words)]

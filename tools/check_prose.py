@@ -1,7 +1,7 @@
 """Finds words in prose that readers stumble over: those of tools/words.txt.
 
-Prose is the text of Markdown files, outside of code, and in Python docstrings, comments and the
-strings that have a blank: messages and help. Prints each place and what to write instead, and ends
+Prose is the text of Markdown files, outside of code, in Python docstrings, comments and the
+strings that have a blank: messages and help, and in C++ comments. Prints each place and what to write instead, and ends
 with status 1 if there is one.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ROOT / "tools" / "words.txt"
 DOCUMENTS = ("*.md", "docs/**/*.md")
+CORE = ("csrc/**/*.h", "csrc/**/*.cc", "csrc/**/*.cu")
 PROGRAMS = ("fastw2v/**/*.py", "examples/*.py", "benchmarks/*.py", "tools/**/*.py", "docs/conf.py")
 # The reports there quote programs, and their sentences are those of fastw2v/doctor.
 QUOTED = re.compile(r"^```.*?^```|`[^`\n]*`", re.M | re.S)
@@ -53,9 +54,16 @@ def program(text: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno + number, re.sub(r"`[^`]*`", "", line)
 
 
+def core(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of the comments of a C++ file."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if comment := re.search(r"(?:^|\s)//(.*)", line):
+            yield number, re.sub(r"`[^`]*`", "", comment[1])
+
+
 def found(path: Path, words: list[tuple[re.Pattern[str], str]]) -> Iterator[str]:
     """A line for each word of the list in a file."""
-    lines = document if path.suffix == ".md" else program
+    lines = {".md": document, ".py": program}.get(path.suffix, core)
     for number, line in lines(path.read_text(encoding="utf-8")):
         for pattern, remark in words:
             if match := pattern.search(line):
@@ -64,7 +72,7 @@ def found(path: Path, words: list[tuple[re.Pattern[str], str]]) -> Iterator[str]
 
 def main() -> int:
     words = word_list(WORDS.read_text(encoding="utf-8"))
-    paths = {path for pattern in (*DOCUMENTS, *PROGRAMS) for path in ROOT.glob(pattern)}
+    paths = {path for pattern in (*DOCUMENTS, *PROGRAMS, *CORE) for path in ROOT.glob(pattern)}
     problems = [line for path in sorted(paths) for line in found(path, words)]
     print("\n".join(problems))
     return int(bool(problems))

@@ -1,4 +1,4 @@
-// How often classes were met: what samplers, subsampling and word trees are made from.
+// How often each class occurs: what samplers, subsampling and word trees are made from.
 #ifndef FASTW2V_CORE_COUNTS_H_
 #define FASTW2V_CORE_COUNTS_H_
 

@@ -2,7 +2,7 @@
 //
 //   hidden[b, :] = sum or mean over the ids i of bag b of embeddings[i, :]
 //
-// The gradient of a table of which only some rows were met is a list of its distinct rows in
+// The gradient of a table of which only some rows were used is a list of its distinct rows in
 // ascending order with one summed value each ("row gradient").
 #ifndef FASTW2V_CORE_GATHER_H_
 #define FASTW2V_CORE_GATHER_H_

@@ -70,8 +70,8 @@ template <typename T>
 void LossForward(const LossProblem<T>& problem, const Parallel& parallel, void* scratch,
                  Accumulator<T>* loss, const Normalizer<Accumulator<T>>& normalizer);
 
-// What the classes of one part tell of an exact softmax loss, each [batch]; the losses follow from
-// all parts together (csrc/core/softmax_parts.h).
+// The statistics of one part of the classes for an exact softmax loss, each [batch]; the losses
+// follow from all parts together (csrc/core/softmax_parts.h).
 template <typename A>
 struct SoftmaxPart {
   A* max = nullptr;          // the largest logit, -inf where there is no class

@@ -1,4 +1,4 @@
-// Row-wise updates of a table by an optimizer, in place. Only the rows that a gradient meets are
+// Row-wise updates of a table by an optimizer, in place. Only the rows that a gradient has are
 // read and written.
 //
 // A step of the optimizer on one row w with gradient g; slots s0, s1, s2 as listed. The formulas
@@ -82,7 +82,7 @@ template <typename T>
 Status CheckFinite(const char* name, const T* values, int64_t count, int64_t dim);
 
 // A step that has been checked and has all the memory that it takes, so that making it cannot fail:
-// of several tables all are changed or none. What it was planned from must outlive it.
+// either all of several tables are changed or none. What it was planned from must outlive it.
 class PlannedUpdate {
  public:
   PlannedUpdate() = default;  // of nothing

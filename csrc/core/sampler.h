@@ -117,7 +117,7 @@ class ClassDistribution {
 };
 
 // How often a class of probability p is expected in a list of num_sampled, as TensorFlow's samplers
-// have it: without repeats, the probability that num_tries draws meet the class at all.
+// have it: without repeats, the probability that num_tries draws draw the class at all.
 FASTW2V_HOST_DEVICE inline float ExpectedCount(double p, int64_t num_sampled, int64_t num_tries) {
   if (num_tries == num_sampled) return static_cast<float>(p * static_cast<double>(num_sampled));
   return static_cast<float>(-std::expm1(static_cast<double>(num_tries) * std::log1p(-p)));

@@ -13,7 +13,7 @@
 //
 // Stateless: a pair of seeds decides the draws. The words of random bits of token i are functions
 // of the seeds and i alone (see TokenDraws), whatever comes before it and whoever asks: a step that
-// trains on the text itself meets the same examples. Results do not depend on the number of
+// trains on the text itself uses the same examples. Results do not depend on the number of
 // threads.
 #ifndef FASTW2V_CORE_SKIPGRAM_H_
 #define FASTW2V_CORE_SKIPGRAM_H_

@@ -13,9 +13,9 @@
 // FinalOrder says which words stay and what their final ids are, and Renumber changes the ids. A
 // scanner of a given vocabulary gives the final ids at once and leaves out all other words.
 //
-// With max_types = N, as in gensim: when after a sentence there are more than N words, those met
-// fewer than r times are forgotten, where r is 1 the first time, 2 the second time and so on. Ids
-// given up to then stand for nothing any more, and none follow; counting goes on.
+// With max_types = N, as in gensim: when after a sentence there are more than N words, those
+// counted fewer than r times are forgotten, where r is 1 the first time, 2 the second time and so
+// on. Ids given up to then stand for nothing any more, and none follow; counting goes on.
 //
 // Results depend on the text alone: not on the number of threads, nor on where pieces are cut.
 // Memory: about 30 bytes for each word counted and the word itself, and blocks of text in
@@ -86,8 +86,8 @@ class TextScanner {
   int64_t count(int64_t type) const;
   std::size_t memory_bytes() const;  // of the words and their counts
 
-  // Which words stay: those met min_count times. If more than max_final (0: no bound), only those
-  // more frequent than word max_final in the order.
+  // Which words stay: those counted min_count times. If more than max_final (0: no bound), only
+  // those more frequent than word max_final in the order.
   WordOrder FinalOrder(int64_t min_count, int64_t max_final) const;
 
  private:

@@ -3,7 +3,7 @@
 //
 // word2vec trains pair by pair: each context of a center with that center and `negative` words
 // drawn for the pair. Here `group` centers are taken at a time, with all their contexts and with
-// `shared` words drawn for the group, so that what meets is computed by matrix products:
+// `shared` words drawn for the group, so that their logits are computed by matrix products:
 //
 //   skip-gram  h[i] = embeddings[word i] for every word i within reach of a center;
 //              each pair of a center c and a context i: softplus(-h[i] w[c]); each i and each
@@ -13,7 +13,7 @@
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
 // With a tree of the words, hierarchical softmax takes the place of negative sampling: a group is
-// one center, its contexts (or their bag) meet all nodes on the way to it, softplus(-h w[node])
+// one center, its contexts (or their bag) train on all nodes on the way to it, softplus(-h w[node])
 // where the way does not turn and softplus(h w[node]) where it does, and weights has a row for each
 // node.
 //
@@ -55,7 +55,7 @@
 
 namespace fastw2v {
 
-// Walker's alias table in eight bytes a column, so that a draw meets one line of the cache: column
+// Walker's alias table in eight bytes a column, so that a draw reads one line of the cache: column
 // k gives word k where 32 random bits are below `acceptance`, and `alias` otherwise. Each word is
 // drawn with its probability within 2^-31.
 struct NoiseColumn {

@@ -462,7 +462,7 @@ def test_a_table_of_other_origin_leads_nowhere_else(sample):
         sampled, *_ = sample("unigram", V, table=table)
         assert sorted(sampled.tolist()) == list(range(V))
     table = (np.eye(V)[3], acceptance, np.full(V, 3), V)
-    with pytest.raises(RuntimeError, match="num_sampled = 20 distinct classes were not met"):
+    with pytest.raises(RuntimeError, match="num_sampled = 20 distinct classes were not drawn"):
         sample("unigram", 20, table=table)
 
 

@@ -142,7 +142,7 @@ void Multiply(int64_t m, int64_t n, int64_t k, const LeftOperand<A>& left,
               const RightOperand<A>& right, A* c, int64_t stride, bool accumulate) {
   const auto product = left.by_rows ? MultiplyPanel<A, true> : MultiplyPanel<A, false>;
   // A panel stays in the first-level cache while all rows pass. Where the whole right operand does,
-  // rows are finished one after the other, so that `left` and `c` are met as they lie in memory.
+  // rows are finished one after the other, so that `left` and `c` are read in the order of memory.
   constexpr int64_t kCacheBytes = 16 << 10;
   const int64_t step = k * n * static_cast<int64_t>(sizeof(A)) <= kCacheBytes ? kTileRows : m;
   for (int64_t i = 0; i < m; i += step) {
@@ -373,7 +373,7 @@ void HalfToFloat(const Half* x, float* y, int64_t n) {
     const uint32_t sign = (bits & 0x8000) << 16;
     const uint32_t exponent = bits & 0x7c00;
     const uint32_t magnitude = (bits & 0x7fff) << 13;
-    // A subnormal m * 2^-24 is (2^-14 + m * 2^-24) - 2^-14. No step meets a subnormal float, which
+    // A subnormal m * 2^-24 is (2^-14 + m * 2^-24) - 2^-14. No step has a subnormal float, which
     // threads that flush these to zero, as TensorFlow's do, would lose.
     const uint32_t above = magnitude + 0x38800000;
     float subnormal;

@@ -3,8 +3,8 @@
 //
 // Its matrix products are small: about 26 rows of words, 32 classes, 100 columns. So operands are
 // read where they lie in the tables, results go straight there, and of the pairs of a word with a
-// center only those near the text's own are computed: the centers that the rows of a tile meet are
-// a band.
+// center only those near the text's own are computed: the centers that the rows of a tile are
+// paired with are a band.
 #include "csrc/cpu/isa/transpose.h"
 #include "csrc/cpu/isa/vectors.h"
 #include "csrc/cpu/kernels/word2vec_kernels.h"

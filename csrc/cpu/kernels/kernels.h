@@ -33,7 +33,7 @@ struct RightOperand {
   int64_t panel_stride;
 };
 
-// Running sums of softmaxes over the classes met so far, one per row of a tile.
+// Running sums of softmaxes over the classes so far, one per row of a tile.
 template <typename A>
 struct SoftmaxSums {
   A* max;          // the largest logit; -inf before any

@@ -1,4 +1,5 @@
-// The innermost loops of csrc/core/word2vec.h: a group of centers with the classes that it meets.
+// The innermost loops of csrc/core/word2vec.h: a group of centers with the classes that it trains
+// on.
 #ifndef FASTW2V_CPU_KERNELS_WORD2VEC_KERNELS_H_
 #define FASTW2V_CPU_KERNELS_WORD2VEC_KERNELS_H_
 
@@ -23,9 +24,9 @@ struct NoiseHit {
   int32_t noise, center;
 };
 
-// Rows h meet noise classes, weighed by the number of centers that they are paired with, and those
-// centers themselves. Columns of logits are the noise and then the centers, each filled up to a
-// multiple of `lanes`.
+// Rows h train on noise classes, weighted by the number of centers that they are paired with, and
+// those centers themselves. Columns of logits are the noise and then the centers, each filled up to
+// a multiple of `lanes`.
 struct Word2VecGroup {
   int64_t dim, rows, noise, centers;
   CenterRows pairs;

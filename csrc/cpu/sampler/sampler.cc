@@ -125,7 +125,7 @@ void Draw(const ClassDistribution& distribution, const RandomStream& stream, int
   });
 }
 
-// The classes met so far: one bit per class, or a hash table with linear probing at most half
+// The classes drawn so far: one bit per class, or a hash table with linear probing at most half
 // full, whichever is smaller.
 class DistinctSet {
  public:
@@ -141,7 +141,7 @@ class DistinctSet {
     std::fill_n(words_, num_words, uint64_t{0});
   }
 
-  // Calls body(k) for the classes not met, of a set that is a bitmap.
+  // Calls body(k) for the classes not drawn, of a set that is a bitmap.
   template <typename Body>
   void ForMissing(int64_t range_max, const Body& body) const {
     for (int64_t k = 0; k < range_max; ++k) {
@@ -183,13 +183,13 @@ class DistinctSet {
   bool is_bitmap_;
 };
 
-// A class not yet met by a list that has taken many draws: see FinishByRace.
+// A class not yet drawn by a list that has taken many draws: see FinishByRace.
 struct Racer {
   double value;  // its clock; once sorted, the probability of all racers from here on
   int64_t k;
 };
 
-// Where a list takes most classes, draws become rare that meet a new one. After this many draws
+// Where a list takes most classes, draws become rare that draw a new one. After this many draws
 // FinishByRace is faster, and the memory it needs is in proportion to the list.
 bool MayRace(const SamplerProblem& problem) {
   return problem.num_sampled >= problem.distribution.range_max() / 4;
@@ -223,7 +223,7 @@ int64_t MaxTries(int64_t num_sampled) { return (int64_t{1} << 20) + 1024 * num_s
 
 Status TooManyTries(int64_t num_sampled) {
   return ResourceExhausted(
-      "num_sampled = ", num_sampled, " distinct classes were not met in ", MaxTries(num_sampled),
+      "num_sampled = ", num_sampled, " distinct classes were not drawn in ", MaxTries(num_sampled),
       " draws, because a few classes have nearly all the probability: ask for fewer, sample "
       "with replacement (unique=False), or flatten the distribution (a smaller power)");
 }

@@ -146,7 +146,7 @@ int64_t CopyWords(const SkipGramProblem& problem, const TokenDraws& draws, int64
         run_end = std::min(run_end, *split);
       }
       // Every word is written and the next one overwrites those that do not stay: whether it does
-      // cannot be foretold.
+      // cannot be predicted.
       for (; i < run_end; ++i) {
         const int64_t id = problem.ids[i];
         bool stays = true;
@@ -194,7 +194,7 @@ inline int64_t* CopyContexts(const int64_t* words, int64_t k, int64_t first, int
 }
 
 // The number of contexts on a side differs from word to word, and the end of a short loop cannot be
-// foretold. So loops over windows up to this one always run over the whole of it, where that stays
+// predicted. So loops over windows up to this one always run over the whole of it, where that stays
 // within the arrays, and what is too much is overwritten by the next word.
 constexpr int64_t kWholeWindow = 16;
 

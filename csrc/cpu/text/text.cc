@@ -119,7 +119,7 @@ class Alphabet {
   std::array<Kind, 256> kinds_;
 };
 
-// A word of a block. Most words are told from all others without a look at the text.
+// A word of a block. Most words are distinguished from all others without reading the text.
 struct BlockWord {
   std::string_view text() const { return {data, size}; }
 

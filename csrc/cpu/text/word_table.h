@@ -1,4 +1,4 @@
-// Different words, numbered as they come, and how often each was met.
+// Different words, numbered as they come, and how often each occurs.
 #ifndef FASTW2V_CPU_TEXT_WORD_TABLE_H_
 #define FASTW2V_CPU_TEXT_WORD_TABLE_H_
 
@@ -84,7 +84,8 @@ class WordTable {
   int32_t Find(std::string_view word, uint32_t hash) const;
   // Its number, the next free one with count 0 if it is new. size() is below kMaxSize.
   int32_t FindOrAdd(std::string_view word, uint32_t hash);
-  // Forgets the words met fewer than min_count times; the others get new numbers in the same order.
+  // Forgets the words counted fewer than min_count times; the others get new numbers in the same
+  // order.
   void Prune(int64_t min_count);
 
  private:

@@ -59,7 +59,7 @@ __device__ __forceinline__ void Wait(Barrier* barrier, int parity) {
 }
 
 // Makes this thread's plain writes to shared memory visible to the copy engine and the tensor
-// cores, which are told of them by a barrier after this.
+// cores, to which a barrier after this reports them.
 __device__ __forceinline__ void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

@@ -23,7 +23,8 @@ inline int Chunks(int64_t dim) {
   return static_cast<int>((dim + kChunkColumns - 1) / kChunkColumns);
 }
 
-// In how many ranges `tiles` are met, so that `blocks` times that keep all multiprocessors at work.
+// In how many ranges `tiles` are processed, so that `blocks` times that keep all multiprocessors at
+// work.
 inline int Splits(int64_t blocks, int64_t tiles) {
   constexpr int64_t kStart = 4;  // what a block costs before its first tile, in tiles
   int64_t best = 1, least = INT64_MAX;

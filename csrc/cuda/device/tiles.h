@@ -193,8 +193,8 @@ struct ProductsTf32 {
 
   template <int kCount>
   struct Parts {
-    // `factor` of the small products is `big` or, where that is not finite, 0: infinity is to meet
-    // the other number only once and whole.
+    // `factor` of the small products is `big` or, where that is not finite, 0: infinity is to
+    // multiply the other number only once and whole.
     uint32_t big[kCount], rest[kThree ? kCount : 1], factor[kThree ? kCount : 1];
   };
 

@@ -26,7 +26,7 @@ __device__ __forceinline__ PartialSoftmax<A> Join(const PartialSoftmax<A>& x,
   return fastw2v::Join(x, y, [](A z) { return Exp(z); });
 }
 
-// What a part of the classes tells of example b.
+// The statistics that a part of the classes has of example b.
 template <typename A>
 __device__ __forceinline__ void StorePart(const SoftmaxPart<A>& part, int64_t b,
                                           const PartialSoftmax<A>& sums, A below_max) {

@@ -1,5 +1,5 @@
 // What the kernels of optimizer.cu and update_history.cu have in common: one update of one weight,
-// and the rows that are met. A warp works on a row.
+// and the rows that are updated. A warp works on a row.
 #ifndef FASTW2V_CUDA_OPTIMIZER_UPDATE_STEP_H_
 #define FASTW2V_CUDA_OPTIMIZER_UPDATE_STEP_H_
 
@@ -26,8 +26,8 @@ __device__ __forceinline__ void Step(UpdateRule rule, const UpdateNumbers<A>& k,
   UpdateWeight(rule, k, g, w, s);
 }
 
-// Which rows a step meets: all, or those of a list that is ascending and padded, or those that have
-// been sorted.
+// Which rows a step updates: all, or those of a list that is ascending and padded, or those that
+// have been sorted.
 struct MetRows {
   const int64_t* list = nullptr;
   RowOrder order;

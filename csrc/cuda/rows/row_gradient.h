@@ -1,4 +1,4 @@
-// What the gradient of a table is of which only some rows were met.
+// What the gradient of a table is of which only some rows were used.
 #ifndef FASTW2V_CUDA_ROWS_ROW_GRADIENT_H_
 #define FASTW2V_CUDA_ROWS_ROW_GRADIENT_H_
 

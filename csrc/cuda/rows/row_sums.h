@@ -27,7 +27,7 @@ __device__ __forceinline__ RowRun FindRun(const RowOrder& order, int64_t u) {
           u + 1 < num_distinct ? order.begins[u + 1] : static_cast<int32_t>(order.num_terms)};
 }
 
-// What a padding row repeats: the largest one that was met, or 0.
+// What a padding row repeats: the largest one that was used, or 0.
 __device__ __forceinline__ int64_t LargestRow(const RowOrder& order) {
   for (int64_t u = *order.num_distinct - 1; u >= 0; --u) {
     if (order.distinct[u] < order.num_rows) return order.distinct[u];

@@ -1,4 +1,4 @@
-// Gradients of tables of which only some rows were met, without the host: terms are sorted by row
+// Gradients of tables of which only some rows were used, without the host: terms are sorted by row
 // and summed in an order that is always the same.
 //
 // A row of up to kLongRow terms is summed in the order of its terms, as on the CPU. A longer one is

@@ -1,5 +1,5 @@
 // A block fills a list. A round of draws goes into a hash table that keeps, for each class, the
-// first draw that met it; once all threads have been there, a draw is new where the table holds
+// first draw of it; once all threads have been there, a draw is new where the table holds
 // itself. How threads race for places in the table changes nothing of that.
 #include <algorithm>
 

@@ -123,7 +123,7 @@ class GpuGradients : public GradientTensors {
     want(d_inputs_, true);
   }
 
-  // What was made for a table of which some rows were met: rows and their values, or biases.
+  // What was made for a table of which some rows were used: rows and their values, or biases.
   RowSlices<Core> EmbeddingSlices() const { return Slices(embeddings_rows_, d_embeddings_); }
   RowSlices<Core> WeightSlices() const { return Slices(weights_rows_, d_weights_); }
   RowSlices<Core> BiasSlices() const { return Slices(biases_rows_, d_biases_); }

@@ -1,6 +1,6 @@
 // CPU kernels of the losses: read and check the arguments, allocate, lock, call the core.
 //
-// The forward op is told by which coefficients the losses will be multiplied, where that is known;
+// The forward op is given the coefficients by which the losses will be multiplied, where known;
 // if anybody asks for `saved`, it makes the gradients too, in one pass. The gradient op hands these
 // on where d_loss is a multiple of the coefficients, and makes the gradients anew where it is not.
 #include <algorithm>

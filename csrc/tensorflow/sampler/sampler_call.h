@@ -31,7 +31,7 @@ struct SamplerCall {
   int64_t* sampled = nullptr;
   float *true_expected_count = nullptr, *sampled_expected_count = nullptr;
 
-  // `support` tells the number of classes that can be drawn from the tensor that holds it.
+  // `support` reads the number of classes that can be drawn from the tensor that holds it.
   absl::Status Read(tensorflow::OpKernelContext* context, const SamplerAttributes& attributes,
                     const std::function<int64_t(const tensorflow::Tensor&)>& support) {
     using tensorflow::TensorShape;

@@ -56,7 +56,7 @@ void TensorFlowParallel::For(int64_t num_tasks, int64_t cost, TaskRef task) cons
     for (int worker = 1; worker <= helpers; ++worker) {
       pool_->Schedule([list, worker] { list->Work(worker); });
     }
-  } catch (const std::bad_alloc&) {  // with those that were told, or alone
+  } catch (const std::bad_alloc&) {  // with those that were started, or alone
   }
   if (list == nullptr) return Serial().For(num_tasks, cost, task);
   list->Work(0);

@@ -96,7 +96,7 @@ class TableArgument {
 
 // Shared locks on a set of variables, held for as long as their rows are read, so that no update
 // frees or changes the memory meanwhile. Each variable is locked once, in the order of addresses:
-// two readers that met the same variables in different orders could otherwise wait for each other
+// two readers that lock the same variables in different orders could otherwise wait for each other
 // behind two waiting writers.
 class ReadLock {
  public:

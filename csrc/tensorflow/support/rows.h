@@ -1,4 +1,5 @@
-// Rows of tables as ops meet them: ids that pick some, and the gradient of those that were picked.
+// Rows of tables in the arguments of ops: ids that pick some, and the gradient of those that were
+// picked.
 #ifndef FASTW2V_TENSORFLOW_SUPPORT_ROWS_H_
 #define FASTW2V_TENSORFLOW_SUPPORT_ROWS_H_
 

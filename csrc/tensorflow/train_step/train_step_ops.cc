@@ -27,7 +27,7 @@ absl::Status StepShape(InferenceContext* c) {
 }  // namespace
 
 // clang-format off
-// A step trains the tables that it is told to: each is then the handle of one variable, beside
+// A step trains the tables that its attributes name: each is then the handle of one variable, beside
 // whose state it is given.
 #define FASTW2V_STEP_INPUTS                                   \
    Input("coefficients: Accumulator")                         \

@@ -1,4 +1,4 @@
-// The exact softmax loss by products of tiles: 128 hidden rows meet 128 classes, and their logits
+// The exact softmax loss by products of tiles of 128 hidden rows and 128 classes, whose logits
 // exist in registers alone.
 //
 //   forward    logit_tiles.cu. A block owns a tile of rows and a run of class tiles. Every thread
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
   StorePart(part, b, sums, below_max);
 }
 
-// Of a part without a class. That an example is out of range the others tell.
+// Of a part without a class. Other parts report that an example is out of range.
 template <typename A>
 __global__ void __launch_bounds__(kThreads) FinishEmptyPart(int64_t batch, SoftmaxPart<A> part) {
   const int64_t b = int64_t{blockIdx.x} * kThreads + threadIdx.x;

@@ -1,5 +1,5 @@
-// Products of the gradients of logits, P [rows, classes], with what they meet: P W is a part of the
-// gradient of hidden rows, P^T X that of weights. Here P lies in memory.
+// Products of the gradients of logits, P [rows, classes], with the other operand: P W is a part of
+// the gradient of hidden rows, P^T X that of weights. Here P lies in memory.
 #ifndef FASTW2V_CUDA_LOSS_EXACT_GRADIENT_PRODUCTS_H_
 #define FASTW2V_CUDA_LOSS_EXACT_GRADIENT_PRODUCTS_H_
 

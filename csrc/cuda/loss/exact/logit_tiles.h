@@ -1,4 +1,4 @@
-// Tiles of logits of the exact softmax by products of tiles: 128 hidden rows meet 128 classes. Of
+// Tiles of logits of the exact softmax by products of tiles: 128 hidden rows and 128 classes. Of
 // what a tile holds only sums leave the registers, or the gradients of its logits.
 #ifndef FASTW2V_CUDA_LOSS_EXACT_LOGIT_TILES_H_
 #define FASTW2V_CUDA_LOSS_EXACT_LOGIT_TILES_H_

@@ -1,4 +1,4 @@
-// A block owns 128 rows of one operand, meets the rows of the other and computes their logits
+// A block owns 128 rows of one operand, passes over the rows of the other and computes their logits
 // again. The gradients of the logits go from the accumulators straight into the left operand of the
 // second product, whose right operand is the tile that is there already, read across. Once with
 // blocks that own hidden rows (d_hidden, in partial sums per range of classes that are added in
@@ -48,7 +48,7 @@ struct BackwardArguments {
   const T* biases;
   RowGradients rows;
   int dim;
-  int tiles, stages;  // of met rows
+  int tiles, stages;  // of the other rows
   float logit_scale;
   float* d_hidden;  // own: hidden; [splits, own.count, dim]
   T* d_weights;     // own: weights; may be null

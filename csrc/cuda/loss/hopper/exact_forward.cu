@@ -1,6 +1,6 @@
-// A block owns 128 or 256 hidden rows and meets a range of classes; each thread keeps the running
-// maximum and sum of what it sees of its rows. The two warpgroups that multiply take turns between
-// the tensor cores and their exponentials, so that both are busy.
+// A block owns 128 or 256 hidden rows and passes over a range of classes; each thread keeps the
+// running maximum and sum of what it sees of its rows. The two warpgroups that multiply take turns
+// between the tensor cores and their exponentials, so that both are busy.
 //
 // In cycles of a multiprocessor a logit costs D / 2048 for its product and 1/16 for MUFU.EX2: as
 // much at D = 128. An eighth of the exponentials is a polynomial on the other pipes: at D = 128, of
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     });
 
-    // Four lanes have met a row, each a part of the classes.
+    // Four lanes share a row, each with a part of the classes.
 #pragma unroll
     for (int r = 0; r < kTiles; ++r) {
 #pragma unroll

@@ -1,5 +1,5 @@
 // The forward pass of the exact softmax on Hopper: sums over ranges of classes, and from them the
-// loss, or what a part of the classes tells of it. T is BFloat16 or Half.
+// loss, or the statistics of a part of the classes. T is BFloat16 or Half.
 #ifndef FASTW2V_CUDA_LOSS_HOPPER_EXACT_FORWARD_H_
 #define FASTW2V_CUDA_LOSS_HOPPER_EXACT_FORWARD_H_
 

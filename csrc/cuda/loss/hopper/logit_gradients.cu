@@ -1,6 +1,6 @@
-// A block owns 128 or 256 hidden rows and meets a range of classes, as in the forward pass; while
-// one of the warpgroups that multiply turns its logits into gradients and stores them, the other
-// has the tensor cores.
+// A block owns 128 or 256 hidden rows and passes over a range of classes, as in the forward pass;
+// while one of the warpgroups that multiply turns its logits into gradients and stores them, the
+// other has the tensor cores.
 //
 // For all classes that is 2 B V D operations and 2 B V bytes, D operations for a byte: at D = 300
 // as many as an H100 does while its memory takes one (989 TFLOP/s, 3.35 TB/s), at 4096 14 times

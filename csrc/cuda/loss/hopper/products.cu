@@ -18,7 +18,7 @@ constexpr int kLeftBytes = kRows * kChunkRowBytes;
 
 template <typename T>
 struct Arguments {
-  Source<T> left, right;  // P, and what it meets
+  Source<T> left, right;  // P, and the other operand
   int rows, columns;      // of the result
   int steps;              // of kDepth, in all
   int stages;

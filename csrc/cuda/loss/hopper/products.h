@@ -1,5 +1,5 @@
-// The products of a chunk of gradients of logits, P [hidden rows, classes], with what they meet, on
-// Hopper: P W is a part of d_hidden, P^T X a part of d_weights. T is BFloat16 or Half.
+// The products of a chunk of gradients of logits, P [hidden rows, classes], with the other operand,
+// on Hopper: P W is a part of d_hidden, P^T X a part of d_weights. T is BFloat16 or Half.
 #ifndef FASTW2V_CUDA_LOSS_HOPPER_PRODUCTS_H_
 #define FASTW2V_CUDA_LOSS_HOPPER_PRODUCTS_H_
 

@@ -53,8 +53,8 @@ __device__ __forceinline__ void LoadExamples(const SharedProblem<E>& p, int64_t 
   if (i < kTile && first + i < p.batch) numbers->gradient[i] = gradient[first + i];
 }
 
-// Who does not meet whom: examples from the batch's end on and inactive ones, classes from the end
-// of the list on, and accidental hits. Thread i decides for example i.
+// Which pairs do not compete: examples from the batch's end on and inactive ones, classes from the
+// end of the list on, and accidental hits. Thread i decides for example i.
 template <typename E>
 __device__ __forceinline__ void FindAbsent(const SharedProblem<E>& p, int64_t first_example,
                                            int64_t first_class,
@@ -98,15 +98,15 @@ struct TileMemory {
   }
 };
 
-// A matrix whose tiles meet those of another one. Numbers of rows fit into an int (SharedForward
-// and SharedBackward see to it), which spares registers.
+// A matrix whose tiles are multiplied with those of another one. Numbers of rows fit into an int
+// (SharedForward and SharedBackward see to it), which spares registers.
 template <typename E>
 struct Side {
   const E* rows;
   int count;
 };
 
-// Which tiles of the other side a block meets, one after the other.
+// Which tiles of the other side a block processes, one after the other.
 struct TileRun {
   int begin, end, at;
 };
@@ -114,7 +114,7 @@ struct TileRun {
 // Products of the rows of the own tile and of tile `run.at` of the other side, 16 x 32 of them for
 // each warp. Chunk `last` of the columns comes last and stays in memory: the rows of the other tile
 // that are returned. Where one chunk holds all columns, the own tile is loaded once, and with two
-// buffers the next of the other tiles comes while this one is met.
+// buffers the next of the other tiles comes while this one is used.
 template <typename E>
 __device__ __forceinline__ const E* TileProducts(
     const Side<E>& own, int own_first, const Side<E>& other, const TileRun& run, int width,

@@ -1,10 +1,11 @@
-// The part of a sampled loss in which all examples meet one list of classes, whose rows have been
+// The part of a sampled loss in which one list of classes serves all examples, whose rows have been
 // gathered. Logits exist one tile at a time, in registers.
 //
 // Forward, a block takes a tile of examples through a part of the classes. Backward, it keeps the
-// gradient of a tile of examples, or of a tile of classes, in registers while it meets tiles of the
-// other kind, whose logits it computes again: storing them would cost more for the widths that word
-// vectors have. Work is cut by the problem alone; partial sums are added in a fixed order.
+// gradient of a tile of examples, or of a tile of classes, in registers while it passes over tiles
+// of the other kind, whose logits it computes again: storing them would cost more for the widths
+// that word vectors have. Work is cut by the problem alone; partial sums are added in a fixed
+// order.
 #ifndef FASTW2V_CUDA_LOSS_SAMPLED_SHARED_CANDIDATES_H_
 #define FASTW2V_CUDA_LOSS_SAMPLED_SHARED_CANDIDATES_H_
 
@@ -27,7 +28,7 @@ struct LogitGradient {
   int active;  // 0: the example has no gradient
 };
 
-// Sums over the classes that an example has met: of exp(z - max), or of softplus(z).
+// Sums over the classes that an example has been compared with: of exp(z - max), or of softplus(z).
 template <typename A>
 struct RowSums {
   A max, sum;
@@ -66,7 +67,7 @@ int64_t PaddedWidth(int64_t dim) {
 // memory that a block can have.
 struct SharedPlan {
   int64_t chunk = 0;          // columns of the operands that a block holds at a time
-  int buffers = 1;            // of the tiles that a block meets, backward
+  int buffers = 1;            // of the tiles that a block passes over, backward
   int64_t forward_parts = 1;  // of the classes
   int64_t hidden_parts = 1;   // of the classes, for the gradient of hidden rows
   int64_t weights_parts = 1;  // of the examples, for the gradient of weights

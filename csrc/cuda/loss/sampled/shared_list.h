@@ -1,4 +1,4 @@
-// A sampled loss with one list for the whole batch: its rows are gathered and met in tiles
+// A sampled loss with one list for the whole batch: its rows are gathered and processed in tiles
 // (shared_candidates.h), labels by a warp for each example.
 #ifndef FASTW2V_CUDA_LOSS_SAMPLED_SHARED_LIST_H_
 #define FASTW2V_CUDA_LOSS_SAMPLED_SHARED_LIST_H_
