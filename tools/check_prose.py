@@ -1,8 +1,8 @@
 """Finds words in prose that readers stumble over: those of tools/words.txt.
 
 Prose is the text of Markdown files, outside of code, in Python docstrings, comments and the
-strings that have a blank: messages and help, and in C++ comments. Prints each place and what to write instead, and ends
-with status 1 if there is one.
+strings that have a blank: messages and help, and in C++ comments. Prints each place and what to
+write instead, and ends with status 1 if there is one.
 """
 
 from __future__ import annotations
