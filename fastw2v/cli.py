@@ -62,7 +62,7 @@ _ELSEWHERE = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells in one line what is wrong and what to write in its place.
+    """Says in one line what is wrong and what to write instead.
 
     Options are written in full: --cbow, which is another program's, must not mean --cbow-mean.
     """
@@ -83,7 +83,7 @@ class _Parser(argparse.ArgumentParser):
             if found:
                 message += f": did you mean {', '.join(dict.fromkeys(found))}?"
             else:
-                message += f"; {self.prog} --help shows what is taken"
+                message += f"; {self.prog} --help lists the arguments"
         self.exit(2, f"{self.prog}: error: {message}\n")
 
     def _meant(self, word: str) -> str | None:
@@ -104,7 +104,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="fastw2v",
         description="Fused losses and word vectors for TensorFlow.",
-        epilog="fastw2v COMMAND --help tells what a command takes.",
+        epilog="fastw2v COMMAND --help lists the arguments of a command.",
         # With wider margins the longest names would stand on lines of their own.
         formatter_class=functools.partial(argparse.HelpFormatter, indent_increment=1),
     )

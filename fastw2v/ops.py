@@ -5,7 +5,7 @@ What the losses have in common:
 
 * **Tables** (``embeddings``, ``weights`` [rows, dim]; ``biases`` [rows]) are a ``tf.Variable``, a
   Keras variable, a tensor, or a list of shards (partition strategy ``div``), of dtype float32,
-  float64, float16 or bfloat16. A variable's rows are read where they lie, without a copy.
+  float64, float16 or bfloat16. The rows of a variable are read in place, without a copy.
 * **Losses** are in nats. 16-bit tables are summed, and their losses returned, in float32. In a
   replica of a `tf.distribute.Strategy` a mean is the replica's share of the mean over all of them
   (`fastw2v._losses.reduction.Reduction`).
@@ -15,12 +15,12 @@ What the losses have in common:
 * **Memory**: exact losses take about 64 MB at most beside their gradients, sampled ones also a copy
   of the sampled rows. Up to 64 MB of it stay with the process for the next call.
 * **Determinism**: same arguments and seeds, same bits, whatever the number of threads.
-* **Errors**: ``ValueError`` for what is wrong in the call itself (rank, dtype, option), and
+* **Errors**: ``ValueError`` for an error in the call itself (rank, dtype, option), and
   ``tf.errors.InvalidArgumentError`` for values found when it runs (an id or label out of range);
-  both name the argument, the value and the range. Where arguments seem to stand in each other's
-  place, as labels in that of ``inputs``, they say so; values are looked at in eager mode only.
+  both name the argument, the value and the range. Where two arguments seem to be swapped, such as
+  ``inputs`` and ``labels``, they say so; values are compared in eager mode only.
 * **XLA**: under ``jit_compile=True`` the losses are composed from TensorFlow ops and store the
-  logits. Values raise no error there: an example with an id, label or count out
+  logits. Values out of range raise no error there: an example with an id, label or count out
   of range, or with an empty bag, has the loss NaN and no gradient (all examples, where a candidate
   of the whole batch is out of range), and the gradient of a gathered table holds rows of zeros.
 """
@@ -133,7 +133,8 @@ def softmax_loss(
             Exact softmax only.
         margin: In [0, 1000): taken from the logits of the labels, after ``logit_scale`` and
             ``logit_softcap``; for CosFace's margin m between cosines scaled by s it is ``s * m``.
-            A class that is a label twice loses it once, `top_k` knows of none. Exact softmax only.
+            It is subtracted once from a class that is a label twice, and not in `top_k`. Exact
+            softmax only.
         logit_scale: Factor on ``hidden @ weights.T``, the inverse of a temperature.
         logit_softcap: Bounds the logits, biases included: ``cap * tanh(logits / cap)``.
         z_loss: Adds ``z_loss * logsumexp(logits)**2``, which keeps the normalizer near 1.
@@ -352,8 +353,9 @@ def nce_loss(
 ) -> LossCall:
     """Drop-in for ``tf.nn.nce_loss``: same arguments, defaults and result.
 
-    Noise-contrastive estimation (Gutmann and Hyvärinen 2010, equation 3): tells each label from
-    sampled classes by a logistic loss, its logits corrected by the logarithm of expected counts.
+    Noise-contrastive estimation (Gutmann and Hyvärinen 2010, equation 3): a logistic
+    loss distinguishes each label from sampled classes, with logits corrected by the logarithm of
+    expected counts.
 
     Args:
         weights: Table [num_classes, dim].
@@ -551,14 +553,14 @@ def top_k(
     logit_softcap: float | None = None,
     name: str | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The ``k`` classes of largest logit: what a model trained with these losses predicts.
+    """The ``k`` classes with the largest logits: the prediction of a model with these losses.
 
     As ``tf.math.top_k(inputs @ weights.T + biases, k)``, without the logits being stored. With
     the rows of ``inputs`` and of ``weights`` of length 1 the logits are cosines, and the classes
     the nearest neighbors.
 
     Classes of equal logits come in ascending order. A NaN counts as larger than any number, so that
-    a broken row is seen. The order is that of the logits before the soft cap, which rises with
+    a broken row is noticed. The order is that of the logits before the soft cap, which rises with
     them and may round several to the same value.
 
     Args:

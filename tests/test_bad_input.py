@@ -316,6 +316,11 @@ def each_with(tables, losses):
         ),
         ("embeddings", np.ones([9, 6], bool), "embeddings has dtype bool, expected one of"),
         ("activations", np.ones([6, 5], np.float32), "inputs has width 5, but weights has width 6"),
+        (
+            "activations",
+            np.ones([6, 13], np.float32),
+            r"width 13, but weights has width 6; weights seem to be transposed: .*\[classes, 13\]",
+        ),
         ("activations", np.ones([5, 6], np.float32), "batch of 6, but inputs has a batch of 5"),
         ("activations", np.ones([6, 6], np.int32), "inputs has dtype int32, expected float"),
     ],

@@ -48,7 +48,7 @@ Trackable = tf.__internal__.tracking.Trackable
 
 # Whether ops can be given the handle of a variable; those of Keras and of strategies wrap one.
 is_resource_variable = resource_variable_ops.is_resource_variable
-# Tells tapes that a variable was used: its handle alone does not.
+# Records on tapes that a variable was used: its handle alone does not.
 mark_as_read = resource_variable_ops.variable_accessed
 # The shape of the variable behind a handle, without reading the variable.
 shape_of_handle = resource_variable_ops.variable_shape
@@ -93,7 +93,7 @@ def is_function_of_one_replica() -> bool:
 
 def outside_its_loop(tensor: tf.Tensor) -> bool:
     """Whether a tensor is of the body of a loop, and used after the loop has run, as its gradient
-    is: only the class of the graph tells a body."""
+    is: only the class of the graph shows a body."""
     if not tf.is_symbolic_tensor(tensor):
         return False
     here = list(_enclosing(tf.compat.v1.get_default_graph()))

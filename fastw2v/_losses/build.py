@@ -231,7 +231,10 @@ def activations(inputs: tf.Tensor, weights: Table) -> Hidden:
 
 def _check_width(name: str, width: int | None, weights: Table) -> None:
     if None not in (width, weights.dim) and width != weights.dim:
-        raise ValueError(f"{name} has width {width}, but weights has width {weights.dim}")
+        message = f"{name} has width {width}, but weights has width {weights.dim}"
+        if width == weights.rows:  # as the kernel of a Dense layer
+            message += f"; weights seem to be transposed: expected [classes, {width}]"
+        raise ValueError(message)
 
 
 # ---- Which classes compete -----------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""An exact softmax loss whose classes lie in several places: what each part tells of the examples,
-the losses that follow from all parts, and the gradients of a part.
+"""An exact softmax loss whose classes lie in several places: the statistics that each part has of
+the examples, the losses that follow from all parts, and the gradients of a part.
 
 A part is a call whose tables have the classes [first_class, first_class + rows) of ``num_classes``;
 its labels are classes of any part.

@@ -67,7 +67,7 @@ def exact_loss(call: LossCall) -> tf.Tensor:
     """The losses [batch] where all classes compete, and their weights lie on several machines.
 
     The op of each shard runs where the shard lies: the hidden rows travel there, and what its
-    classes tell of the examples comes back. The gradients of a shard are made there, too.
+    classes know of the examples comes back. The gradients of a shard are made there, too.
     """
     assert call.tables is not None
     weights, biases = call.tables.weights, call.tables.biases

@@ -71,7 +71,7 @@ def exact_loss(call: LossCall) -> tf.Tensor:
     """The losses [batch] of this replica's examples, where all classes compete.
 
     The hidden rows of all replicas meet the classes of each. Four collectives bring them together,
-    what the parts tell of an example back to its replica, the gradients of the losses to all, and
+    the parts' statistics of an example back to its replica, the gradients of the losses to all, and
     what all parts give to the gradient of a hidden row to its replica, as a sum.
     """
     assert call.tables is not None
@@ -89,7 +89,7 @@ def exact_loss(call: LossCall) -> tf.Tensor:
         inputs, labels = _gathered(group, hidden, call.labels)
         arguments = {**call.op_inputs, "embeddings": [], "inputs": inputs, "row_splits": []}
         part = type(call)({**arguments, "labels": labels}, call.attributes)
-        # What all parts tell of an example goes to the replica that has it.
+        # All parts' statistics of an example go to the replica that has it.
         statistics = parts.statistics(part, first_class, cut.rows)
         statistics = tf.reshape(statistics, [4, cut.parts, -1])
         statistics = group.all_to_all(tf.transpose(statistics, [1, 0, 2]))

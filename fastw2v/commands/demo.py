@@ -124,7 +124,7 @@ def _read(options: argparse.Namespace, begin: float) -> TokenCorpus:
     if size < _LEAST_WORDS:
         raise ValueError(
             f"too few words: {size:,} different ones occur at least --min-count = "
-            f"{options.min_count} times, and it takes {_LEAST_WORDS} to show something"
+            f"{options.min_count} times; at least {_LEAST_WORDS} are needed"
         )
     return corpus
 

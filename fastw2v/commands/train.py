@@ -279,7 +279,7 @@ def _with_remark(error: OSError, remark: str) -> OSError:
 
 
 def _rescue(model: Word2Vec, checkpoint: Path) -> str:
-    """Keeps a model whose checkpoint could not be written, and tells where."""
+    """Keeps a model whose checkpoint could not be written, and says where."""
     with contextlib.suppress(OSError):
         rescued = Path(tempfile.mkdtemp(prefix="fastw2v-"), checkpoint.name)
         model.save(rescued)

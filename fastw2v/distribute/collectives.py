@@ -312,7 +312,7 @@ def _inverse(order: list[int]) -> list[int]:
 
 
 def _of_shape(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-    """Tells a graph what it does not know of a collective's result."""
+    """Sets what a graph does not know of a collective's result."""
     tensor.set_shape(shape)
     return tensor
 

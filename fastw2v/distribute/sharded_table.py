@@ -99,7 +99,7 @@ class ShardedTable(PerReplica):
 
     @property
     def _unique_id(self) -> str:
-        """By which Keras' optimizers tell variables apart."""
+        """By which Keras' optimizers distinguish variables."""
         return f"{self.name}_{id(self)}"
 
     @property

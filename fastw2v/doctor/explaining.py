@@ -41,6 +41,8 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
         is wrong: no gradient, NaN or Inf, a gradient of exactly zero, wrong ids.
 
     Raises:
+        TypeError: `loss_fn` cannot be called, such as a loss that was computed before.
+        ValueError: There are no variables, such as those of a Keras model that is not built yet.
         Exception: Whatever `loss_fn` raises, except the errors that the report explains: those
             about gradients, ids out of range, and missing batch axes.
 
@@ -52,7 +54,15 @@ def explain(loss_fn: Callable[..., Any], variables: Any, *args: Any, **kwargs: A
         >>> [finding.kind for finding in report.findings]
         ['rounding']
     """
+    if not callable(loss_fn):
+        kind = type(loss_fn).__name__
+        raise TypeError(f"loss_fn has type {kind}, expected a function that computes the loss")
     sources = tf.nest.flatten(variables)
+    if not sources:
+        raise ValueError(
+            f"variables = {variables!r} names no variable; a Keras model has its variables once it "
+            "is built or was called"
+        )
     graph = functools.partial(_trace, loss_fn, args, kwargs)
     with Recorder(keep_calls=True) as recorder, ValueLog(recorder) as log:
         tape = tf.GradientTape()

@@ -26,7 +26,7 @@ What the layers have in common:
   dtype holds all ids of the table exactly: float32 up to 2**24 rows. So ``keras.Input`` without a
   dtype works there.
 * **Weights of examples** are an input of a loss layer, ``head(hidden, labels, sample_weight)``:
-  Keras does not tell layers what was given to ``fit`` as ``sample_weight`` (which a warning says)
+  Keras does not pass to layers the ``sample_weight`` of ``fit`` (a warning says so)
   or ``class_weight`` (which Keras refuses in a model without targets).
 * **Saved models** load after ``import fastw2v``, without pending updates. ``model.export`` and
   ``tf.saved_model.save`` work as always; functions that were called before, and are exported then,

@@ -18,8 +18,8 @@ from fastw2v.keras.base import PACKAGE, Rows
 class Embedding(Rows):
     """Rows of a table picked by ids, as ``keras.layers.Embedding``, or means or sums of bags.
 
-    The rows are read where they lie, so that a step costs what the batch costs, whatever the size
-    of the table. The gradient is ``tf.IndexedSlices`` with unique ascending rows, repeated ids
+    The rows are read in place, so that the cost of a step depends on the batch, not on the size of
+    the table. The gradient is ``tf.IndexedSlices`` with unique ascending rows, repeated ids
     summed: Keras optimizers sum nothing themselves.
 
     Args:

@@ -92,7 +92,7 @@ class Head(Rows):
         return super().__call__(*args, **kwargs)
 
     def _check_use(self, frame: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Tells of what is easily mistaken, before Keras builds the layer for it.
+        """Reports common mistakes, before Keras builds the layer for it.
 
         Args:
             frame: Of the call of the layer.
@@ -206,8 +206,8 @@ class Head(Rows):
     ) -> tf.Tensor:
         """Adds the mean loss to the model.
 
-        Keras does not tell layers the ``sample_weight`` that ``fit`` was given: weights of examples
-        are an input of the model.
+        Keras does not pass to layers the ``sample_weight`` of ``fit``: sample weights are an input
+        of the model.
 
         Args:
             inputs: Activations ``[..., dim]``.
@@ -362,7 +362,7 @@ class SampledHead(Head):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TopK(Rows):
-    """The classes of largest logit by the weights of a loss layer: a model that predicts.
+    """The classes with the largest logits by the weights of a loss layer: a model that predicts.
 
     ``keras.Model(ids, head.top_k(hidden, k))`` makes this layer; it can be saved.
 

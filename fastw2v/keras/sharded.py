@@ -93,7 +93,7 @@ class ShardedVariable(keras.Variable):
         )
 
     def beside(self, shape: Sequence[int], dtype: Any, name: str) -> ShardedVariable:
-        """As that of `ShardedTable`. Replicas do the same to it, so that one tells of all."""
+        """As that of `ShardedTable`. Replicas do the same to it, so that one stands for all."""
         return ShardedVariable(
             lambda: self._value.beside(shape, dtype, name), shape, dtype, name, trainable=False
         )

@@ -9,7 +9,7 @@ table; Keras' own optimizers touch every row, and do not sum repeated ones.
 * **By default** the result is that of the dense optimizer, at the cost of the sparse one. With
   momentum, `Adam`, `AdamW`, `Lion`, `Ftrl` and weight decay a dense optimizer updates rows without
   a gradient, too. Here such updates are pending: they are applied, all at once, before the row is
-  next read. So rows have to be read in a way that tells the optimizer: by the losses of this
+  next read. So rows have to be read in a way that the optimizer knows of: by the losses of this
   library, `fastw2v.train_step`, the layers of `fastw2v.keras`, or after `apply_pending`. A gradient
   of a row that was read in another way is refused; on a GPU, where nothing can be refused, pending
   updates are applied before that of the gradient. `finalize` applies those of whole variables; so

@@ -38,7 +38,7 @@ class ProgressLine:
             self._bar.close()
 
     def update(self, done: float | None, text: str) -> None:
-        """Tells how far the task is.
+        """Shows how far the task is.
 
         Args:
             done: The share that is done, in [0, 1]; None if it is not known.

@@ -324,7 +324,7 @@ def test_a_terminal_interrupts(text):
         (["text.txt", "--cache", "no/ids"], "no: No such file or directory; --cache no/ids would"),
         (["text.txt", "--resume"], "v.txt.checkpoint: No such file or directory; there"),
         (["text.txt", "--checkpoint", "latin1.txt"], "latin1.txt is not a saved model of fastw2v"),
-        (["text.txt", "--output", "vectors"], "the name of vectors does not tell its format"),
+        (["text.txt", "--output", "vectors"], "the name of vectors does not show its format"),
         (["text.txt", "--output", "no/v.txt"], "no: No such file or directory"),
         (["text.txt", "--output", "directory.txt"], "directory.txt: Is a directory"),
         (["text.txt", "--loss", "softmax", "--alpha", "1e30", *SMALL], "Take a smaller alpha"),

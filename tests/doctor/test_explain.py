@@ -540,3 +540,11 @@ def test_what_is_forgotten_is_undecided():
     assert recorder.forgotten
     assert len(recorder.events) == 20
     assert finding.kind == "undecided"
+
+
+def test_what_explain_takes():
+    weights = tf.Variable([1.0])
+    with pytest.raises(TypeError, match="loss_fn has type EagerTensor, expected a function"):
+        explain(total(weights), [weights])
+    with pytest.raises(ValueError, match=r"variables = \[\] names no variable; a Keras model has"):
+        explain(lambda: total(weights), [])

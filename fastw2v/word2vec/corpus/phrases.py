@@ -78,7 +78,7 @@ _SCORERS: dict[str, Scorer] = {"default": original_scorer, "npmi": npmi_scorer}
 
 
 class _Finder(ABC):
-    """What finds phrases in sentences, whatever tells it which they are."""
+    """What finds phrases in sentences, however it knows which pairs are phrases."""
 
     _FIELDS: ClassVar[dict[str, Any]]  # of a file, with their types
     scoring: Scorer | None
@@ -502,7 +502,7 @@ def _is_scorer(scoring: Any) -> TypeGuard[Scorer]:
         return False
     try:
         return inspect.signature(scoring).parameters.keys() >= _scorer_parameters()
-    except (TypeError, ValueError):  # a function that does not tell its parameters
+    except (TypeError, ValueError):  # a function that does not show its parameters
         return False
 
 

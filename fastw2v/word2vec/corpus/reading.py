@@ -250,7 +250,7 @@ class _Text(ABC):
 
     @abstractmethod
     def identity(self) -> Any:
-        """What tells the text from others, as JSON; None if it can be read only once."""
+        """What identifies the text, as JSON; None if it can be read only once."""
 
     @abstractmethod
     def _parts(self) -> Iterator[Any]:

@@ -141,7 +141,7 @@ class Vocabulary:
 
         Raises:
             OSError: The file cannot be written.
-            TypeError: A word is no str, which the file could not tell.
+            TypeError: A word is no str; the file does not hold types of words.
             ValueError: A word holds a line end.
 
         Example:

@@ -129,18 +129,26 @@ def _push(layout: np.ndarray) -> np.ndarray:
     return np.concatenate(pushes) / np.float64(max(total, 1e-30))
 
 
-def spread(centers: np.ndarray, sizes: np.ndarray, iterations: int = 500) -> np.ndarray:
+def spread(
+    centers: np.ndarray,
+    sizes: np.ndarray,
+    iterations: int = 500,
+    *,
+    within: np.ndarray | None = None,
+) -> np.ndarray:
     """Moves boxes as far apart as it takes for none to cover another.
 
     Args:
         centers: ``[N, 2]``.
         sizes: ``[N, 2]``, width and height of each box.
         iterations: Rounds in which boxes that overlap push each other away.
+        within: ``[2]``, width and height of the picture, which no box leaves; None: no bounds.
 
     Returns:
         ``[N, 2]``, the new centers.
     """
-    centers = centers.copy()
+    low, high = (-np.inf, np.inf) if within is None else (sizes / 2, within - sizes / 2)
+    centers = np.maximum(np.minimum(centers, high), low)
     room = (sizes[:, None] + sizes) / 2
     for _ in range(iterations):
         offsets = centers[:, None] - centers
@@ -155,5 +163,5 @@ def spread(centers: np.ndarray, sizes: np.ndarray, iterations: int = 500) -> np.
         direction = np.where(offsets == 0, order[..., None], np.sign(offsets))
         push = direction * overlap * 0.25 * overlapping[..., None]
         push *= np.stack([axis == 0, axis == 1], axis=2)
-        centers += push.sum(axis=1)
+        centers = np.maximum(np.minimum(centers + push.sum(axis=1), high), low)
     return centers

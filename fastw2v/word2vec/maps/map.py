@@ -38,13 +38,13 @@ def draw_map(
 ) -> int:
     """Draws the first words of a table as a PNG, larger the more frequent they are.
 
-    The color only shows the direction from the middle, to tell groups apart.
+    The color only shows the direction from the middle, so that groups differ.
 
     Args:
         vectors: The words, the most frequent first, and their vectors.
         path: Where to write the picture.
         num_words: How many words to draw; fewer if there are not so many.
-        words: Draw only words of this list; None stands for all words of the table. A warning tells
+        words: Draw only words of this list; None stands for all words of the table. A warning says
             how many of them have no vector.
         leave_out: Words that are not drawn, such as function words.
         skip: How many of the first words of the table are not drawn, at least 0. The most frequent
@@ -88,7 +88,7 @@ def draw_map(
     ]
     boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
     sizes = np.array([(box.width + 8, box.height + 2) for box in boxes])
-    for label, position in zip(labels, spread(layout, sizes), strict=True):
+    for label, position in zip(labels, spread(layout, sizes, within=_SIZE), strict=True):
         label.set_position(position)
     with replacing(path) as file:
         figure.savefig(file, format="png")
@@ -190,7 +190,7 @@ def _shown(
             stacklevel=3,
         )
     if len(rows) < 5:
-        raise ValueError(f"there are {len(rows)} words to draw; it takes at least 5")
+        raise ValueError(f"there are {len(rows)} words to draw; at least 5 are needed")
     counts = None if vectors.counts is None else vectors.counts[rows]
     return WordVectors([vectors.words[row] for row in rows], vectors.vectors[rows], counts)
 

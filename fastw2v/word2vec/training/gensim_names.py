@@ -61,7 +61,7 @@ _ABSENT = {
     "batch_words": "is not needed; the length of a block of text is chosen by the loss",
     "min_alpha_yet_reached": "is not kept; model.min_alpha is the rate at which training ends",
     "callbacks": "is not kept; give callbacks to train",
-    "lifecycle_events": "is not kept; the logger fastw2v tells what happens",
+    "lifecycle_events": "is not kept; the logger fastw2v reports what happens",
     "save_word2vec_format": _IN_WV.format("save_word2vec_format(path)"),
     "load_word2vec_format": "is no method of a model; write "
     "fastw2v.WordVectors.load_word2vec_format(path)",
@@ -276,7 +276,7 @@ class GensimNames(ModelWords):
 
         As in gensim the numbers are ``softmax(h w)`` for the mean h (with ``cbow_mean = 0``, the
         sum) of the vectors of the context. With negative sampling these are not probabilities of
-        the text, in which frequent words would have more: `evaluate` tells how.
+        the text, in which frequent words would have more: see `evaluate`.
 
         Args:
             context_words_list: Words or rows; unknown words are left out.
@@ -334,7 +334,7 @@ class GensimNames(ModelWords):
         Args:
             sentences: Lists of words.
             total_sentences: How many to take at most.
-            chunksize, queue_factor, report_delay: Taken for gensim's sake.
+            chunksize, queue_factor, report_delay: Accepted as in gensim.
 
         Raises:
             ValueError: There is no vocabulary yet.

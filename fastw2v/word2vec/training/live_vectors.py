@@ -76,7 +76,7 @@ class LiveVectors(WordVectors):
     def vectors_lockf(self, lockf: np.ndarray) -> None:
         check_lockf(lockf)
 
-    # Its base class tells no number, as gensim does not.
+    # Its base class returns no number, as in gensim.
     def intersect_word2vec_format(  # type: ignore[override]
         self,
         fname: str | os.PathLike[str],

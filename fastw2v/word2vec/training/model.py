@@ -93,8 +93,8 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
     adds words. With ``pretrained=vectors`` the words that `WordVectors`, or a file of them, has
     begin at its vectors.
 
-    **Log.** The logger ``fastw2v`` tells how far training is: ``logging.basicConfig(level="INFO")``
-    shows it.
+    **Log.** The logger ``fastw2v`` reports the progress of training:
+    ``logging.basicConfig(level="INFO")`` shows it.
 
     **Memory.** The two tables, ``8 * V * vector_size`` bytes, and a few blocks of text. Its ids lie
     in a file.
@@ -130,7 +130,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         max_final_vocab: How many of the most frequent words to keep at most.
         shrink_windows: Whether the window of each word is drawn from ``1, ..., window``.
         comment: Is kept and saved with the model.
-        hashfxn, batch_words, compute_loss: Taken for gensim's sake; the seed decides all draws, and
+        hashfxn, batch_words, compute_loss: Accepted as in gensim; the seed decides all draws, and
             the loss is always computed.
         null_word, sorted_vocab: The same; they must be 0 and 1.
         loss: None: what ``hs`` and ``negative`` say. "softmax": the exact softmax over all words;
@@ -307,14 +307,14 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         After Ctrl-C, or any other exception out of a callback, the model holds what was trained so
         far, and ``train(..., resume=True)`` goes on. With ``checkpoint`` a process that comes later
         can do that: ``Word2Vec.load(checkpoint).train(..., resume=True)``. Where training is
-        deterministic, what comes out are the bits of a training that went through.
+        deterministic, the result has the same bits as without the interruption.
 
         Args:
             sentences, corpus_file, cache, workers: As in `build_vocab`. None: the text of
                 `build_vocab`, which is not read again where it is the same object either. Words
                 outside the vocabulary are left out.
             total_examples, total_words, word_count, queue_factor, report_delay, compute_loss: Taken
-                for gensim's sake. The text says how long it is, and the loss is always computed.
+                as in gensim. The text itself has a length, and the loss is always computed.
             epochs: Passes over the text; None: ``model.epochs``.
             start_alpha, end_alpha: In place of ``model.alpha`` and ``model.min_alpha``.
             callbacks: Objects with some of the methods of gensim's `CallbackAny2Vec`,
@@ -346,8 +346,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
                 none: nothing was learned. Or a checkpoint could not be written.
 
         Raises:
-            OSError: The text cannot be read, or nothing can be written where the checkpoint is to
-                lie.
+            OSError: The text cannot be read, or the checkpoint cannot be written.
             ConnectionError: Another worker has ended, or cannot be reached.
             ValueError: An argument is out of its range, the loss is no longer finite, the text to
                 evaluate has no two known words near each other, there is nothing to resume, or
@@ -445,7 +444,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         corpus_iterable: Source | None = None,
         max_examples: int | None = 100_000,
     ) -> float:
-        """How well the model predicts a text, best one that it was not trained on.
+        """How well the model predicts a text, which should not be one that it was trained on.
 
         The mean, over the examples of the text, of the logarithm of the probability of the word
         that is to be predicted among all V words, in nats: at most 0, and ``-log(V)`` for a model
@@ -542,7 +541,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
         Args:
             path: The file.
             **gensim_options: ``separately``, ``sep_limit``, ``ignore`` and ``pickle_protocol`` are
-                taken for gensim's sake.
+                accepted as in gensim.
 
         Raises:
             OSError: The file cannot be written.
@@ -583,7 +582,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
 
         Args:
             path: The file.
-            mmap, rethrow: Taken for gensim's sake.
+            mmap, rethrow: Accepted as in gensim.
 
         Raises:
             OSError: The file cannot be read.

@@ -164,7 +164,7 @@ class ModelWords(tf.Module):
         looked up each time: in a loop over words, keep ``wv = model.wv``.
 
         ``model.wv = vectors`` makes its words those of the model, which begins at its vectors. To
-        train on, it must tell how often words occur.
+        train on, it needs the counts of its words.
 
         Raises:
             ValueError: There is no vocabulary yet.
@@ -224,7 +224,7 @@ class ModelWords(tf.Module):
                 ``update``, the new words.
             cache: File for the ids of the text, which is used again for the same text and
                 arguments.
-            progress_per, keep_raw_vocab: Taken for gensim's sake.
+            progress_per, keep_raw_vocab: Accepted as in gensim.
             workers: Threads that read the text; None: ``model.workers``, which train, too.
             report: Is called while the text is read, see `fastw2v.word2vec.corpus.read_corpus`.
 
@@ -286,7 +286,7 @@ class ModelWords(tf.Module):
 
         Args:
             word_freq: How often each word occurs.
-            keep_raw_vocab: Taken for gensim's sake.
+            keep_raw_vocab: Accepted as in gensim.
             corpus_count: How many sentences there are; None: not known, 0.
             trim_rule, update: As in `build_vocab`.
 
@@ -463,7 +463,7 @@ class ModelWords(tf.Module):
         """Returns the vocabulary.
 
         Raises:
-            ValueError: There is none yet, or nobody knows how often its words occur.
+            ValueError: There is none yet, or the counts of its words are not known.
         """
         vocabulary = self._check_built()
         if not vocabulary.counts.any():

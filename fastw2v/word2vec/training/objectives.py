@@ -61,7 +61,7 @@ def table_device(settings: Settings) -> AbstractContextManager[Any]:
 
 
 class Objective:
-    """Trains on blocks of text and tells how likely they are."""
+    """Trains on blocks of text and computes how likely they are."""
 
     block_tokens: int  # of a block, for training
     _EVALUATED_TOKENS = 1 << 14

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Telling:
-    """Tells a report function, a progress bar, TensorBoard and the log.
+    """Reports to a function, a progress bar, TensorBoard and the log.
 
     Args:
         stack: Closes the bar and the file of TensorBoard.
@@ -45,7 +45,7 @@ class Telling:
         self._logged = time.monotonic()
 
     def __call__(self, now: Progress, log_likelihood: float | None) -> None:
-        """Tells it.
+        """Reports it.
 
         Args:
             now: How far training is.

@@ -100,7 +100,7 @@ def evaluate_word_pairs(
         judgments += dummies
     if len(judgments) < 2:
         raise ValueError(
-            f"{pairs}: {len(judgments)} of {num_pairs} pairs have vectors; it takes at least 2. "
+            f"{pairs}: {len(judgments)} of {num_pairs} pairs have vectors; at least 2 are needed. "
             "A line holds two words and a number, separated by " + repr(delimiter)
         )
     found_all = WordPairs(
@@ -220,7 +220,7 @@ def _answers(
     restrict_vocab: int | None,
     case_insensitive: bool,
 ) -> np.ndarray:
-    """Tells which questions, rows of a, b, c and the answer [N, 4], are answered right."""
+    """Returns which questions, rows of a, b, c and the answer [N, 4], are answered right."""
     # Words that agree in upper case are the same answer: that of the first.
     names = _names(vectors, restrict_vocab, case_insensitive)
     same = np.array([rows[name] for name in names], np.int64)

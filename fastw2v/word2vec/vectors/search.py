@@ -87,7 +87,7 @@ class Search(WordTable):
         return pairs
 
     def _is_vector(self, item: Any) -> bool:
-        """Tells a vector from a list of words and from a pair of a word and its weight.
+        """Distinguishes a vector from a list of words and from a pair of a word and its weight.
 
         A list of floats is a vector; integers can be words, and are a vector only in an array.
         """

@@ -28,7 +28,7 @@ _REMOVED = {
     "syn0norm": "since gensim 4 get_normed_vectors() returns the vectors scaled to length 1",
     "vectors_norm": "since gensim 4 get_normed_vectors() returns the vectors scaled to length 1",
     "vocab": "since gensim 4 the rows of words are the dict key_to_index, the words the list "
-    'index_to_key, and get_vecattr(word, "count") tells how often a word occurs',
+    'index_to_key, and get_vecattr(word, "count") gives how often a word occurs',
 }
 
 
@@ -173,7 +173,7 @@ class WordTable:
             raise AttributeError("norms follow from vectors: assign those")
 
     def fill_norms(self, force: bool = False) -> None:
-        """Does nothing, and is there for gensim's sake: no lengths are kept that could be old."""
+        """Does nothing, for compatibility with gensim: no lengths are kept."""
 
     def __len__(self) -> int:
         return len(self.words)
@@ -184,7 +184,7 @@ class WordTable:
         return self.has_index_for(word)
 
     def has_index_for(self, key: Hashable) -> bool:
-        """Tells whether a word has a row."""
+        """Whether a word has a row."""
         return self.get_index(key, -1) >= 0
 
     def __getitem__(self, word: Hashable | Iterable[Hashable]) -> np.ndarray:
@@ -237,7 +237,7 @@ class WordTable:
         return self.normalized()
 
     def _is_one(self, item: Any) -> TypeGuard[Hashable]:
-        """Tells a word, known or not, from a list of words or a vector."""
+        """Distinguishes a word, known or not, from a list of words or a vector."""
         if isinstance(item, (str, bytes)) or is_row(item):
             return True
         return _is_hashable(item) and (item in self.index or not isinstance(item, Iterable))
@@ -245,7 +245,7 @@ class WordTable:
     # ---- Attributes ------------------------------------------------------------------------------
 
     def get_vecattr(self, key: Hashable, attr: str) -> Any:
-        """Returns an attribute of a word; ``"count"`` tells how often it occurs.
+        """Returns an attribute of a word; ``"count"`` is how often it occurs.
 
         Raises:
             UnknownWordError: The word has no row; this is a KeyError.
@@ -482,7 +482,7 @@ def lengths_of(vectors: np.ndarray) -> np.ndarray:
 
 
 def is_row(item: object) -> TypeGuard[int]:
-    """Tells whether something is an integer, which can stand for a row."""
+    """Whether something is an integer, which can stand for a row."""
     return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
 
 

@@ -39,6 +39,19 @@ def test_spread_leaves_no_box_on_another():
     assert gaps.max(axis=2).min() > -1
 
 
+def test_spread_leaves_no_box_outside():
+    rng = np.random.default_rng(0)
+    centers = rng.uniform(0, 300, (60, 2))
+    sizes = rng.uniform([20, 8], [60, 14], (60, 2))
+    assert (spread(centers, sizes) - sizes / 2).min() < 0
+    moved = spread(centers, sizes, within=np.array([360, 300]))
+    assert (moved - sizes / 2).min() >= -1e-9
+    assert (moved + sizes / 2 <= np.array([360, 300]) + 1e-9).all()
+    gaps = np.abs(moved[:, None] - moved) - (sizes[:, None] + sizes) / 2
+    gaps[np.diag_indices(60)] = np.inf
+    assert gaps.max(axis=2).min() > -2
+
+
 def test_spread_leaves_free_boxes_alone():
     centers = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     np.testing.assert_array_equal(spread(centers, np.full((3, 2), 9.0)), centers)

@@ -29,7 +29,7 @@ def test_picture_shows_words(num_words, tmp_path):
 
 def test_too_few_words_to_draw(tmp_path):
     vectors = WordVectors(list("abcd"), np.eye(4))
-    with pytest.raises(ValueError, match="there are 4 words to draw; it takes at least 5"):
+    with pytest.raises(ValueError, match="there are 4 words to draw; at least 5 are needed"):
         draw_map(vectors, tmp_path / "map.png")
 
 
@@ -42,7 +42,7 @@ def test_a_page_of_equal_and_few_words(tmp_path):
     for row in range(6):  # the others, never the word itself
         assert sorted([row, *neighbors[row].tolist()]) == list(range(6))
     for arguments, message in (
-        ({"num_words": 4}, "there are 4 words to draw; it takes at least 5"),
+        ({"num_words": 4}, "there are 4 words to draw; at least 5 are needed"),
         ({"num_neighbors": 0}, "num_neighbors is 0; it must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -74,7 +74,7 @@ def test_which_words_are_shown(tmp_path):
     assert draw_map(table, tmp_path / "map.png", words=table.words, skip=13) == 7
     with pytest.raises(ValueError, match="skip is -1; it must be at least 0"):
         write_map(table, page, skip=-1)
-    with pytest.raises(ValueError, match="there are 1 words to draw; it takes at least 5"):
+    with pytest.raises(ValueError, match="there are 1 words to draw; at least 5 are needed"):
         draw_map(table, tmp_path / "map.png", words=["a"])
 
 

@@ -1,8 +1,8 @@
 """Formats of files of word vectors.
 
-`WordVectors.load` and `WordVectors.save` are the way in. `choice` tells which format a file is in;
-each has a module of its own: `word2vec_format` (word2vec's text and binary, GloVe's text), `npz`,
-`gensim_files`, `model_file` and `projector`.
+`WordVectors.load` and `WordVectors.save` are the public functions. `choice` finds the format of
+a file; each has a module of its own: `word2vec_format` (word2vec's text and binary, GloVe's text),
+`npz`, `gensim_files`, `model_file` and `projector`.
 """
 
 from fastw2v.word2vec.vectors.formats.choice import SUFFIXES, format_of, read

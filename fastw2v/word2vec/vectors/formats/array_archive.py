@@ -1,4 +1,4 @@
-"""Arrays in zip archives, as NumPy writes them, read from files that nobody vouches for.
+"""Arrays in zip archives, as NumPy writes them, read from files that may be malicious.
 
 No entry is expanded before it is known that it holds what its header says, and that the whole is
 not out of proportion to the file: a few kilobytes could ask for any amount of memory otherwise.

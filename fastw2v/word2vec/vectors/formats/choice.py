@@ -27,10 +27,10 @@ _LONGEST_FIRST_LINE = 1 << 20
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """Returns the format that the name of a file tells, without a final ``.gz``.
+    """Returns the format that the name of a file shows, without a final ``.gz``.
 
     Raises:
-        ValueError: It tells none.
+        ValueError: It shows none.
 
     Example:
         >>> format_of("vectors.txt.gz"), format_of("vectors.bin")
@@ -45,7 +45,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
             return name
     all_known = ", ".join(suffix for known in SUFFIXES.values() for suffix in known)
     raise ValueError(
-        f"the name of {path} does not tell its format: it ends in none of {all_known} (.txt, .vec, "
+        f"the name of {path} does not show its format: it ends in none of {all_known} (.txt, .vec, "
         ".bin and .glove may be followed by .gz); give the format, one of " + ", ".join(SUFFIXES)
     )
 
@@ -102,10 +102,10 @@ def read(
 
 
 def _content_of(path: str | os.PathLike[str], given: str | None) -> str:
-    """Returns the format that is given, else that which the file tells, else that of its name.
+    """Returns the format that is given, else that of the file's content, else that of its name.
 
     Raises:
-        ValueError: The format is not given, and nothing tells it; or the file tells another one.
+        ValueError: The format is not given, and nothing shows it; or the file has another one.
     """
     if not os.path.isfile(path):  # a pipe can be read once only
         return given or format_of(path)
@@ -133,7 +133,7 @@ def _name_or_none(path: str | os.PathLike[str]) -> str | None:
 
 
 def _magic_of(file: Reader, path: str | os.PathLike[str]) -> str | None:
-    """The format of an open file whose first bytes tell it, else None. Its place stays."""
+    """The format of an open file whose first bytes show it, else None. Its place stays."""
     if plain_pickle.is_pickle(file):
         return "gensim"
     if file.peek(4)[:4] != b"PK\3\4":

@@ -3,7 +3,7 @@
 The arrays are ``vectors``, float32 [V, D], ``counts``, int64 [V], if they are known, and the words
 as ``words_utf8``, the bytes of all of them one after another, and ``word_lengths``, int64 [V], how
 many bytes each has: an array of text would take the room of the longest word for each. Where some
-words are integers, ``word_is_integer`` tells which, and their text is decimal. Files with an array
+words are integers, ``word_is_integer`` says which, and their text is decimal. Files with an array
 of text, ``words``, are read as well.
 """
 
@@ -60,7 +60,7 @@ def read_npz(path: str | os.PathLike[str]) -> Contents:
 
 
 def write_npz(path: str | os.PathLike[str], contents: Contents) -> None:
-    """Writes the arrays that the top of this file tells of.
+    """Writes the arrays that are described at the top of this file.
 
     Raises:
         OSError: The file cannot be written; one that was there before is whole.

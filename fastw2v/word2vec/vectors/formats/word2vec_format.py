@@ -14,6 +14,7 @@ from fastw2v.word2vec.vectors.formats.gzipped import Reader, reading, writing
 
 _BLOCK_BYTES = 1 << 22
 _MAX_WORD_BYTES = 1 << 20
+_SHOWN = 40  # characters of a line in a message
 _DEFLATE_RATIO = 1032  # no more bytes can come out of one that is compressed
 _OF_NUMBERS = b"0123456789+-.eE \t\r\n"
 
@@ -137,15 +138,22 @@ def write_counts(path: str | os.PathLike[str], contents: Contents) -> None:
         file.write(b"".join(b"%s %d\n" % line for line in lines))
 
 
+def _shown(line: bytes) -> str:
+    """The beginning of a line, for a message."""
+    text = line.decode("utf-8", "backslashreplace").strip()
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
 def _read_header(
     file: Reader, path: str | os.PathLike[str], binary: bool, limit: int | None
 ) -> tuple[int, int, int]:
     """Returns how many words there are, the width, and how many words to read."""
-    header = [to_count(field) for field in file.readline(_MAX_WORD_BYTES).split()]
+    line = file.readline(_MAX_WORD_BYTES)
+    header = [to_count(field) for field in line.split()]
     if len(header) != 2 or None in header:
         raise ValueError(
-            f"{path}, line 1: expected the number of words and the width; a text that begins with "
-            "a word, as GloVe's do, is of the format glove (no_header=True)"
+            f"{path}, line 1: expected the number of words and the width, not {_shown(line)}; a "
+            "text that begins with a word, as GloVe's do, is of the format glove (no_header=True)"
         )
     num_words, size = (count or 0 for count in header)
     if size < 1:
@@ -325,7 +333,7 @@ def _parse(path: str | os.PathLike[str], number: int, texts: list[bytes], size: 
 
 
 class _Decoder:
-    """Decodes words, and tells where one cannot be."""
+    """Decodes words, and says where one cannot be decoded."""
 
     def __init__(self, path: str | os.PathLike[str], encoding: str, errors: str) -> None:
         self._path, self._encoding, self._errors = path, encoding, errors

@@ -250,7 +250,8 @@ NAN = np.array([1, np.nan], "<f4").tobytes()
     ("name", "content", "message"),
     [
         ("v.txt", b"", "line 1: expected the number of words and the width"),
-        ("v.txt", b"a 0.5\n", "line 1: expected the number of words and the width"),
+        ("v.txt", b"a 0.5\n", "line 1: expected the number of words and the width, not 'a 0.5';"),
+        ("v.txt", b"\xff" * 99 + b"\n", r"width, not '(\\\\xff){10}\.\.\.';"),
         ("v.txt", b"2 0\na\nb\n", "line 1: the width is 0"),
         ("v.txt", b"2 2\na 1 2\nb 1\n", "line 3: expected a word and 2 numbers, found 1 numbers"),
         ("v.txt", b"3 1\na 1\nb 2  \n", "line 4: .* found the end of the file; it is cut off"),
@@ -280,10 +281,10 @@ NAN = np.array([1, np.nan], "<f4").tobytes()
         ("v.npz", b"PK\x03\x04 and no more", "is not a file of word vectors, or is damaged"),
         ("v.kv", b"no pickle", "v.kv is not a file of gensim, or is damaged"),
         ("v.kv", b"N.", "v.kv is not a file of gensim, or is damaged"),
-        ("v.xyz", b"", "does not tell its format: it ends in none of .txt"),
-        ("v", b"", "does not tell its format"),
-        ("v.gz", b"", "does not tell its format"),
-        ("v.npz.gz", b"", "does not tell its format"),
+        ("v.xyz", b"", "does not show its format: it ends in none of .txt"),
+        ("v", b"", "does not show its format"),
+        ("v.gz", b"", "does not show its format"),
+        ("v.npz.gz", b"", "does not show its format"),
     ],
 )
 def test_load_refuses(name, content, message, tmp_path):

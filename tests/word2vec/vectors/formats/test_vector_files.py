@@ -80,7 +80,7 @@ def test_any_name_will_do(name, vectors, tmp_path):
 def test_names_of_files_that_are_not_found_or_not_known(tmp_path):
     (tmp_path / "other").write_text("This is a text.\n")
     for path in (tmp_path / "other", tmp_path / "missing"):
-        with pytest.raises(ValueError, match="does not tell its format"):
+        with pytest.raises(ValueError, match="does not show its format"):
             KeyedVectors.load(path)
 
 
