@@ -6,7 +6,7 @@
 Each process runs one replica with one thread, on its share of a batch of all processes together.
 Bytes are those that the loopback interface counts, of all processes, divided by their number; so
 they hold the headers and the heartbeats, too. The processes share the processors of the machine, so
-times tell what a step costs here, and nothing of several machines. "model" are the bytes of
+times show what a step costs here, and nothing about several machines. "model" are the bytes of
 distributed_model.py. Contestants: tables in shards, tables on every replica (both with
 `fastw2v.train_step`), and TensorFlow's own losses with Keras' optimizer, on every replica.
 """

@@ -1,9 +1,9 @@
 """What the benchmarks share: cases, timing, the printed table and the CSV.
 
 All contestants of a case take turns in rounds of one run, together with the machine's ceilings (a
-large matrix product by TensorFlow, a copy by all cores), so that noise and clock rates meet all of
-them alike; shares and ratios are medians over the rounds of quotients within a round. A sample is
-the mean of as many calls as fill 20 ms, at least one. Before anything is timed, the losses and
+large matrix product by TensorFlow, a copy by all cores), so that noise and clock rates affect all
+of them alike; shares and ratios are medians over the rounds of quotients within a round. A sample
+is the mean of as many calls as fill 20 ms, at least one. Before anything is timed, the losses and
 gradients of all contestants are compared.
 """
 

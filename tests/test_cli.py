@@ -199,7 +199,7 @@ def test_help_as_a_command(arguments, usage, capsys):
         ("train t -o v --iter 3 --threads 2", ": did you mean --epochs, --workers?"),
         ("train t -o v --cbow 1", "unrecognized arguments: --cbow 1: did you mean --sg?"),
         ("map v.bin --out m.html", "fastw2v map: error: unrecognized arguments: --out m.html: did"),
-        ("map v.bin --bogus", "unrecognized arguments: --bogus; fastw2v map --help shows what is"),
+        ("map v.bin --bogus", "unrecognized arguments: --bogus; fastw2v map --help lists the"),
         ("neighbors v.bin", "fastw2v neighbors: error: the following arguments are required: WORD"),
         ("neighbors v.bin king -o", "unrecognized arguments: -o; fastw2v neighbors --help"),
     ],

@@ -70,9 +70,9 @@ def _rows_here(table: Table, rows: tf.Tensor) -> tf.Tensor:
 def exact_loss(call: LossCall) -> tf.Tensor:
     """The losses [batch] of this replica's examples, where all classes compete.
 
-    The hidden rows of all replicas meet the classes of each. Four collectives bring them together,
-    the parts' statistics of an example back to its replica, the gradients of the losses to all, and
-    what all parts give to the gradient of a hidden row to its replica, as a sum.
+    The hidden rows of all replicas are compared with the classes of each. Four collectives bring
+    them together, the parts' statistics of an example back to its replica, the gradients of the
+    losses to all, and the sum of all parts' gradients of a hidden row to its replica.
     """
     assert call.tables is not None
     tables = [table for table in (call.tables.weights, call.tables.biases) if table is not None]

@@ -64,7 +64,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=positive,
         default=150.0,
         metavar="N",
-        help="end training so long after the start, whatever --epochs; the seed alone does not "
+        help="end training N seconds after the start, whatever --epochs; the seed alone does not "
         "decide the result then (default: %(default)g)",
     )
 

@@ -28,8 +28,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     phrases = commands.add_parser(
         "phrases",
         help="join the phrases of a text, to train on",
-        description="Find words that stand together more often than by chance, such as new york, "
-        "by the scores of gensim, and write the text with each such pair joined to one word, "
+        description="Find words that occur together more often than by chance, such as new york,\n"
+        "by the scores of gensim, and write the text with each such pair joined into one word,\n"
         "new_york, a sentence per line. The text is read twice.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -59,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train = commands.add_parser(
         "train",
         help="train word vectors on a text",
-        description="Train word vectors on a text and write them to a file. Words that occur in "
+        description="Train word vectors on a text and write them to a file. Words that occur in\n"
         "the same surroundings get similar vectors.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +103,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--max-seconds",
         type=positive,
         metavar="N",
-        help="end training so long after the start: the learning rate then falls with the time",
+        help="end training N seconds after the start: the learning rate then falls with the time",
     )
     group.add_argument("--tensorboard", metavar="DIR", help="write curves for TensorBoard")
     group.add_argument(

@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     vocab = commands.add_parser(
         "vocab",
         help="count the words of a text",
-        description="Count the words of a text and write those that occur often enough to a file, "
+        description="Count the words of a text and write those that occur often enough to a file,\n"
         "a word and its count on each line, the most frequent first.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

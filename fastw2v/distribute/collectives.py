@@ -132,7 +132,7 @@ class Collectives:
             name: What is to be called, for the message.
 
         Raises:
-            RuntimeError: None is running, or it cannot meet the others.
+            RuntimeError: None is running, or it cannot reach the others.
         """
         place = self.place(name)
         if xla.compiles():

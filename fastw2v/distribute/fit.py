@@ -21,8 +21,8 @@ def enable_fit(model: keras.Model) -> keras.Model:
     saving and loading do so without this function. A model of another strategy is left as it is.
 
     Give each worker its share of the examples, by a `tf.data.Dataset` of global batches with the
-    auto-shard policy ``DATA``, say, and one share the size of the other: workers meet at every
-    step. ``steps_per_execution`` must be 1: Keras reduces what steps return by collectives of
+    auto-shard policy ``DATA``, say, and shares of equal size: workers synchronize at every step.
+    ``steps_per_execution`` must be 1: Keras reduces what steps return by collectives of
     TensorFlow's, which do not work in a loop.
 
     Args:

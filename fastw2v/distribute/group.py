@@ -43,7 +43,7 @@ class Group:
     Raises:
         ValueError: ``strategy`` is another one, or ``size`` does not divide its replicas.
         RuntimeError: A group is made, or a method called, where replicas do not run, or run but
-            cannot meet; the message says what to do.
+            cannot reach each other; the message says what to do.
 
     Example:
         >>> import tensorflow as tf

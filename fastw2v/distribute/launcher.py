@@ -28,9 +28,9 @@ from fastw2v.distribute import unequal
 
 _COMMAND = "fastw2v distribute"  # python -m fastw2v.distribute is the same
 _DESCRIPTION = """\
-Run a program in several processes of this machine, which meet as the workers of a
+Run a program in several processes of this machine, which are the workers of a
 tf.distribute.MultiWorkerMirroredStrategy. When one fails, or at Ctrl-C, all are ended; the exit
-status is that of the first that failed, 128 and the number of the signal where one ended it."""
+status is that of the first that failed, or 128 plus the number of the signal that ended it."""
 # When one has failed, the others, who get errors of their own, have so long to say so, ...
 _SECONDS_TO_FAIL = 2.0
 # ... and so long to end after SIGTERM.
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads",
         type=_positive,
         help="TensorFlow's threads within an op, of each process: TF_NUM_INTRAOP_THREADS\n"
-        "(default: where that is not set, the processors, shared out evenly)",
+        "(default: where that is not set, the processors, divided evenly)",
     )
     parser.add_argument(
         "-m", dest="module", action="store_true", help="SCRIPT names a module, as for python -m"
@@ -131,7 +131,7 @@ def _processors() -> int:
 
 def _shares_of_gpus(processes: int) -> list[dict[str, str]]:
     """What is changed in the environment of each process: GPUs that CUDA_VISIBLE_DEVICES lists are
-    shared out evenly."""
+    divided evenly."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = [gpu.strip() for gpu in listed.split(",")]
     if "" in gpus or "-1" in gpus:

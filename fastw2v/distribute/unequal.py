@@ -1,4 +1,4 @@
-"""What is said where replicas meet in a collective with tensors of different shapes. Imports no
+"""What is said where replicas call a collective with tensors of different shapes. Imports no
 TensorFlow."""
 
 from __future__ import annotations

@@ -75,11 +75,11 @@ void Barrier(int id, int count);
 // Counts at barrier `id` without waiting.
 void ArriveAtBarrier(int id, int count);
 
-// All lanes of `mask` meet: each brings a record, the last one to come gets all of them (null for a
+// All lanes of `mask` synchronize: each brings a record, the last one to come gets all of them (null for a
 // lane that is not in the mask), and all go on when it has done `work`.
 void MeetLanes(unsigned mask, void* record, const std::function<void(void** records)>& work);
 
-// All threads of a warpgroup (128 that follow one another) meet in the same way.
+// All threads of a warpgroup (128 that follow one another) synchronize in the same way.
 void MeetWarpgroup(void* record, const std::function<void(void** records)>& work);
 
 // Lets other threads run: what a thread does that polls memory for another one's write.

@@ -1,7 +1,7 @@
 // GPU kernels of the losses. Nothing looks at values on the host, so they differ from those of the
 // CPU (loss_kernels.cc) in three ways: ids out of range give NaN in place of an error, gradients of
 // rows are padded (csrc/cuda/loss/loss.h), and gradients are made together with the losses only
-// where the caller vouches that d_loss will be a multiple of the coefficients (`only_reduced`);
+// where the caller states that d_loss will be a multiple of the coefficients (`only_reduced`);
 // their factor is found and applied on the device.
 #include <memory>
 #include <type_traits>

@@ -47,7 +47,7 @@ class Value:
         tensor_id: Id of the tensor.
         site: Which inlined body, at which call site, it is in; 0 if in none.
         tensor: The tensor, if it is one of a graph; eager tensors are not kept.
-        producers: What made it; several where branches or iterations of a loop meet.
+        producers: What made it; several where branches or iterations of a loop join.
         consumers: Nodes that take it, and as which input.
     """
 

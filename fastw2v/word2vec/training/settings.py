@@ -139,11 +139,11 @@ class Settings:
     max_vocab_size: int | None = _whole(
         None,
         1,
-        "forget the rarest words while more than so many are counted: bounds memory",
+        "forget the rarest words while more than N are counted: bounds memory",
         2**63 - 1,
     )
     max_final_vocab: int | None = _whole(
-        None, 1, "keep so many of the most frequent words", 2**63 - 1
+        None, 1, "keep at most N of the most frequent words", 2**63 - 1
     )
     shrink_windows: bool = _truth(
         True, "1: draw the window of each word, so that near ones count more"
