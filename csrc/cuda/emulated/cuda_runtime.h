@@ -75,8 +75,8 @@ void Barrier(int id, int count);
 // Counts at barrier `id` without waiting.
 void ArriveAtBarrier(int id, int count);
 
-// All lanes of `mask` synchronize: each brings a record, the last one to come gets all of them (null for a
-// lane that is not in the mask), and all go on when it has done `work`.
+// All lanes of `mask` synchronize: each brings a record, the last one to come gets all of them
+// (null for a lane that is not in the mask), and all go on when it has done `work`.
 void MeetLanes(unsigned mask, void* record, const std::function<void(void** records)>& work);
 
 // All threads of a warpgroup (128 that follow one another) synchronize in the same way.
