@@ -315,11 +315,11 @@ void TileSigmoid(A* z, int64_t classes, int64_t rows, int64_t stride, const A* o
 }
 
 template <typename A>
-void TileScale(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
-               const A* shift) {
-  for (int64_t c = 0; c < classes; ++c, z += stride) {
+void TileScale(const A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
+               const A* shift, A* scaled) {
+  for (int64_t c = 0; c < classes; ++c, z += stride, scaled += stride) {
     for (int64_t r = 0; r < rows; r += kLanes<A>) {
-      Store<A>(z + r, Load<A>(scale + r) * Load<A>(z + r) - Load<A>(shift + r));
+      Store<A>(scaled + r, Load<A>(scale + r) * Load<A>(z + r) - Load<A>(shift + r));
     }
   }
 }
