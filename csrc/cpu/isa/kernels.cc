@@ -28,6 +28,9 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 4;
 #endif
 
+constexpr int kCacheLine = 64;
+constexpr int kVectorsOfLine = kCacheLine > kVectorBytes ? kCacheLine / kVectorBytes : 1;
+
 template <int rows>
 struct Rows {
   static constexpr int kValue = rows;
@@ -71,70 +74,77 @@ void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, 
   }
 }
 
-// One tile of c: kRows rows and one panel of columns stay in registers. `left` holds either rows
-// (element (i, p) at [i * left_stride + p]) or columns ([p * left_stride + i]).
-template <typename A, bool kLeftRows, int kRows>
+// One tile of c: kRows rows and kVectors vectors of columns, a panel or half of one, stay in
+// registers; `columns`, of the last vector, are written. `left` holds either rows (element (i, p) at
+// [i * left_stride + p]) or columns ([p * left_stride + i]).
+template <typename A, bool kLeftRows, int kRows, int kVectors>
 inline void MultiplyTile(int64_t k, const A* left, int64_t left_stride, const A* right,
                          int64_t right_stride, A* c, int64_t stride, int64_t columns,
                          bool accumulate) {
   constexpr int lanes = kLanes<A>;
-  Vector<A> sum[kRows][2];
+  constexpr int last = kVectors - 1;
+  Vector<A> sum[kRows][kVectors];
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
     // The result arrives from a distant cache while the sums are made.
-    __builtin_prefetch(c + i * stride, 1);
-    sum[i][0] = sum[i][1] = Vector<A>{};
+    for (int v = 0; v < kVectors; v += kVectorsOfLine) {
+      __builtin_prefetch(c + i * stride + v * lanes, 1);
+    }
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vector<A>{};
   }
   for (int64_t p = 0; p < k; ++p) {
-    const Vector<A> right0 = Load<A>(right), right1 = Load<A>(right + lanes);
+    Vector<A> x[kVectors];
+    for (int v = 0; v < kVectors; ++v) x[v] = Load<A>(right + v * lanes);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
-      const A x = kLeftRows ? left[i * left_stride] : left[i];
-      sum[i][0] += x * right0;
-      sum[i][1] += x * right1;
+      const A y = kLeftRows ? left[i * left_stride] : left[i];
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += y * x[v];
     }
     left += kLeftRows ? 1 : left_stride;
     right += right_stride;
   }
-  if (columns == 2 * lanes) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      A* row = c + i * stride;
-      if (accumulate) {
-        sum[i][0] += Load<A>(row);
-        sum[i][1] += Load<A>(row + lanes);
-      }
-      Store<A>(row, sum[i][0]);
-      Store<A>(row + lanes, sum[i][1]);
-    }
-    return;
-  }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {  // unrolled, so that sums need no address
-    A edge[2 * lanes];
-    Store<A>(edge, sum[i][0]);
-    Store<A>(edge + lanes, sum[i][1]);
     A* row = c + i * stride;
-    for (int64_t j = 0; j < columns; ++j) row[j] = accumulate ? row[j] + edge[j] : edge[j];
+    if (accumulate) {
+      for (int v = 0; v < last; ++v) sum[i][v] += Load<A>(row + v * lanes);
+      sum[i][last] += LoadFirst<A>(row + last * lanes, columns);
+    }
+    for (int v = 0; v < last; ++v) Store<A>(row + v * lanes, sum[i][v]);
+    StoreFirst<A>(row + last * lanes, sum[i][last], columns);
   }
 }
 
-template <typename A, bool kLeftRows>
-void MultiplyPanel(int64_t m, int64_t k, const A* left, int64_t left_stride, const A* right,
-                   int64_t right_stride, A* c, int64_t stride, int64_t columns, bool accumulate) {
+template <typename A, bool kLeftRows, int kVectors>
+void MultiplyVectors(int64_t m, int64_t k, const A* left, int64_t left_stride, const A* right,
+                     int64_t right_stride, A* c, int64_t stride, int64_t columns, bool accumulate) {
   int64_t i = 0;
   const auto tile = [&](auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     for (; i + kRows <= m; i += kRows) {
-      MultiplyTile<A, kLeftRows, kRows>(k, left + i * (kLeftRows ? left_stride : 1), left_stride,
-                                        right, right_stride, c + i * stride, stride, columns,
-                                        accumulate);
+      MultiplyTile<A, kLeftRows, kRows, kVectors>(
+          k, left + i * (kLeftRows ? left_stride : 1), left_stride, right, right_stride,
+          c + i * stride, stride, columns, accumulate);
     }
   };
   tile(Rows<kTileRows>{});
   tile(Rows<4>{});
   tile(Rows<2>{});
   tile(Rows<1>{});
+}
+
+// `columns` of one panel.
+template <typename A, bool kLeftRows>
+void MultiplyPanel(int64_t m, int64_t k, const A* left, int64_t left_stride, const A* right,
+                   int64_t right_stride, A* c, int64_t stride, int64_t columns, bool accumulate) {
+  constexpr int lanes = kLanes<A>;
+  if (columns > lanes) {
+    MultiplyVectors<A, kLeftRows, 2>(m, k, left, left_stride, right, right_stride, c, stride,
+                                     columns - lanes, accumulate);
+  } else {
+    MultiplyVectors<A, kLeftRows, 1>(m, k, left, left_stride, right, right_stride, c, stride,
+                                     columns, accumulate);
+  }
 }
 
 template <typename A>
@@ -305,11 +315,11 @@ void TileSigmoid(A* z, int64_t classes, int64_t rows, int64_t stride, const A* o
 }
 
 template <typename A>
-void TileScale(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
-               const A* shift) {
-  for (int64_t c = 0; c < classes; ++c, z += stride) {
+void TileScale(const A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
+               const A* shift, A* scaled) {
+  for (int64_t c = 0; c < classes; ++c, z += stride, scaled += stride) {
     for (int64_t r = 0; r < rows; r += kLanes<A>) {
-      Store<A>(z + r, Load<A>(scale + r) * Load<A>(z + r) - Load<A>(shift + r));
+      Store<A>(scaled + r, Load<A>(scale + r) * Load<A>(z + r) - Load<A>(shift + r));
     }
   }
 }

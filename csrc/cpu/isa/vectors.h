@@ -5,6 +5,10 @@
 
 #include <cstdint>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #ifndef FASTW2V_ISA
 #error "compile with -DFASTW2V_ISA=<name of a set in cmake/isa.cmake>"
 #endif
@@ -50,6 +54,39 @@ inline Vector<A> Load(const A* p) {
 template <typename A>
 inline void Store(A* p, Vector<A> v) {
   __builtin_memcpy(p, &v, sizeof(v));
+}
+
+// The first `count` numbers, of at most a vector; zeros in the lanes past them.
+template <typename A>
+inline Vector<A> LoadFirst(const A* p, int64_t count) {
+  if (count == kLanes<A>) return Load<A>(p);
+#ifdef __AVX512F__
+  if constexpr (sizeof(A) == 4) {
+    return (Vector<A>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+  } else {
+    return (Vector<A>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
+  }
+#else
+  A numbers[kLanes<A>] = {};
+  for (int64_t i = 0; i < count; ++i) numbers[i] = p[i];
+  return Load<A>(numbers);
+#endif
+}
+
+template <typename A>
+inline void StoreFirst(A* p, Vector<A> v, int64_t count) {
+  if (count == kLanes<A>) return Store<A>(p, v);
+#ifdef __AVX512F__
+  if constexpr (sizeof(A) == 4) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+  } else {
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+  }
+#else
+  A numbers[kLanes<A>];
+  Store<A>(numbers, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = numbers[i];
+#endif
 }
 
 template <typename A>

@@ -74,9 +74,9 @@ struct KernelsFor {
   // becomes its derivative 1 / (1 + exp(-z - offset)).
   void (*tile_sigmoid)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,
                        A* sum_softplus);
-  // z = scale * z - shift.
-  void (*tile_scale)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
-                     const A* shift);
+  // scaled = scale * z - shift, in place or elsewhere.
+  void (*tile_scale)(const A* z, int64_t classes, int64_t rows, int64_t stride, const A* scale,
+                     const A* shift, A* scaled);
   // z += offset, and the rows that have a logit which is not below or at limit[row] (NaN is not) go
   // to `found`, ascending. Returns how many they are.
   int64_t (*tile_above)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset,

@@ -107,6 +107,7 @@ struct Operands {
     shared.weights = p.weights;
     shared.biases = p.biases;
     shared.labels = p.labels;
+    shared.smooths = p.options.label_smoothing != 0;
     shared.first_class = p.first_class;
     shared.ignored = p.options.ignored;
     return shared;
@@ -463,12 +464,12 @@ class LossPasses {
     std::copy(normalizer.log_sum + first, normalizer.log_sum + first + count, log_sum);
     std::copy(scale_ + first, scale_ + first + count, scale);
     if (!softmax()) {
-      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, scale, zero);
+      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, scale, zero, z);
     } else if (forward()) {
       A* const factor = own_reference_ + first;
       kernels.tile_softmax_gradient(factor, 1, kOwnTile, kOwnTile, nullptr, max, log_sum, scale,
                                     zero);
-      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, factor, zero);
+      kernels.tile_scale(z, own_, kOwnTile, kOwnTile, factor, zero, z);
     } else {
       kernels.tile_softmax_gradient(z, own_, kOwnTile, kOwnTile, nullptr, max, log_sum, scale,
                                     zero);

@@ -79,7 +79,7 @@ struct Worker {
   using A = Accumulator<T>;
   using Number = typename P::Number;
   ClassTile<T, P> tile;
-  A* z = nullptr;          // where exponentials are not stored for a block
+  A* z = nullptr;          // where exponentials of a block are not stored, or not changed
   A* slope = nullptr;      // of the soft cap
   Number* left = nullptr;  // gradients of logits, as one product after the other needs them
   A* vector;               // numbers of a row tile
@@ -99,7 +99,7 @@ struct Worker {
         sums(plan.few ? kRowTile : 0, scratch) {
     const int64_t tiles = CeilDiv(plan.group, plan.class_tile);
     if (plan.few) references = scratch->Take<A>(tiles * kRowTile);
-    if (plan.few || !plan.stores) {
+    if (plan.few || !plan.stores || plan.early) {
       z = scratch->Take<A>((plan.few ? tiles : 1) * plan.class_tile * kRowTile);
     }
     if (passes == Passes::kForward) return;
@@ -141,9 +141,8 @@ class Driver {
       const int64_t classes = plan_.num_runs * plan_.group;
       d_biases_ = scratch->Take<A>(classes);
       if (!plan_.in_place) d_weights_ = scratch->Take<A>(classes * p_.dim());
-      if (plan_.num_chunks > 1) {
-        d_hidden_ = scratch->Take<A>(plan_.num_chunks * plan_.block * p_.dim());
-      }
+      const int64_t chunks = plan_.early ? forward_chunks_ : plan_.num_chunks;
+      if (plan_.early || chunks > 1) d_hidden_ = scratch->Take<A>(chunks * plan_.block * p_.dim());
     }
     if (plan_.stores && !plan_.few) {
       const int64_t tiles = CeilDiv(std::max<int64_t>(p_.classes(), 1), plan_.class_tile);
@@ -164,11 +163,15 @@ class Driver {
     }
     for (int64_t block = 0; block < p_.batch; block += plan_.block) {
       const int64_t rows = std::min(plan_.block, p_.batch - block);
-      if (forward()) Forward(block, rows, results);
+      if (forward()) Forward(block, rows, results, gradients.d_hidden != nullptr);
       parallel_.For(CeilDiv(rows, kRowTile), kRowTile * 1000, [&](int64_t tile, int) {
         const int64_t first = block + tile * kRowTile;
         between(first, std::min(first + kRowTile, block + rows));
       });
+      if (plan_.early && gradients.d_hidden != nullptr) {
+        coefficients_.Load(gradient, block, rows);
+        FinishHidden(block, rows, gradients.d_hidden);
+      }
       if (plan_.stores) Backward(gradient, block, block + rows, gradients);
     }
     if (backward() && !(plan_.stores && p_.batch > 0)) Backward(gradient, 0, p_.batch, gradients);
@@ -219,7 +222,8 @@ class Driver {
     for (int64_t c = 0; c < classes; c += plan_.class_tile) {
       own.tile.Load(c, std::min(plan_.class_tile, classes - c));
       const Right for_hidden = own.tile.ForHidden(count);
-      GradientTile(own, tile(c), own.rows.Transposed(0), own.coefficients, 0);
+      LogitTile<A> gradient_tile = tile(c);
+      GradientTile(own, &gradient_tile, own.rows.Transposed(0), own.coefficients, 0);
       const int64_t first = run * plan_.group + c;
       AddProducts(own, tile(c), own.rows.Rows(0, count), for_hidden, d_biases_ + first,
                   sums == nullptr ? nullptr : sums + first * p_.dim(), row != run * plan_.run,
@@ -231,7 +235,8 @@ class Driver {
   // ---- Many classes ----
 
   // Rows [block, block + rows) against all classes.
-  void Forward(int64_t block, int64_t rows, const SharedResults<A>& results) {
+  void Forward(int64_t block, int64_t rows, const SharedResults<A>& results, bool wants_hidden) {
+    const bool early = plan_.early && wants_hidden;
     PackBlock(block, rows);
     const int64_t cost = plan_.forward_chunk * std::min(rows, plan_.run) * (p_.dim() / 12 + 3);
     parallel_.For(forward_chunks_ * plan_.num_runs, cost, [&](int64_t task, int worker) {
@@ -245,9 +250,18 @@ class Driver {
       const int64_t class_end = std::min(p_.classes(), class_begin + plan_.forward_chunk);
       for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
         own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
+        Right for_hidden{};
+        if (early) for_hidden = own.tile.ForHidden(row_end - row_begin);
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
-          ForwardTile(own, BlockTile(own, c, block, row, std::min(kRowTile, row_end - row)),
-                      rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin, results);
+          const LogitTile<A> tile =
+              BlockTile(own, c, block, row, std::min(kRowTile, row_end - row));
+          const A* max = sums.From(row).softmax.max;
+          if (early) std::copy(max, max + kRowTile, own.vector);
+          ForwardTile(own, tile, rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin,
+                      results);
+          if (!early) continue;
+          AddHidden(own, tile, for_hidden, c == class_begin,
+                    d_hidden_ + (chunk * plan_.block + row) * p_.dim());
         }
       }
     });
@@ -266,6 +280,65 @@ class Driver {
       }
     });
   }
+
+  // Adds exponentials times weights to sums that are relative to own.vector, and will be to the
+  // reference of the tile.
+  void AddHidden(Own& own, const LogitTile<A>& tile, const Right& weights, bool first, A* sums) {
+    const int64_t dim = p_.dim(), classes = own.tile.count();
+    for (int64_t r = 0; r < tile.count && !first; ++r) {
+      // Where nothing has competed so far, both are -inf.
+      if (tile.reference[r] == own.vector[r]) continue;
+      Updates<A>().scale(std::exp(own.vector[r] - tile.reference[r]), sums + r * dim, dim);
+    }
+    const A* exps = tile.z;
+    if (Emulates()) {
+      std::copy(tile.z, tile.z + classes * kRowTile, own.z);
+      Kernels<A>().round_bfloat16(own.z, classes * kRowTile);
+      exps = own.z;
+    }
+    const auto left = P::MakeLeft(tile.count, classes, {exps, kRowTile, false}, own.left);
+    P::Multiply(tile.count, dim, classes, left, weights, sums, dim, !first);
+  }
+
+  // What the sums of AddHidden() give to d_hidden, and the labels.
+  void FinishHidden(int64_t block, int64_t rows, A* d_hidden) {
+    const int64_t dim = p_.dim();
+    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * dim / 4,
+                  [&](int64_t tile, int worker) {
+      Own& own = workers_[worker];
+      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
+      for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
+        // The last tile of the chunk has the reference of its sums.
+        const int64_t last = std::min((chunk + 1) * plan_.forward_chunk, p_.classes()) - 1;
+        Factors(own, references_ + last / plan_.class_tile * plan_.block + first, coefficients_,
+                first);
+        const A* sums = d_hidden_ + (chunk * plan_.block + first) * dim;
+        for (int64_t r = 0; r < count; ++r) {
+          if (!coefficients_.active[first + r]) continue;
+          Kernels<A>().axpy(p_.logits.scale * own.vector[r], sums + r * dim,
+                            d_hidden + (block + first + r) * dim, dim);
+        }
+      }
+      for (int64_t r = first; r < first + count; ++r) {
+        if (!coefficients_.active[r]) continue;
+        own.tile.ForLabelRows(block + r, [&](const A* weights) {
+          Kernels<A>().axpy(-p_.logits.scale * coefficients_.target[r], weights,
+                            d_hidden + (block + r) * dim, dim);
+        });
+      }
+    });
+  }
+
+  // The gradients of stored exponentials' logits are own.vector times these.
+  void Factors(Own& own, const A* reference, const Coefficients<A>& all, int64_t row) {
+    std::copy(reference, reference + kRowTile, own.vector);
+    std::fill(own.unused, own.unused + kRowTile, A{0});
+    Kernels<A>().tile_softmax_gradient(own.vector, 1, kRowTile, kRowTile, nullptr, all.max + row,
+                                       all.log_sum + row, all.scale + row, own.unused);
+  }
+
+  // Operands are rounded to bfloat16 beside the products.
+  bool Emulates() const { return p_.compute_dtype == ComputeDtype::kBFloat16 && !P::kRounds; }
 
   // The classes of one group after another, each against rows [begin, end) of the batch. With
   // stored exponentials these are the block that Forward() has just computed.
@@ -289,7 +362,8 @@ class Driver {
     if (!plan_.stores) PackBlock(block, rows);
     coefficients_.Load(gradient, block, rows);
     const int64_t chunks = CeilDiv(classes, plan_.chunk);
-    const bool partial = d_hidden_ != nullptr, wants_hidden = gradients.d_hidden != nullptr;
+    const bool partial = d_hidden_ != nullptr;
+    const bool wants_hidden = gradients.d_hidden != nullptr && !plan_.early;
     const int64_t cost = plan_.chunk * std::min(rows, plan_.run) * (dim / 5 + 3);
     parallel_.For(chunks * plan_.num_runs, cost, [&](int64_t task, int worker) {
       Own& own = workers_[worker];
@@ -304,14 +378,19 @@ class Driver {
       const int64_t class_begin = group + chunk * plan_.chunk;
       const int64_t class_end = std::min(group + classes, class_begin + plan_.chunk);
       for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
-        own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
+        const int64_t tile_classes = std::min(plan_.class_tile, class_end - c);
+        if (plan_.early) {
+          own.tile.Name(c, tile_classes);
+        } else {
+          own.tile.Load(c, tile_classes);
+        }
         Right for_hidden{};
         if (wants_hidden) for_hidden = own.tile.ForHidden(row_end - row_begin);
         const int64_t first = run * plan_.group + c - group;
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
           const int64_t count = std::min(kRowTile, row_end - row);
-          const LogitTile<A> tile = BlockTile(own, c, block, row, count);
-          GradientTile(own, tile, rows_.Transposed(row / kRowTile), coefficients_, row);
+          LogitTile<A> tile = BlockTile(own, c, block, row, count);
+          GradientTile(own, &tile, rows_.Transposed(row / kRowTile), coefficients_, row);
           AddProducts(own, tile, rows_.Rows(row / kRowTile, count), for_hidden, d_biases_ + first,
                       sums == nullptr ? nullptr : sums + first * dim, block > 0 || row != row_begin,
                       wants_hidden ? d_hidden + row * dim : nullptr, !partial || c != class_begin,
@@ -370,14 +449,17 @@ class Driver {
                      sums.softmax);
   }
 
-  // Logits, or what ForwardTile() has left of them, become their gradients.
-  void GradientTile(Own& own, const LogitTile<A>& tile, const Right& hidden,
-                    const Coefficients<A>& all, int64_t row) {
+  // Logits, or what ForwardTile() has left of them, become their gradients: in place, or in the
+  // worker's own tile, so that what was stored need not be written back to memory.
+  void GradientTile(Own& own, LogitTile<A>* in_out, const Right& hidden, const Coefficients<A>& all,
+                    int64_t row) {
     const auto& kernels = Kernels<A>();
+    const LogitTile<A> tile = *in_out;
     const int64_t classes = own.tile.count(), padded = tile.padded();
     const A *max = all.max + row, *log_sum = all.log_sum + row;
     const A *scale = all.scale + row, *shift = all.shift + row;
-    A* const z = tile.z;
+    A* const z = plan_.early ? own.z : tile.z;
+    in_out->z = z;
     if (!plan_.stores) {
       own.tile.Logits(hidden, tile.first_row, tile.count, padded, z, own.slope);
     }
@@ -385,14 +467,10 @@ class Driver {
       if (!plan_.stores) {
         kernels.tile_sigmoid(z, classes, padded, kRowTile, own.tile.offset(), own.unused);
       }
-      kernels.tile_scale(z, classes, padded, kRowTile, scale, shift);
+      kernels.tile_scale(z, classes, padded, kRowTile, scale, shift, z);
     } else if (plan_.stores) {
-      A* const factor = own.vector;
-      std::copy(tile.reference, tile.reference + padded, factor);
-      std::fill(own.unused, own.unused + padded, A{0});
-      kernels.tile_softmax_gradient(factor, 1, padded, padded, nullptr, max, log_sum, scale,
-                                    own.unused);
-      kernels.tile_scale(z, classes, padded, kRowTile, factor, shift);
+      Factors(own, tile.reference, all, row);
+      kernels.tile_scale(tile.z, classes, padded, kRowTile, own.vector, shift, z);
     } else {
       kernels.tile_softmax_gradient(z, classes, padded, kRowTile, own.tile.offset(), max, log_sum,
                                     scale, shift);
@@ -423,8 +501,7 @@ class Driver {
       kernels.tile_class_sums(tile.z, classes, count, kRowTile, d_biases);
     }
     own.tile.Scale(tile.padded(), tile.z);
-    if (p_.compute_dtype == ComputeDtype::kBFloat16 && !P::kRounds)
-      kernels.round_bfloat16(tile.z, classes * kRowTile);
+    if (Emulates()) kernels.round_bfloat16(tile.z, classes * kRowTile);
     if (d_weights != nullptr) {
       const auto left = P::MakeLeft(classes, count, {tile.z, kRowTile, true}, own.left);
       P::Multiply(classes, dim, count, left, rows, d_weights, dim, add_weights);
@@ -481,7 +558,7 @@ class Driver {
   RunningSums<A> sums_;      // [forward chunk, row of the block]
   A* d_biases_ = nullptr;    // [run, class of the group]
   A* d_weights_ = nullptr;   // [run, class of the group, dim]
-  A* d_hidden_ = nullptr;    // [chunk of the group, row of the block, dim]
+  A* d_hidden_ = nullptr;    // [chunk, row of the block, dim]
   A* stored_ = nullptr;      // [class tile, row tile, class, row]
   A* references_ = nullptr;  // [class tile, row of the block]
   std::vector<Own> workers_;

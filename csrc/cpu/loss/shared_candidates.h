@@ -38,6 +38,7 @@ struct SharedCandidates {
   const int64_t* labels = nullptr;  // [batch, num_true] or null
   int64_t first_class = 0;
   int64_t num_true = 0;
+  bool smooths = false;  // labels: the gradients of the logits have a shift
   IgnoredLabel ignored;  // may itself be a class
   // Sampled: classes [hits[2i], hits[2i + 1]) do not compete for label i of [batch * num_true].
   const int64_t* hits = nullptr;

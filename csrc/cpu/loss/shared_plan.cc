@@ -16,8 +16,8 @@ constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
 constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
-constexpr int64_t kStoredBytes = 40 << 20;   // exponentials of a block of rows
-constexpr int64_t kPartialBytes = 16 << 20;  // d_hidden, one partial sum per chunk of classes
+constexpr int64_t kStoredBytes = 56 << 20;   // exponentials of a block of rows
+constexpr int64_t kPartialBytes = 4 << 20;  // d_hidden, one partial sum per chunk of classes
 constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
 
 }  // namespace
@@ -45,6 +45,7 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   const int64_t tiles = CeilDiv(classes, plan.class_tile);
   plan.few = classes * row_bytes <= kFewClassesBytes;
   plan.group = classes;
+  plan.early = false;
   if (plan.few) {
     plan.class_tile = std::min(plan.class_tile, classes);
     plan.stores = may_store;
@@ -62,13 +63,15 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   plan.block = std::min(batch, RowBlockSize(row_bytes));
   plan.stores = may_store && stored_rows > 0;
   if (plan.stores) plan.block = std::min(plan.block, stored_rows);
-  plan.forward_chunk = CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
 
+  // Chunks of so many classes, no more of them than partial sums of d_hidden may take.
+  const auto chunk_of = [&](int64_t some_tiles) {
+    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
+    return CeilDiv(some_tiles, std::min(some_tiles, most)) * plan.class_tile;
+  };
   const auto cut = [&](int64_t group) {
     plan.group = group;
-    const int64_t group_tiles = CeilDiv(group, plan.class_tile);
-    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
-    plan.chunk = CeilDiv(group_tiles, std::min(group_tiles, most)) * plan.class_tile;
+    plan.chunk = chunk_of(CeilDiv(group, plan.class_tile));
     plan.num_chunks = CeilDiv(group, plan.chunk);
     const int64_t row_tiles = plan.block / kRowTile;
     const int64_t runs = plan.num_chunks >= 8 ? 1 : Clamp(row_tiles / 2, 1, 8);
@@ -77,13 +80,14 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     plan.in_place = one_table && plan.num_runs == 1;
   };
   cut(classes);
-  if (passes == Passes::kForward || plan.in_place) return plan;
   const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
-  if (most_classes < classes) {
+  if (passes != Passes::kForward && !plan.in_place && most_classes < classes) {
     // Sums of one group cannot wait for the next block of rows.
     plan.stores = plan.stores && plan.block == batch;
     cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
   }
+  plan.early = plan.stores && p.link == Link::kSoftmax && !p.smooths;
+  plan.forward_chunk = plan.early ? chunk_of(tiles) : CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
   return plan;
 }
 

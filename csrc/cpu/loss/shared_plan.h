@@ -27,6 +27,7 @@ int64_t RowBlockSize(int64_t row_bytes);
 struct Plan {
   bool few;       // classes: a task is a run of rows
   bool stores;    // exponentials stay in scratch between the passes
+  bool early;     // the forward pass multiplies them with the weights: the sums for d_hidden
   bool in_place;  // d_weights are summed where they are wanted
   int64_t class_tile;
   int64_t block;          // rows worked on at a time

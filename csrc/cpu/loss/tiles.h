@@ -69,11 +69,17 @@ class ClassTile {
       packed_ = scratch->Take<Number>(P::RightSize(most_classes, dim));
     }
     offset_ = scratch->Take<A>(most_classes);
+    label_row_ = scratch->Take<A>(dim);
+  }
+
+  // Classes whose weights are not asked for.
+  void Name(int64_t first, int64_t count) {
+    first_ = first;
+    count_ = count;
   }
 
   void Load(int64_t first, int64_t count) {
-    first_ = first;
-    count_ = count;
+    Name(first, count);
     const int64_t dim = p_->dim();
     if (copies_) {
       for (int64_t c = 0; c < count; ++c) {
@@ -161,6 +167,23 @@ class ClassTile {
     }
   }
 
+  // Calls use(weights) for the labels of a row that are classes at all, rounded as products are.
+  template <typename Use>
+  void ForLabelRows(int64_t row, Use use) const {
+    if (p_->labels == nullptr) return;
+    const int64_t dim = p_->dim();
+    for (int64_t j = 0; j < p_->num_true; ++j) {
+      const int64_t label = p_->labels[row * p_->num_true + j];
+      const int64_t place = label - p_->first_class;
+      if (p_->ignored.Is(label) || place < 0 || place >= p_->classes()) continue;
+      ConvertRow(p_->weights.Row(place), label_row_, dim);
+      if (p_->compute_dtype == ComputeDtype::kBFloat16) {
+        Kernels<A>().round_bfloat16(label_row_, dim);
+      }
+      use(label_row_);
+    }
+  }
+
   // The weights, in the type of the sums.
   const A* rows() const { return rows_; }
 
@@ -192,6 +215,7 @@ class ClassTile {
   Number* left_memory_;
   Number* packed_ = nullptr;
   A* offset_;
+  A* label_row_;
   const A* rows_ = nullptr;
   typename P::Left left_{};
   int64_t first_ = 0;
