@@ -299,6 +299,11 @@ def each_with(tables, losses):
         ),
         ("weights", [WEIGHTS[:5], WEIGHTS[5:]], r"weights\[0\] has 5 rows, expected 7.*div"),
         ("biases", BIASES[:12], "biases has 12 entries, but weights has 13 rows"),
+        (
+            "biases",
+            BIASES[:6],
+            r"6 entries, but weights has 13 rows; weights .* transposed: expected \[classes, 13\]",
+        ),
         ("biases", WEIGHTS, r"biases has shape \(13, 6\), expected \[rows\]"),
         ("biases", BIASES[0], r"biases has shape \(\), expected \[rows\]"),
         (

@@ -167,10 +167,16 @@ def tables_of(given: dict[str, Any], partition_strategy: str = "div") -> LossTab
             )
     if biases is not None and None not in (biases.rows, weights.rows):
         if biases.rows != weights.rows:
-            raise ValueError(
-                f"biases has {biases.rows} entries, but weights has {weights.rows} rows"
-            )
+            message = f"biases has {biases.rows} entries, but weights has {weights.rows} rows"
+            if biases.rows == weights.dim:
+                message += transposed(weights.rows)
+            raise ValueError(message)
     return LossTables(embeddings, weights, biases)
+
+
+def transposed(dim: int | None) -> str:
+    """The end of a message where weights have the shape of the kernel of a Dense layer."""
+    return f"; weights seem to be transposed: expected [classes, {dim}]"
 
 
 def trained_variables(

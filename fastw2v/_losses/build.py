@@ -16,7 +16,7 @@ from fastw2v._core.arguments import (
     to_tensor,
     wrong_shape,
 )
-from fastw2v._core.tables import ACCUMULATORS, Table, tables_of
+from fastw2v._core.tables import ACCUMULATORS, Table, tables_of, transposed
 from fastw2v._losses.call import LossCall
 from fastw2v._losses.options import checked
 from fastw2v._losses.reduction import Reduction
@@ -233,7 +233,7 @@ def _check_width(name: str, width: int | None, weights: Table) -> None:
     if None not in (width, weights.dim) and width != weights.dim:
         message = f"{name} has width {width}, but weights has width {weights.dim}"
         if width == weights.rows:  # as the kernel of a Dense layer
-            message += f"; weights seem to be transposed: expected [classes, {width}]"
+            message += transposed(width)
         raise ValueError(message)
 
 

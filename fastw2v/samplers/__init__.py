@@ -6,9 +6,9 @@ A sampler is made once and asked for candidates at every step::
     values = sampler.sample(labels, num_sampled=64)
 
 The result can be passed as ``sampled_values`` to this library's losses and to those of ``tf.nn``.
-Draws are stateless underneath: a pair of integers decides them, whatever the number of threads, and
-also in a function that XLA compiles (``jit_compile=True``). What raises an error elsewhere gives
--1 for candidates and NaN for counts there, and only a pair of integers decides a draw: XLA knows no
+Draws are stateless: a pair of integers decides them, whatever the number of threads, and also in a
+function that XLA compiles (``jit_compile=True``). There, arguments that raise an error elsewhere
+give -1 for candidates and NaN for counts, and only a pair of integers decides a draw: XLA knows no
 other seeds. See `fastw2v.samplers.composed`.
 """
 
