@@ -15,7 +15,7 @@
 
 namespace fastw2v::cuda::emulated {
 
-thread_local dim3 thread_index, block_index, block_size, grid_size;
+dim3 thread_index, block_index, block_size, grid_size;
 
 namespace {
 
@@ -60,7 +60,7 @@ struct Block {
   Place scheduler;
 };
 
-thread_local Block* block = nullptr;
+Block* block = nullptr;
 
 // By thread, kept for the next kernel: new ones would be memory that the system has to clear.
 std::vector<std::unique_ptr<char[]>> stacks;
@@ -155,7 +155,8 @@ std::string RunBlock(std::mt19937_64* random) {
 
 std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
                 const std::function<void()>& kernel) {
-  // Memory that a kernel declares as shared is there once, and kernels of a stream run one by one.
+  // Memory that a kernel declares as shared, and all else here, is there once, and kernels of a
+  // stream run one by one.
   static std::mutex running;
   const std::lock_guard<std::mutex> lock(running);
   Block storage;
