@@ -5,7 +5,7 @@
 #   make test       run all tests and the examples in docstrings on the installed package
 #   make install    only set up
 #   make wheel      dist/fastw2v-...whl for $(PYTHON) and all supported versions of TensorFlow, which are
-#                   downloaded for it and not installed
+#                   downloaded for it and not installed; built from the sdist
 #   make sdist      dist/fastw2v-...tar.gz
 #   make check-wheel  installs the wheels of dist into fresh environments and uses them there
 #   make matrix     all tests on each supported TensorFlow, on the wheel of $(PYTHON)
@@ -19,8 +19,8 @@
 #                   UndefinedBehaviorSanitizer
 #   make emulated   the tests of the CUDA kernels, emulated on the processor
 #   make emulated-ops  TensorFlow's tests on those kernels, in an environment of its own
-#   make cuda       registers, spills and instructions of the CUDA kernels, built with nvcc whatever
-#                   TensorFlow is there
+#   make cuda       compiles the CUDA part alone, kernels with nvcc and the ops that launch them, whatever
+#                   TensorFlow is there; registers, spills and instructions of the kernels
 #   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
 #                   TensorFlow, with what $(PYTHON) has
 #
@@ -28,6 +28,8 @@
 #   make test PYTHON=python3.12 TENSORFLOW=tensorflow-cpu==2.20.0 VENV=.venv-2.20
 # and so do wheels for another Python:
 #   make wheel PYTHON=python3.13 VENV=.venv-3.13
+# What is installed is the checkout, or a wheel of it:
+#   make test PACKAGE=dist/fastw2v-...whl
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -37,6 +39,7 @@ TENSORFLOW := $(shell $(PYTHON) -c \
   "import runpy; print(runpy.run_path('fastw2v/_core/supported.py')['newest']())" 2>/dev/null)
 endif
 SECONDS ?= 120
+PACKAGE ?= .
 
 LINTERS := ruff==0.17.6 clang-format==23.1.5 codespell==2.4.3 mypy==2.4.1 check-jsonschema==0.39.0 \
   zizmor==1.32.0
@@ -91,22 +94,26 @@ docs: $(STAMPS)/docs
 # Without CUDA kernels: they would make 27 MB of 2 MB for each TensorFlow, and most who install a wheel
 # have no GPU; `pip install .` builds them where TensorFlow can use them.
 # libtensorflow_framework.so.2 is TensorFlow's own, in the process before the op library is loaded.
-wheel: $(STAMPS)/wheel
+# From the sdist, by pip in an environment of the build's own, as others build it: what the sdist or
+# pyproject.toml lacks is missed here. Files keep their times, so that objects of the last build count.
+wheel: sdist
 	@echo "== make wheel: the kernels and, for each TensorFlow, the ops are compiled: the first time" \
 	  "about 10 minutes on two processors"
-	rm -rf build/wheel/dist
+	rm -rf build/wheel/dist build/wheel/sdist
+	mkdir -p build/wheel/sdist
+	tar -xf "$$(ls -t dist/*.tar.gz | head -n 1)" -C build/wheel/sdist --strip-components 1
 	directories=$$($(BIN)/python tools/fetch_tensorflow.py build/tensorflow) && \
-	  FASTW2V_TENSORFLOW_DIR=$$directories FASTW2V_BUILD_DIR=build/wheel \
+	  FASTW2V_TENSORFLOW_DIR=$$directories FASTW2V_BUILD_DIR=$(abspath build/wheel) \
 	  CMAKE_ARGS="$(CMAKE_ARGS) -DFASTW2V_CUDA=OFF" \
-	  $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel/dist .
+	  $(PIP) wheel --no-deps --wheel-dir build/wheel/dist build/wheel/sdist
 	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --strip --exclude libtensorflow_framework.so.2 \
 	  --wheel-dir dist build/wheel/dist/*.whl
 
 sdist: $(STAMPS)/wheel
 	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
 
-check-wheel:
-	$(PYTHON) tools/check_wheel.py
+check-wheel: $(STAMPS)/wheel
+	$(BIN)/python tools/check_wheel.py
 
 matrix: wheel
 	$(BIN)/python tools/matrix.py --output benchmarks/results/versions.csv --table docs/versions.md
@@ -153,8 +160,12 @@ emulated-ops:
 	  .venv-emulated/stamps/test
 	PYTHONPATH=tests .venv-emulated/bin/pytest -n 2 -p emulated_ops $(OP_TESTS)
 
-cuda: $(STAMPS)/cuda $(STAMPS)/cuda-kernels
-	$(BIN)/python tools/check_cuda_resources.py build --sass
+# The processors' kernels are not compiled for it: those of the package may be there already.
+cuda: $(STAMPS)/cuda $(TENSORFLOW_STAMP)
+	PATH=$(abspath $(BIN)):$$PATH cmake -S . -G Ninja -B build/cuda -DFASTW2V_CUDA=ON \
+	  -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	PATH=$(abspath $(BIN)):$$PATH cmake --build build/cuda --target fastw2v_cuda_part
+	$(BIN)/python tools/check_cuda_resources.py build/cuda --sass
 
 gpu-check:
 	$(PYTHON) tools/gpu_check.py
@@ -173,11 +184,19 @@ $(TENSORFLOW_STAMP): | $(PYTHON_STAMP)
 	$(PIP) install '$(TENSORFLOW)'
 	@touch $@
 
+ifeq ($(PACKAGE),.)
 $(STAMPS)/package: $(TENSORFLOW_STAMP) $(SOURCES)
 	@echo "== fastw2v is compiled, the first time 5 minutes on two processors (CUDA kernels take" \
 	  "another 5), later only what changed; pip shows no progress meanwhile"
 	$(PIP) install '.[demo]'
 	@touch $@
+else
+# Twice: pip takes a wheel of the same version for what is installed, unless it is forced.
+$(STAMPS)/package: $(TENSORFLOW_STAMP) $(PACKAGE)
+	$(PIP) install --force-reinstall --no-deps '$(PACKAGE)'
+	$(PIP) install '$(PACKAGE)[demo]'
+	@touch $@
+endif
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/package
 	$(PIP) install 'fastw2v[test]'
@@ -200,13 +219,7 @@ $(STAMPS)/lint: Makefile | $(PYTHON_STAMP)
 	@touch $@
 
 $(STAMPS)/cuda: Makefile | $(PYTHON_STAMP)
-	$(PIP) install $(DISASSEMBLER)
-	@touch $@
-
-# A TensorFlow without CUDA is no reason for the package to have kernels, unless they are asked for.
-$(STAMPS)/cuda-kernels: $(STAMPS)/package
-	$(if $(findstring FASTW2V_CUDA=ON,$(CMAKE_ARGS)),,CMAKE_ARGS="$(CMAKE_ARGS) -DFASTW2V_CUDA=ON" \
-	  $(PIP) install .)
+	$(PIP) install $(BUILD_TOOLS) $(DISASSEMBLER)
 	@touch $@
 
 $(STAMPS)/sanitize: Makefile | $(PYTHON_STAMP)

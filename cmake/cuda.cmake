@@ -64,16 +64,18 @@ foreach(source IN LISTS cuda_sources)
   endif()
 endforeach()
 
-add_library(fastw2v_cuda STATIC ${cuda_sources})
-target_include_directories(fastw2v_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-target_compile_options(fastw2v_cuda PRIVATE
+# Objects of their own, so that `make cuda` compiles them without the core.
+add_library(fastw2v_cuda_kernels OBJECT ${cuda_sources})
+target_include_directories(fastw2v_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR})
+target_compile_options(fastw2v_cuda_kernels PRIVATE
   --expt-relaxed-constexpr -Xcompiler=-fvisibility=hidden,-Wall -Xptxas=-v)
 # The interpreter behind a virtual environment, so that a build from another one finds its kernels
 # compiled by the same command.
 file(REAL_PATH ${Python_EXECUTABLE} interpreter)
 # Remarks of the assembler count as warnings, whose number changes with the release of CUDA.
-set_target_properties(fastw2v_cuda PROPERTIES COMPILE_WARNING_AS_ERROR OFF
+set_target_properties(fastw2v_cuda_kernels PROPERTIES COMPILE_WARNING_AS_ERROR OFF
   CUDA_COMPILER_LAUNCHER "${interpreter};${PROJECT_SOURCE_DIR}/cmake/ptxas_report.py")
+add_library(fastw2v_cuda STATIC $<TARGET_OBJECTS:fastw2v_cuda_kernels>)
 # The runtime is linked in, so that the libraries load where there is no CUDA, and its symbols are
 # hidden, so that TensorFlow's own runtime, maybe of another release, stays apart.
 target_link_libraries(fastw2v_cuda PUBLIC fastw2v_core CUDA::cudart_static)

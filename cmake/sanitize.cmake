@@ -11,8 +11,9 @@ elseif(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   fastw2v_fail("FASTW2V_SANITIZE needs GCC, the compiler is ${CMAKE_CXX_COMPILER_ID}: set CXX=g++")
 endif()
 
-set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
-target_compile_options(fastw2v_own_code INTERFACE ${flags} -O1 -g -fno-omit-frame-pointer)
+# AddressSanitizer watches what object-size would, which takes a fifth of the time to compile.
+set(flags -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=all)
+target_compile_options(fastw2v_own_code INTERFACE ${flags} -O1 -g1 -fno-omit-frame-pointer)
 target_link_options(fastw2v_own_code INTERFACE ${flags})
 
 set(runtimes "")

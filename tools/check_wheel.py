@@ -5,8 +5,8 @@ Usage: check_wheel.py [WHEEL...] [--tensorflow 2.20]... [--unsupported 2.19 | no
 Of each wheel (those of dist by default) the tag, the op libraries and the size are printed, and
 what of the machine that built it stands in its binaries is an error. Then, with the Python that it
 is for and no compiler on PATH, it is used beside each supported TensorFlow, beside one that none of
-its op libraries fits, and without TensorFlow. The interpreters are those on PATH and those of
-pyenv. Ends with status 1 where something fails.
+its op libraries fits, and without TensorFlow, two of these at a time. The interpreters are those on
+PATH and those of pyenv. Ends with status 1 where something fails.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,25 +181,24 @@ def inspect(wheel: Path) -> Iterator[str]:
                 yield f"{wheel.name} has no {wanted}"
 
 
-def check_with_ops(environment: Environment, minor: str, begin: float) -> None:
+def check_with_ops(environment: Environment, minor: str, begin: float) -> Iterator[str]:
+    """Uses all of the package; yields what is worth to be printed."""
     environment.write("text.txt", "red green blue\none two three\n" * 300)
     environment.run("fastw2v", "train", "text.txt", "--output", "words.bin", "--epochs", "5")
-    print(f"  first vectors {time.monotonic() - begin:.0f} s after an empty folder", flush=True)
+    yield f"first vectors {time.monotonic() - begin:.0f} s after an empty folder"
     environment.expect("green|blue", "fastw2v", "neighbors", "words.bin", "red")
     library = rf"op library +_ops_tf{minor.replace('.', '')}\.so"
     environment.expect(library, "fastw2v", "info")
-    print(
-        "  "
-        + environment.run("python", "-W", "error::RuntimeWarning", "-c", WITH_OPS).splitlines()[-1]
-    )
+    done = environment.run("python", "-W", "error::RuntimeWarning", "-c", WITH_OPS)
+    yield done.splitlines()[-1]
     environment.write("broken.py", DOCTOR)
     environment.expect("cast to integers", "fastw2v", "doctor", "broken.py")
 
 
-def check_without_ops(environment: Environment, has_tensorflow: bool) -> None:
+def check_without_ops(environment: Environment, has_tensorflow: bool) -> Iterator[str]:
+    """Uses what needs no op; yields the message of what needs one."""
     sentence = "but TensorFlow .* is installed" if has_tensorflow else "fastw2v needs TensorFlow"
-    message = environment.expect(sentence, "python", "-c", WITHOUT_OPS).splitlines()[-1]
-    print(f"  {message}")
+    yield environment.expect(sentence, "python", "-c", WITHOUT_OPS).splitlines()[-1]
     environment.expect("up", "fastw2v", "neighbors", "vectors.bin", "north")
     environment.expect(sentence, "fastw2v", "info")
     if has_tensorflow:
@@ -207,22 +207,23 @@ def check_without_ops(environment: Environment, has_tensorflow: bool) -> None:
 
 
 def use(wheel: Path, interpreter: str, tensorflow: str) -> None:
-    """Installs and uses a wheel beside a minor version of TensorFlow, or "none"."""
+    """Installs and uses a wheel beside a minor version of TensorFlow, or "none"; tells of it."""
     begin = time.monotonic()
     requirements = [str(wheel)]
     if tensorflow != "none":
         requirements.append(f"{SUPPORTED['distribution']()}=={tensorflow}.*")
     with tempfile.TemporaryDirectory(prefix="check-wheel-") as directory:
-        print(f"{wheel.name.split('-')[2]}, TensorFlow {tensorflow}", flush=True)
+        lines = [f"{wheel.name.split('-')[2]}, TensorFlow {tensorflow}"]
         environment = Environment(Path(directory), interpreter)
         environment.install(*requirements)
         installed = time.monotonic()
         if tensorflow in SUPPORTED["TENSORFLOW"]:
-            check_with_ops(environment, tensorflow, begin)
+            lines += check_with_ops(environment, tensorflow, begin)
         else:
-            check_without_ops(environment, tensorflow != "none")
+            lines += check_without_ops(environment, tensorflow != "none")
     end = time.monotonic()
-    print(f"  installed in {installed - begin:.0f} s, used in {end - installed:.0f} s", flush=True)
+    lines.append(f"installed in {installed - begin:.0f} s, used in {end - installed:.0f} s")
+    print("\n  ".join(lines), flush=True)
 
 
 def main() -> None:
@@ -244,6 +245,7 @@ def main() -> None:
     problems = [problem for wheel in wheels for problem in inspect(wheel)]
     if problems:
         sys.exit("\n".join(f"error: {problem}" for problem in problems))
+    cases = []
     for wheel in wheels:
         tag = wheel.name.split("-")[2]
         interpreter = interpreter_for(tag)
@@ -254,7 +256,10 @@ def main() -> None:
         if options.unsupported != "none" and int(tag[3:]) <= 12:
             others.append(options.unsupported)
         for tensorflow in (*(options.tensorflow or SUPPORTED["TENSORFLOW"]), *others):
-            use(wheel.resolve(), interpreter, tensorflow)
+            cases.append((wheel.resolve(), interpreter, tensorflow))
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(use, *case) for case in cases]:
+            done.result()
     print("all passed")
 
 

@@ -1,13 +1,17 @@
 """Runs the shell blocks of README.md and of the pages that need a checkout, in a fresh environment.
 
+Usage: run_readme.py [WHEEL]
+
 Blocks run from the checkout, in the order of the pages. What two pages have both runs once. `make`
-commands are left to the caller, who runs them anyway; this checks that they exist.
+commands are left to the caller, who runs them anyway; this checks that they exist. Where a WHEEL is
+named, `pip install .` installs it instead: the compilation is left to the caller too.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/installation.md", "docs/examples.md")
 
 
-def main() -> None:
+def main(wheel: str = ".") -> None:
     commands: list[str] = []
     for page in PAGES:
         blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
@@ -33,6 +37,8 @@ def main() -> None:
         for command in commands:
             if command.startswith("make "):
                 command = command.replace("make ", "make --dry-run ", 1)
+            if command == "pip install .":
+                command = f"pip install {shlex.quote(wheel)}"
             print(f"$ {command}", flush=True)
             output = subprocess.DEVNULL if "--dry-run" in command else None
             subprocess.run(
@@ -46,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

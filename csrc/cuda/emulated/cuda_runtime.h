@@ -58,8 +58,9 @@ inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
 namespace fastw2v::cuda::emulated {
 
-// Of the thread that runs.
-extern thread_local dim3 thread_index, block_index, block_size, grid_size;
+// Of the thread that runs. Kernels run one by one, so this is not by threads of the process, which
+// AddressSanitizer asks for at each access.
+extern dim3 thread_index, block_index, block_size, grid_size;
 
 // Runs kernel() for every thread of every block. The message of a failure, or an empty string.
 std::string Run(dim3 grid, dim3 block, std::size_t shared_bytes,

@@ -1,7 +1,6 @@
 // Threads of a block take turns on one thread of the process: each runs until it has to wait for
 // others. FASTW2V_EMULATED_ORDER decides who is next: "forward" (by their numbers, the default),
 // "reverse", or the seed of a random order.
-#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdlib>
@@ -16,7 +15,7 @@
 
 namespace fastw2v::cuda::emulated {
 
-thread_local dim3 thread_index, block_index, block_size, grid_size;
+dim3 thread_index, block_index, block_size, grid_size;
 
 namespace {
 
@@ -29,10 +28,16 @@ struct Meeting {
   int64_t generation = 0;
 };
 
+// Threads take turns many times in each kernel. The compiler's own jump is a few instructions; of
+// each longjmp AddressSanitizer makes system calls in search of a stack that it knows, which took
+// nine tenths of a kernel's time. For the same reason functions that jump are not instrumented.
+using Place = void* [5];
+#define FASTW2V_JUMPS __attribute__((noinline, no_sanitize_address))
+
 struct Thread {
-  std::unique_ptr<char[]> stack;
+  char* stack = nullptr;
   ucontext_t start;
-  jmp_buf resume;
+  Place resume;
   dim3 index;
   int number = 0;
   bool started = false, finished = false;
@@ -52,32 +57,36 @@ struct Block {
   Thread* running = nullptr;
   int live = 0;
   int64_t progress = 0;  // meetings that were completed, threads that came to an end, polls
-  jmp_buf scheduler;
-  ucontext_t scheduler_start;
+  Place scheduler;
 };
 
-thread_local Block* block = nullptr;
+Block* block = nullptr;
 
-void SwitchToScheduler() {
-  if (_setjmp(block->running->resume) == 0) _longjmp(block->scheduler, 1);
+// By thread, kept for the next kernel: new ones would be memory that the system has to clear.
+std::vector<std::unique_ptr<char[]>> stacks;
+
+FASTW2V_JUMPS void JumpTo(void** place) { __builtin_longjmp(place, 1); }
+
+FASTW2V_JUMPS void SwitchToScheduler() {
+  if (__builtin_setjmp(block->running->resume) == 0) JumpTo(block->scheduler);
 }
 
-void Start() {
+FASTW2V_JUMPS void Start() {
   (*block->kernel)();
   block->running->finished = true;
   --block->live;
   ++block->progress;
-  _longjmp(block->scheduler, 1);
+  JumpTo(block->scheduler);
 }
 
-void Resume(Thread* thread) {
+FASTW2V_JUMPS void Resume(Thread* thread) {
   block->running = thread;
   thread_index = thread->index;
-  if (_setjmp(block->scheduler) != 0) return;  // the thread waits, or is at its end
-  if (thread->started) _longjmp(thread->resume, 1);
+  if (__builtin_setjmp(block->scheduler) != 0) return;  // the thread waits, or is at its end
+  if (thread->started) JumpTo(thread->resume);
   thread->started = true;
   getcontext(&thread->start);
-  thread->start.uc_stack.ss_sp = thread->stack.get();
+  thread->start.uc_stack.ss_sp = thread->stack;
   thread->start.uc_stack.ss_size = kStackBytes;
   thread->start.uc_link = nullptr;
   makecontext(&thread->start, &Start, 0);
@@ -146,7 +155,8 @@ std::string RunBlock(std::mt19937_64* random) {
 
 std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
                 const std::function<void()>& kernel) {
-  // Memory that a kernel declares as shared is there once, and kernels of a stream run one by one.
+  // Memory that a kernel declares as shared, and all else here, is there once, and kernels of a
+  // stream run one by one.
   static std::mutex running;
   const std::lock_guard<std::mutex> lock(running);
   Block storage;
@@ -155,7 +165,8 @@ std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
   storage.threads = std::vector<Thread>(count);
   for (int i = 0; i < count; ++i) {
     Thread& thread = storage.threads[i];
-    thread.stack.reset(new char[kStackBytes]);
+    if (static_cast<int>(stacks.size()) == i) stacks.emplace_back(new char[kStackBytes]);
+    thread.stack = stacks[i].get();
     thread.number = i;
     const unsigned x = static_cast<unsigned>(i);
     thread.index = dim3(x % size.x, x / size.x % size.y, x / (size.x * size.y));
@@ -182,6 +193,7 @@ std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
     failure = RunBlock(&random);
     if (!failure.empty()) break;
   }
+  if (!failure.empty()) stacks.clear();  // functions that never ended left their marks there
   block = nullptr;
   return failure;
 }

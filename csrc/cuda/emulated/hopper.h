@@ -109,7 +109,7 @@ struct Queue {
 };
 
 inline Queue* MyQueue() {
-  static thread_local std::vector<Queue> queues(1024);
+  static std::vector<Queue> queues(1024);
   return &queues[emulated::ThreadNumber()];
 }
 
@@ -142,7 +142,7 @@ inline void Run(void** queues, int group) {
   };
   for (std::size_t i = 0; i < at(0).size(); ++i) {
     const Product& product = at(0)[i];
-    static thread_local float a[64][16], b[16][256];
+    static float a[64][16], b[16][256];
     for (int m = 0; m < 64; ++m) {
       for (int k = 0; k < 16; ++k) {
         uint16_t bits;
