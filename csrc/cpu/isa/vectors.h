@@ -5,6 +5,16 @@
 
 #include <cstdint>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTW2V_HAVE_SHUFFLE
+#endif
+#endif
+
 #ifndef FASTW2V_ISA
 #error "compile with -DFASTW2V_ISA=<name of a set in cmake/isa.cmake>"
 #endif
@@ -52,11 +62,54 @@ inline void Store(A* p, Vector<A> v) {
   __builtin_memcpy(p, &v, sizeof(v));
 }
 
+// The first n numbers at p, 0 <= n <= lanes, and zeros.
+inline Vector<float> LoadFirst(const float* p, int64_t n) {
+#if defined(__AVX512F__)
+  return (Vector<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  Vector<float> v = {};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+// Adds to the first n numbers at p.
+inline void AddFirst(float* p, Vector<float> v, int64_t n) {
+#if defined(__AVX512F__)
+  const __mmask16 first = static_cast<__mmask16>((1u << n) - 1);
+  _mm512_mask_storeu_ps(p, first, _mm512_add_ps(_mm512_maskz_loadu_ps(first, p), (__m512)v));
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] += v[i];
+#endif
+}
+
+// By halves: a sum lane by lane would wait for each addition.
+template <typename V>
+inline auto SumOf(V v) {
+  constexpr int lanes = sizeof(V) / sizeof(v[0]);
+#ifdef FASTW2V_HAVE_SHUFFLE
+  if constexpr (lanes == 16) {
+    return SumOf(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  } else if constexpr (lanes == 8) {
+    return SumOf(__builtin_shufflevector(v, v, 0, 1, 2, 3) +
+                 __builtin_shufflevector(v, v, 4, 5, 6, 7));
+  } else if constexpr (lanes == 4) {
+    v += __builtin_shufflevector(v, v, 2, 3, 2, 3);
+    return v[0] + v[1];
+  } else {
+    return v[0] + v[1];
+  }
+#else
+  auto sum = v[0];
+  for (int i = 1; i < lanes; ++i) sum += v[i];
+  return sum;
+#endif
+}
+
 template <typename A>
 inline A Sum(Vector<A> v) {
-  A sum = 0;
-  for (int i = 0; i < kLanes<A>; ++i) sum += v[i];
-  return sum;
+  return SumOf(v);
 }
 
 // exp(x) by Cody and Waite's reduction x = n log 2 + r and the polynomial of degree 6 that is

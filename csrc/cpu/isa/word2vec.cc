@@ -244,10 +244,8 @@ inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t 
       Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + sum[i][v]);
     }
     if (!kTail) continue;
-    float edge[kWidth];
-    Store<float>(edge, sum[i][kVectors - 1]);
-    row += kWhole * kWidth;
-    for (int64_t j = 0; j < s.dim - column - kWhole * kWidth; ++j) row[j] += edge[j];
+    const int64_t whole = kWhole * kWidth;
+    AddFirst(row + whole, sum[i][kVectors - 1], s.dim - column - whole);
   }
 }
 
@@ -336,18 +334,38 @@ float SquaredLength(const float* row, int64_t padded) {
   return Sum<float>(sum);
 }
 
-// What row i adds to the curvatures, by its steps and their weights.
-inline void FindCurvatures(const Word2VecGroup& b, int64_t i, int64_t columns) {
-  const float* const steps = b.logits + i * columns;
-  const float length = SquaredLength(b.hidden[i], VectorsFor(b.dim) * kWidth);
+// Bounds the curvature of the loss along the logits that have these steps.
+inline V Bend(V step, V weight, float rate) {
+  const V most = (0.25f * rate) * weight, size = step < 0 ? -step : step;
+  return size < most ? size : most;
+}
+
+// What a row of that squared length adds to the curvatures of the classes, by its steps and their
+// weights. Returns its own.
+inline float FindCurvatures(const Word2VecGroup& b, const float* steps, int64_t columns,
+                            float length) {
   V curvature = {};
   for (int64_t c = 0; c < columns; c += kWidth) {
-    const V step = Load<float>(steps + c), most = (0.25f * b.rate) * Load<float>(b.weights + c);
-    const V size = step < 0 ? -step : step, bent = size < most ? size : most;
+    const V bent = Bend(Load<float>(steps + c), Load<float>(b.weights + c), b.rate);
     curvature += bent * Load<float>(b.lengths + c);
     Store<float>(b.class_curvature + c, Load<float>(b.class_curvature + c) + bent * length);
   }
-  b.hidden_curvature[i] = Sum<float>(curvature);
+  return Sum<float>(curvature);
+}
+
+// Logits of a row with the noise, each of the weight in `b.weights`, become what the step adds for
+// a gradient by them. Returns parts of the loss.
+inline V DifferentiateNoise(const Word2VecGroup& b, int64_t noise_columns, float* z) {
+  V loss = {};
+  for (int64_t n = 0; n < noise_columns; n += kWidth) {
+    const V x = Load<float>(z + n), weight = Load<float>(b.weights + n);
+    const V target = Load<float>(b.noise_target + n);
+    V softplus, sigmoid;
+    Logistic(x, &softplus, &sigmoid);
+    loss += weight * (softplus - target * x);
+    Store<float>(z + n, b.rate * weight * (target - sigmoid));
+  }
+  return loss;
 }
 
 // Logits become what the step adds for a gradient by them, 0 where there is no pair. Returns the
@@ -365,8 +383,7 @@ double Differentiate(const Word2VecGroup& b, int64_t noise_columns, int64_t colu
       met -= mask;
       Store<float>(paired + c, mask ? V{} + 1.0f : V{});
     }
-    int32_t pairs = 0;
-    for (int64_t lane = 0; lane < kWidth; ++lane) pairs += met[lane];
+    const int32_t pairs = SumOf(met);
     for (int64_t n = 0; n < noise_columns; n += kWidth) {
       Store<float>(b.weights + n, static_cast<float>(pairs) * Load<float>(b.noise_weight + n));
     }
@@ -374,15 +391,7 @@ double Differentiate(const Word2VecGroup& b, int64_t noise_columns, int64_t colu
       const NoiseHit& hit = b.hits[h];
       b.weights[hit.noise] -= paired[hit.center] * b.noise_weight[hit.noise];
     }
-    V sum = {};
-    for (int64_t n = 0; n < noise_columns; n += kWidth) {
-      const V x = Load<float>(z + n), weight = Load<float>(b.weights + n);
-      const V target = Load<float>(b.noise_target + n);
-      V softplus, sigmoid;
-      Logistic(x, &softplus, &sigmoid);
-      sum += weight * (softplus - target * x);
-      Store<float>(z + n, b.rate * weight * (target - sigmoid));
-    }
+    V sum = DifferentiateNoise(b, noise_columns, z);
     z += noise_columns;
     const int64_t band_first = b.band_first[i] / kWidth * kWidth, band_last = b.band_last[i];
     for (int64_t c = 0; c < center_columns; c += kWidth) {
@@ -396,10 +405,18 @@ double Differentiate(const Word2VecGroup& b, int64_t noise_columns, int64_t colu
       sum += weight > 0 ? softplus - x : V{};
       Store<float>(z + c, weight > 0 ? b.rate * (1.0f - sigmoid) : V{});
     }
-    FindCurvatures(b, i, columns);
+    const float length = SquaredLength(b.hidden[i], VectorsFor(b.dim) * kWidth);
+    b.hidden_curvature[i] = FindCurvatures(b, b.logits + i * columns, columns, length);
     loss += static_cast<double>(Sum<float>(sum));
   }
   return loss;
+}
+
+// Classes as operands of the logits.
+void PackClasses(const Word2VecGroup& b, int64_t columns) {
+  CopyTails(b.classes, columns, b.dim, b.tails, b.tail_rows);
+  PackRows(b.classes, b.tail_rows, columns, b.dim, b.packed);
+  SquaredLengths(b.packed, columns, b.dim, b.lengths);
 }
 
 double FindSteps(const Word2VecGroup& b) {
@@ -407,9 +424,7 @@ double FindSteps(const Word2VecGroup& b) {
   const int64_t classes = b.centers_are_classes ? VectorsFor(b.centers) * kWidth : 0;
   const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
   const int64_t met = noise_columns + classes;
-  CopyTails(b.classes, met, b.dim, b.tails, b.tail_rows);
-  PackRows(b.classes, b.tail_rows, met, b.dim, b.packed);
-  SquaredLengths(b.packed, met, b.dim, b.lengths);
+  PackClasses(b, met);
   for (int64_t c = met; c < columns; c += kWidth) Store<float>(b.lengths + c, V{});
   FindBands(b.pairs, b.centers_are_classes ? b.centers : 0, b.rows, b.band_first, b.band_last);
   ForTiles(b.rows, [&](int64_t first, auto rows) {
@@ -422,102 +437,239 @@ double FindSteps(const Word2VecGroup& b) {
   return Differentiate(b, noise_columns, columns);
 }
 
-void AddSteps(const Word2VecGroup& b) {
-  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
-  const float* const* tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
+// Of the rows, by the noise, and of the noise, by the rows; steps are `columns` apart.
+RowSums StepsOfRows(const Word2VecGroup& b, int64_t columns) {
   RowSums sums = {};
   sums.coefficients = b.logits;
-  sums.stride = noise_columns + VectorsFor(b.centers) * kWidth;
-  sums.dim = b.dim;
+  sums.stride = columns;
   sums.by_rows = true;
   sums.terms = b.classes;
-  sums.tails = tails;
+  sums.tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
   sums.always = {0, b.noise};
-  sums.band_first = b.band_first;
-  sums.band_last = b.band_last;
-  sums.offset = noise_columns;
   sums.results = b.to_hidden;
   sums.factors = b.hidden_factors;
   sums.num_results = b.rows;
-  AddSums(sums, b.ahead);
+  sums.dim = b.dim;
+  return sums;
+}
 
+RowSums StepsOfNoise(const Word2VecGroup& b, int64_t columns) {
+  RowSums sums = {};
+  sums.coefficients = b.logits;
+  sums.stride = columns;
   sums.by_rows = false;
   sums.terms = b.hidden;
-  sums.tails = nullptr;
   sums.always = {0, b.rows};
-  sums.band_first = sums.band_last = nullptr;
-  sums.offset = 0;
   sums.results = b.to_classes;
   sums.factors = b.class_factors;
   sums.num_results = b.noise;
-  AddSums(sums, b.ahead);
+  sums.dim = b.dim;
+  return sums;
+}
+
+void AddSteps(const Word2VecGroup& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
+  const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
+  RowSums of_rows = StepsOfRows(b, columns);
+  of_rows.band_first = b.band_first;
+  of_rows.band_last = b.band_last;
+  of_rows.offset = noise_columns;
+  AddSums(of_rows, b.ahead);
+  const RowSums of_noise = StepsOfNoise(b, columns);
+  AddSums(of_noise, b.ahead);
   if (b.centers_are_classes) {
-    sums.coefficients = b.logits + noise_columns;
-    sums.always = {0, 0};
-    sums.band_first = b.pairs.first;
-    sums.band_last = b.pairs.last;
-    sums.results = b.to_classes + noise_columns;
-    if (b.class_factors != nullptr) sums.factors = b.class_factors + noise_columns;
-    sums.num_results = b.centers;
-    AddSums(sums, b.ahead);
+    RowSums of_centers = of_noise;
+    of_centers.coefficients = b.logits + noise_columns;
+    of_centers.always = {0, 0};
+    of_centers.band_first = b.pairs.first;
+    of_centers.band_last = b.pairs.last;
+    of_centers.results = b.to_classes + noise_columns;
+    if (b.class_factors != nullptr) of_centers.factors = b.class_factors + noise_columns;
+    of_centers.num_results = b.centers;
+    AddSums(of_centers, b.ahead);
   }
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 
 // ---- Bags -------------------------------------------------------------------------------------
 
-void WeighBags(const Word2VecBags& b, const float* weight) {
-  const int64_t columns = VectorsFor(b.centers) * kWidth;
-  for (int64_t i = 0; i < b.rows; ++i) {
-    for (int64_t c = 0; c < columns; c += kWidth) {
-      const V w = Load<float>(weight + c);
-      Store<float>(b.coefficients + i * columns + c, Paired(b.bags, c, i) ? w : V{});
+// Calls body(column, count) for the vectors of a row: count < kWidth where the last is not full.
+template <typename Body>
+inline void ForColumns(int64_t dim, const Body& body) {
+  int64_t column = 0;
+  for (; column + kWidth <= dim; column += kWidth) body(column, kWidth);
+  if (column < dim) body(column, dim - column);
+}
+
+inline V LoadColumns(const float* p, int64_t count) {
+  return count == kWidth ? Load<float>(p) : LoadFirst(p, count);
+}
+
+inline void AddColumns(float* p, V v, int64_t count) {
+  if (count == kWidth) {
+    Store<float>(p, Load<float>(p) + v);
+  } else {
+    AddFirst(p, v, count);
+  }
+}
+
+// Logits of bags with their own centers; squared lengths of both.
+void MeetCenters(const Word2VecGroup& b, int64_t noise_columns, float* logits) {
+  for (int64_t c = 0; c < b.centers; ++c) {
+    const float *const h = b.hidden[c], *const w = b.classes[noise_columns + c];
+    V product = {}, of_h = {}, of_w = {};
+    ForColumns(b.dim, [&](int64_t column, int64_t count) {
+      const V x = Load<float>(h + column), y = LoadColumns(w + column, count);
+      product += x * y;
+      of_h += x * x;
+      of_w += y * y;
+    });
+    logits[c] = Sum<float>(product);
+    b.hidden_lengths[c] = Sum<float>(of_h);
+    b.lengths[noise_columns + c] = Sum<float>(of_w);
+  }
+}
+
+// Logits with the own centers become their steps; adds to the curvatures. Returns the loss.
+V DifferentiateCenters(const Word2VecGroup& b, int64_t noise_columns, float* logits) {
+  Integers lane;
+  for (int i = 0; i < kWidth; ++i) lane[i] = i;
+  V loss = {};
+  for (int64_t c = 0; c < b.centers; c += kWidth) {
+    const Integers is_center = lane < static_cast<int32_t>(Min(b.centers - c, kWidth));
+    const V x = Load<float>(logits + c), one = V{} + 1.0f;
+    V softplus, sigmoid;
+    Logistic(x, &softplus, &sigmoid);
+    loss += is_center ? softplus - x : V{};
+    const V step = is_center ? b.rate * (one - sigmoid) : V{}, bent = Bend(step, one, b.rate);
+    Store<float>(logits + c, step);
+    float* const of_hidden = b.hidden_curvature + c;
+    float* const of_class = b.class_curvature + noise_columns + c;
+    const V of_h = is_center ? Load<float>(b.hidden_lengths + c) : V{};
+    const V of_w = is_center ? Load<float>(b.lengths + noise_columns + c) : V{};
+    Store<float>(of_hidden, Load<float>(of_hidden) + bent * of_w);
+    Store<float>(of_class, bent * of_h);
+  }
+  return loss;
+}
+
+// Where the steps of bags by their own centers are, behind those by the noise.
+inline float* OwnSteps(const Word2VecGroup& b, int64_t noise_columns) {
+  return b.logits + b.rows * noise_columns;
+}
+
+double FindStepsOfBags(const Word2VecGroup& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
+  PackClasses(b, noise_columns);
+  ForTiles(b.rows, [&](int64_t first, auto rows) {
+    LogitTiles<decltype(rows)::kValue>(b, first, noise_columns / kWidth, {0, 0}, noise_columns,
+                                       b.ahead);
+  });
+  float* const own = OwnSteps(b, noise_columns);
+  for (int64_t c = 0; c < noise_columns; c += kWidth) Store<float>(b.class_curvature + c, V{});
+  if (b.centers_are_classes) {
+    MeetCenters(b, noise_columns, own);
+  } else {
+    for (int64_t i = 0; i < b.rows; ++i) {
+      b.hidden_lengths[i] = SquaredLength(b.hidden[i], VectorsFor(b.dim) * kWidth);
     }
   }
-}
-
-void SumBags(const Word2VecBags& b) {
-  WeighBags(b, b.forward);
-  CopyTails(b.embeddings, b.rows, b.dim, b.tails, b.tail_rows);
-  const int64_t padded = VectorsFor(b.dim) * kWidth;
-  for (int64_t c = 0; c < b.centers; ++c) {
-    for (int64_t p = 0; p < padded; p += kWidth) Store<float>(b.hidden[c] + p, V{});
+  V loss = {};
+  const NoiseHit *hit = b.hits, *const last_hit = b.hits + b.num_hits;
+  for (int64_t i = 0; i < b.rows; ++i) {
+    for (int64_t n = 0; n < noise_columns; n += kWidth) {
+      Store<float>(b.weights + n, Load<float>(b.noise_weight + n));
+    }
+    for (; hit != last_hit && hit->center == i; ++hit) b.weights[hit->noise] = 0;
+    float* const z = b.logits + i * noise_columns;
+    loss += DifferentiateNoise(b, noise_columns, z);
+    b.hidden_curvature[i] = FindCurvatures(b, z, noise_columns, b.hidden_lengths[i]);
   }
-  RowSums sums = {};
-  sums.coefficients = b.coefficients;
-  sums.stride = VectorsFor(b.centers) * kWidth;
-  sums.by_rows = false;
-  sums.terms = b.embeddings;
-  sums.tails = b.dim % kWidth == 0 ? nullptr : b.tail_rows;
-  sums.band_first = b.bags.first;
-  sums.band_last = b.bags.last;
-  sums.results = b.hidden;
-  sums.num_results = b.centers;
-  sums.dim = b.dim;
-  AddSums(sums, nullptr);
+  if (b.centers_are_classes) loss += DifferentiateCenters(b, noise_columns, own);
+  return static_cast<double>(Sum<float>(loss));
 }
 
+void AddStepsOfBags(const Word2VecGroup& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
+  const float* const own = OwnSteps(b, noise_columns);
+  AddSums(StepsOfRows(b, noise_columns), b.ahead);
+  // Each bag reads its center before a step of the noise may change it.
+  for (int64_t c = 0; b.centers_are_classes && c < b.centers; ++c) {
+    const float* const w = b.classes[noise_columns + c];
+    ForColumns(b.dim, [&](int64_t column, int64_t count) {
+      float* const d = b.to_hidden[c] + column;
+      Store<float>(d, Load<float>(d) + own[c] * LoadColumns(w + column, count));
+    });
+  }
+  AddSums(StepsOfNoise(b, noise_columns), b.ahead);
+  for (int64_t c = 0; b.centers_are_classes && c < b.centers; ++c) {
+    PrefetchOne(b.ahead);
+    const float* const h = b.hidden[c];
+    const float factor = b.class_factors == nullptr ? 1.0f : b.class_factors[noise_columns + c];
+    ForColumns(b.dim, [&](int64_t column, int64_t count) {
+      AddColumns(b.to_classes[noise_columns + c] + column,
+                 (factor * own[c]) * Load<float>(h + column), count);
+    });
+  }
+  while (b.ahead->count > 0) PrefetchOne(b.ahead);
+}
+
+// Sums of runs of rows are differences of these: sums[i] is that of the rows before row i.
+void SumBags(const Word2VecBags& b) {
+  const int64_t stride = VectorsFor(b.dim) * kWidth;
+  ForColumns(b.dim, [&](int64_t column, int64_t count) {
+    V sum = {};
+    float* sums = b.sums + column;
+    Store<float>(sums, sum);
+    for (int64_t i = 0; i < b.rows; ++i) {
+      sum += LoadColumns(b.embeddings[i] + column, count);
+      Store<float>(sums += stride, sum);
+    }
+  });
+  for (int64_t c = 0; c < b.centers; ++c) {
+    const float* const before = b.sums + b.bags.first[c] * stride;
+    const float* const after = b.sums + b.bags.last[c] * stride;
+    const float* const self = b.embeddings[b.bags.self[c]];
+    ForColumns(b.dim, [&](int64_t column, int64_t count) {
+      const V sum = Load<float>(after + column) - Load<float>(before + column);
+      Store<float>(b.hidden[c] + column, b.forward[c] * (sum - LoadColumns(self + column, count)));
+    });
+  }
+}
+
+// A bag's gradient is added to the sums where its run begins, and taken off where it ends.
 void SpreadBags(const Word2VecBags& b) {
-  WeighBags(b, b.backward);
-  FindBands(b.bags, b.centers, b.rows, b.band_first, b.band_last);
-  RowSums sums = {};
-  sums.coefficients = b.coefficients;
-  sums.stride = VectorsFor(b.centers) * kWidth;
-  sums.by_rows = true;
-  sums.terms = b.d_hidden;
-  sums.band_first = b.band_first;
-  sums.band_last = b.band_last;
-  sums.results = b.to_embeddings;
-  sums.factors = b.factors;
-  sums.num_results = b.rows;
-  sums.dim = b.dim;
-  AddSums(sums, nullptr);
+  const int64_t stride = VectorsFor(b.dim) * kWidth;
+  for (int64_t i = 0; i < (b.rows + 1) * stride; i += kWidth) Store<float>(b.sums + i, V{});
+  for (int64_t i = 0; i < b.rows; ++i) b.center_at[i] = -1;
+  for (int64_t c = 0; c < b.centers; ++c) {
+    float* const begin = b.sums + b.bags.first[c] * stride;
+    float* const end = b.sums + b.bags.last[c] * stride;
+    b.center_at[b.bags.self[c]] = static_cast<int32_t>(c);
+    for (int64_t p = 0; p < stride; p += kWidth) {
+      const V d = b.backward[c] * Load<float>(b.d_hidden[c] + p);
+      Store<float>(begin + p, Load<float>(begin + p) + d);
+      Store<float>(end + p, Load<float>(end + p) - d);
+    }
+  }
+  ForColumns(b.dim, [&](int64_t column, int64_t count) {
+    V sum = {};
+    for (int64_t i = 0; i < b.rows; ++i) {
+      sum += Load<float>(b.sums + i * stride + column);
+      const int32_t c = b.center_at[i];
+      const float own = c < 0 ? 0.0f : b.backward[c];
+      const V of_row = sum - own * Load<float>(b.d_hidden[c < 0 ? 0 : c] + column);
+      const float factor = b.factors == nullptr ? 1.0f : b.factors[i];
+      AddColumns(b.to_embeddings[i] + column, factor * of_row, count);
+    }
+  });
 }
 
 }  // namespace
 
 extern const Word2VecKernels kWord2VecKernels;
-const Word2VecKernels kWord2VecKernels = {static_cast<int>(kWidth), FindSteps, AddSteps, SumBags,
-                                          SpreadBags};
+const Word2VecKernels kWord2VecKernels = {
+    static_cast<int>(kWidth), FindSteps, AddSteps,  FindStepsOfBags,
+    AddStepsOfBags,           SumBags,   SpreadBags};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA
