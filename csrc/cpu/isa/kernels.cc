@@ -75,8 +75,8 @@ void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, 
 }
 
 // One tile of c: kRows rows and kVectors vectors of columns, a panel or half of one, stay in
-// registers; `columns`, of the last vector, are written. `left` holds either rows (element (i, p) at
-// [i * left_stride + p]) or columns ([p * left_stride + i]).
+// registers; `columns`, of the last vector, are written. `left` holds either rows (element (i, p)
+// at [i * left_stride + p]) or columns ([p * left_stride + i]).
 template <typename A, bool kLeftRows, int kRows, int kVectors>
 inline void MultiplyTile(int64_t k, const A* left, int64_t left_stride, const A* right,
                          int64_t right_stride, A* c, int64_t stride, int64_t columns,
@@ -122,9 +122,9 @@ void MultiplyVectors(int64_t m, int64_t k, const A* left, int64_t left_stride, c
   const auto tile = [&](auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     for (; i + kRows <= m; i += kRows) {
-      MultiplyTile<A, kLeftRows, kRows, kVectors>(
-          k, left + i * (kLeftRows ? left_stride : 1), left_stride, right, right_stride,
-          c + i * stride, stride, columns, accumulate);
+      MultiplyTile<A, kLeftRows, kRows, kVectors>(k, left + i * (kLeftRows ? left_stride : 1),
+                                                  left_stride, right, right_stride, c + i * stride,
+                                                  stride, columns, accumulate);
     }
   };
   tile(Rows<kTileRows>{});

@@ -7,12 +7,6 @@
 
 #include "csrc/cpu/isa/vectors.h"
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define FASTW2V_HAVE_SHUFFLE
-#endif
-#endif
-
 #ifdef FASTW2V_HAVE_SHUFFLE
 namespace fastw2v::cpu::FASTW2V_ISA {
 namespace {

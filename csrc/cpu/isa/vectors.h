@@ -9,6 +9,12 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTW2V_HAVE_SHUFFLE
+#endif
+#endif
+
 #ifndef FASTW2V_ISA
 #error "compile with -DFASTW2V_ISA=<name of a set in cmake/isa.cmake>"
 #endif
@@ -89,11 +95,43 @@ inline void StoreFirst(A* p, Vector<A> v, int64_t count) {
 #endif
 }
 
+// Adds to the first `count` numbers, of at most a vector.
+inline void AddFirst(float* p, Vector<float> v, int64_t count) {
+#ifdef __AVX512F__
+  StoreFirst<float>(p, LoadFirst<float>(p, count) + v, count);
+#else
+  if (count == kLanes<float>) return Store<float>(p, Load<float>(p) + v);
+  for (int64_t i = 0; i < count; ++i) p[i] += v[i];
+#endif
+}
+
+// By halves: a sum lane by lane would wait for each addition.
+template <typename V>
+inline auto SumOf(V v) {
+  constexpr int lanes = sizeof(V) / sizeof(v[0]);
+#ifdef FASTW2V_HAVE_SHUFFLE
+  if constexpr (lanes == 16) {
+    return SumOf(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  } else if constexpr (lanes == 8) {
+    return SumOf(__builtin_shufflevector(v, v, 0, 1, 2, 3) +
+                 __builtin_shufflevector(v, v, 4, 5, 6, 7));
+  } else if constexpr (lanes == 4) {
+    v += __builtin_shufflevector(v, v, 2, 3, 2, 3);
+    return v[0] + v[1];
+  } else {
+    return v[0] + v[1];
+  }
+#else
+  auto sum = v[0];
+  for (int i = 1; i < lanes; ++i) sum += v[i];
+  return sum;
+#endif
+}
+
 template <typename A>
 inline A Sum(Vector<A> v) {
-  A sum = 0;
-  for (int i = 0; i < kLanes<A>; ++i) sum += v[i];
-  return sum;
+  return SumOf(v);
 }
 
 // exp(x) by Cody and Waite's reduction x = n log 2 + r and the polynomial of degree 6 that is

@@ -25,8 +25,8 @@ struct NoiseHit {
 };
 
 // Rows h train on noise classes, weighted by the number of centers that they are paired with, and
-// those centers themselves. Columns of logits are the noise and then the centers, each filled up to
-// a multiple of `lanes`.
+// those centers themselves. Of bags, row i is paired with center i alone, and `pairs` is not read.
+// Columns of logits are the noise and then the centers, each filled up to a multiple of `lanes`.
 struct Word2VecGroup {
   int64_t dim, rows, noise, centers;
   CenterRows pairs;
@@ -49,6 +49,7 @@ struct Word2VecGroup {
   float *hidden_curvature, *class_curvature;  // [rows], [columns]
 
   RowsAhead* ahead;
+  float* hidden_lengths;  // scratch [center columns], of bags: their squared lengths
   // Scratch: the classes transposed, their last columns, [columns] x [dim], [lanes], filled up to
   // multiples of `lanes`; logits [rows, columns]; [columns] of weights and of squared lengths;
   // bands [2, rows].
@@ -68,10 +69,8 @@ struct Word2VecBags {
   float* const* hidden;            // [centers], each filled up with zeros
   const float* const* d_hidden;    // [centers], filled up with zeros
   const float* factors;            // [rows], of what is added to the embeddings; null: 1
-  float* coefficients;             // scratch [rows, center columns]
-  float* tails;                    // scratch [rows, lanes]
-  const float** tail_rows;         // scratch [rows]
-  int32_t *band_first, *band_last;
+  float* sums;                     // scratch [rows + 1, dim], filled up to a multiple of `lanes`
+  int32_t* center_at;              // scratch [rows]
 };
 
 struct Word2VecKernels {
@@ -79,7 +78,9 @@ struct Word2VecKernels {
   // Makes logits the steps along them, and finds the curvatures. Returns the loss.
   double (*find_steps)(const Word2VecGroup& group);
   void (*add_steps)(const Word2VecGroup& group);  // after find_steps
-  void (*sum_bags)(const Word2VecBags& bags);     // hidden = forward * embeddings
+  double (*find_steps_of_bags)(const Word2VecGroup& group);
+  void (*add_steps_of_bags)(const Word2VecGroup& group);
+  void (*sum_bags)(const Word2VecBags& bags);  // hidden = forward * embeddings
   // to_embeddings += factors * backward * d_hidden
   void (*spread_bags)(const Word2VecBags& bags);
 };

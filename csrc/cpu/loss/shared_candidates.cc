@@ -305,28 +305,29 @@ class Driver {
     const int64_t dim = p_.dim();
     parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * dim / 4,
                   [&](int64_t tile, int worker) {
-      Own& own = workers_[worker];
-      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
-      for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
-        // The last tile of the chunk has the reference of its sums.
-        const int64_t last = std::min((chunk + 1) * plan_.forward_chunk, p_.classes()) - 1;
-        Factors(own, references_ + last / plan_.class_tile * plan_.block + first, coefficients_,
-                first);
-        const A* sums = d_hidden_ + (chunk * plan_.block + first) * dim;
-        for (int64_t r = 0; r < count; ++r) {
-          if (!coefficients_.active[first + r]) continue;
-          Kernels<A>().axpy(p_.logits.scale * own.vector[r], sums + r * dim,
-                            d_hidden + (block + first + r) * dim, dim);
-        }
-      }
-      for (int64_t r = first; r < first + count; ++r) {
-        if (!coefficients_.active[r]) continue;
-        own.tile.ForLabelRows(block + r, [&](const A* weights) {
-          Kernels<A>().axpy(-p_.logits.scale * coefficients_.target[r], weights,
-                            d_hidden + (block + r) * dim, dim);
-        });
-      }
-    });
+                    Own& own = workers_[worker];
+                    const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
+                    for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
+                      // The last tile of the chunk has the reference of its sums.
+                      const int64_t last =
+                          std::min((chunk + 1) * plan_.forward_chunk, p_.classes()) - 1;
+                      Factors(own, references_ + last / plan_.class_tile * plan_.block + first,
+                              coefficients_, first);
+                      const A* sums = d_hidden_ + (chunk * plan_.block + first) * dim;
+                      for (int64_t r = 0; r < count; ++r) {
+                        if (!coefficients_.active[first + r]) continue;
+                        Kernels<A>().axpy(p_.logits.scale * own.vector[r], sums + r * dim,
+                                          d_hidden + (block + first + r) * dim, dim);
+                      }
+                    }
+                    for (int64_t r = first; r < first + count; ++r) {
+                      if (!coefficients_.active[r]) continue;
+                      own.tile.ForLabelRows(block + r, [&](const A* weights) {
+                        Kernels<A>().axpy(-p_.logits.scale * coefficients_.target[r], weights,
+                                          d_hidden + (block + r) * dim, dim);
+                      });
+                    }
+                  });
   }
 
   // The gradients of stored exponentials' logits are own.vector times these.

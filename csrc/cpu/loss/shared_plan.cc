@@ -16,9 +16,9 @@ constexpr int64_t kFewClassesBytes = 512 << 10;  // of weights
 constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
-constexpr int64_t kStoredBytes = 56 << 20;   // exponentials of a block of rows
+constexpr int64_t kStoredBytes = 56 << 20;  // exponentials of a block of rows
 constexpr int64_t kPartialBytes = 4 << 20;  // d_hidden, one partial sum per chunk of classes
-constexpr int64_t kGroupBytes = 16 << 20;    // d_weights that cannot be summed in place
+constexpr int64_t kGroupBytes = 16 << 20;   // d_weights that cannot be summed in place
 
 }  // namespace
 
@@ -87,7 +87,8 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
   }
   plan.early = plan.stores && p.link == Link::kSoftmax && !p.smooths;
-  plan.forward_chunk = plan.early ? chunk_of(tiles) : CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
+  plan.forward_chunk =
+      plan.early ? chunk_of(tiles) : CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
   return plan;
 }
 

@@ -60,13 +60,14 @@ class Worker {
     const Sizes& s = sizes_;
     hidden_ = scratch->Take<float>(s.hidden * s.stride);
     d_hidden_ = scratch->Take<float>(p_.cbow ? s.hidden * s.stride : 0);
-    coefficients_ = scratch->Take<float>(p_.cbow ? s.rows * s.centers : 0);
+    sums_ = scratch->Take<float>(p_.cbow ? (s.rows + 1) * s.stride : 0);
+    hidden_lengths_ = scratch->Take<float>(p_.cbow ? s.centers : 0);
     packed_ = scratch->Take<float>(s.columns() * s.stride);
     logits_ = scratch->Take<float>(s.hidden * s.columns());
     tails_ = scratch->Take<float>(std::max(s.columns(), s.rows) * s.lanes);
     weights_ = scratch->Take<float>(s.columns());
     lengths_ = scratch->Take<float>(s.columns());
-    hidden_curvatures_ = scratch->Take<float>(s.hidden);
+    hidden_curvatures_ = scratch->Take<float>(cpu::RoundUp(s.hidden, s.lanes));
     embedding_curvatures_ = scratch->Take<float>(s.rows);
     class_curvatures_ = scratch->Take<float>(s.columns());
     embedding_factors_ = scratch->Take<float>(s.rows);
@@ -137,6 +138,7 @@ class Worker {
     b.logits = logits_;
     b.weights = weights_;
     b.lengths = lengths_;
+    b.hidden_lengths = hidden_lengths_;
     b.band_first = bands_;
     b.band_last = bands_ + sizes_.rows;
     const cpu::Word2VecKernels& kernels = *cpu::ActiveKernels().word2vec;
@@ -144,15 +146,12 @@ class Worker {
       cpu::Word2VecBags bags = Bags(group, b);
       kernels.sum_bags(bags);
       std::memset(d_hidden_, 0, rows * sizes_.stride * sizeof(float));
-      PairWithBags(centers);
-      b.pairs = Pairs();
-      result->loss += kernels.find_steps(b);
+      result->loss += kernels.find_steps_of_bags(b);
       SpreadCurvatures(group);
       Shorten(group, updates, steps, &b);
       bags.factors = b.hidden_factors;
       b.hidden_factors = nullptr;  // the bags' gradients stay as they are
-      kernels.add_steps(b);
-      PairWithContexts(group);
+      kernels.add_steps_of_bags(b);
       kernels.spread_bags(bags);
       result->examples += centers;
       return;
@@ -315,10 +314,6 @@ class Worker {
     for (int64_t c = centers; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
   }
 
-  void PairWithBags(int64_t centers) {
-    for (int64_t c = 0; c < centers; ++c) Pair(c, c, c + 1, -1);
-  }
-
   cpu::Word2VecBags Bags(const Group& group, const cpu::Word2VecGroup& b) {
     for (int64_t c = 0; c < sizes_.centers; ++c) forward_[c] = backward_[c] = 1;
     for (int64_t c = 0; c < b.centers; ++c) {
@@ -338,11 +333,8 @@ class Worker {
     bags.to_embeddings = to_embeddings_;
     bags.hidden = hidden_rows_;
     bags.d_hidden = d_hidden_rows_;
-    bags.coefficients = coefficients_;
-    bags.tails = tails_;
-    bags.tail_rows = tail_rows_;
-    bags.band_first = b.band_first;
-    bags.band_last = b.band_last;
+    bags.sums = sums_;
+    bags.center_at = bands_;
     return bags;
   }
 
@@ -362,7 +354,7 @@ class Worker {
 
   const Word2VecProblem& p_;
   const Sizes sizes_;
-  float *hidden_, *d_hidden_, *coefficients_, *packed_, *logits_, *tails_, *weights_;
+  float *hidden_, *d_hidden_, *sums_, *hidden_lengths_, *packed_, *logits_, *tails_, *weights_;
   float *lengths_, *hidden_curvatures_, *embedding_curvatures_, *class_curvatures_;
   float *embedding_factors_, *class_factors_, *embedding_crowds_, *class_crowds_;
   int32_t *embedding_copies_, *class_copies_;
