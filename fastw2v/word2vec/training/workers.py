@@ -233,7 +233,8 @@ class _Cluster:
                 tf.cast(tf.reshape(of_digits, tf.shape(digits)), tf.uint8),
             )
 
-        self._sums = tf.function(sums, **options)
+        signature = [tf.TensorSpec([None, None], dtype) for dtype in (tf.float32, tf.uint8)]
+        self._sums = tf.function(sums, input_signature=signature, autograph=False)
         self.all_gather = tf.function(functools.partial(run, group.all_gather), **options)
 
     def sums(self, rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
