@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, metavar="FILE", help="a text, plain or .xz")
     parser.add_argument("--words", type=int, default=5_000_000, help="of the excerpt")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--merge-every", type=float, default=0.08, help="share of the text")
+    parser.add_argument("--merge-every", type=float, default=0.06, help="share of the text")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--quick", action="store_true", help="a tiny text on two processes")
