@@ -82,8 +82,10 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
     **Several workers.** A model that is made or loaded in the scope of a
     `tf.distribute.MultiWorkerMirroredStrategy` is trained by all its workers, which make the same
     calls with the same text and arguments. Each has tables of its own and takes its share of the
-    blocks of text; ``merge_every`` says how often the tables are merged. After `train` all have the
-    same vectors; the first worker writes checkpoints. Not for the two softmax losses.
+    blocks of text; ``merge_every`` says how often the tables are merged. N workers train with
+    ``sqrt(N)`` times the learning rate that ``alpha`` and ``min_alpha`` say, N at most 8. After
+    `train` all have the same vectors; the first worker writes checkpoints. Not for the two softmax
+    losses.
 
     **Settings** can be assigned, as ``model.alpha = 0.01``: the next call of `train` follows them,
     and they are saved. Those that decide what the tables hold (``vector_size``, ``sg``, ``hs``,
@@ -639,7 +641,6 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             f"the table {tree_table(self.settings)}",
             facts,
             merged_blocks=self.settings.merge_every * len(text.ids) / block_tokens,
-            block_tokens=block_tokens,
         )
 
     def _trained(self, text: TokenCorpus, run: Run, max_seconds: float) -> Iterator[Progress]:

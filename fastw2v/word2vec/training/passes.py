@@ -153,7 +153,8 @@ def train(
         return time_over if time_over > max(run.done, _CLOCK_FROM) else run.done
 
     def rate(done: float) -> float:
-        return run.min_alpha + (run.alpha - run.min_alpha) * max(1.0 - done, 0.0) ** run.power
+        of_one = run.min_alpha + (run.alpha - run.min_alpha) * max(1.0 - done, 0.0) ** run.power
+        return workers.rate_factor * of_one
 
     def progress(epoch_ended: bool) -> Progress:
         seconds = time.monotonic() - begin
@@ -174,7 +175,7 @@ def train(
     def synchronize(whole: bool) -> None:
         """Takes over what all workers have done since the last merge."""
         nonlocal agreed_seconds, loss, examples
-        totals = workers.synchronize(loss, examples, time.monotonic() - begin, run.block, whole)
+        totals = workers.synchronize(loss, examples, time.monotonic() - begin, whole)
         agreed_seconds = totals.seconds
         loss, examples = 0.0, 0
         run.loss += totals.loss
@@ -188,7 +189,6 @@ def train(
             )
 
     while not run.finished:
-        workers.begin_pass(run.first_epoch + run.epoch == 0)
         blocks = corpus.blocks(run.block_tokens or objective.block_tokens)
         for ids, words in _ahead(itertools.islice(blocks, run.block, None)):
             start = done()

@@ -17,8 +17,8 @@ from fastw2v.word2vec.training.tables import pieces
 
 # That a worker trains on between two merges, at least: these take as long for a short text.
 _FEWEST_TOKENS = 10_000
-# Tokens of the text for each word of the vocabulary that the first worker trains on alone.
-_FIRST_TOKENS_OF_A_WORD = 20
+# Workers from which on the learning rate grows no further with their number: more were not tried.
+_LONGEST_STEP_FROM = 8
 # What collectives fail with where a worker is gone.
 _LOST = (
     tf.errors.AbortedError,
@@ -61,6 +61,16 @@ class Alone:
     number = 1
     rank = 0
 
+    @property
+    def rate_factor(self) -> float:
+        """What the learning rate is multiplied by.
+
+        Where the changes of several workers agree a merge takes their mean, and a row moves as far
+        as that of one worker does, by its share of the text: a longer step makes up for it. What
+        they do not agree on is added up, and bears no step that is much longer.
+        """
+        return math.sqrt(min(self.number, _LONGEST_STEP_FROM))
+
     def block_tokens(self, most: int, tokens: int, merge_every: float) -> int:
         """How many tokens a block of text has.
 
@@ -76,9 +86,7 @@ class Alone:
         tables: Mapping[str, tf.Variable],
         unsorted: str | None,
         facts: Mapping[str, Any],
-        *,
         merged_blocks: float,
-        block_tokens: int,
     ) -> None:
         """Begins a call of `train`, which all workers make.
 
@@ -87,15 +95,11 @@ class Alone:
             unsorted: The name of the table whose first rows are not those that change most.
             facts: What has to be the same for all workers, by the name that a message gives it.
             merged_blocks: How many blocks all workers train on between two merges, about.
-            block_tokens: Of a block.
 
         Raises:
             ConnectionError: Another worker has ended, or cannot be reached.
             ValueError: Something is not the same.
         """
-
-    def begin_pass(self, is_first: bool) -> None:
-        """Begins a pass over the text, of all passes the first one or another."""
 
     def takes(self, block: int) -> bool:
         """Whether a block of the pass is this worker's."""
@@ -105,14 +109,11 @@ class Alone:
         """Whether tables are merged after so many blocks of the pass."""
         return True
 
-    def synchronize(
-        self, loss: float, examples: int, seconds: float, blocks: int, whole: bool
-    ) -> Totals:
+    def synchronize(self, loss: float, examples: int, seconds: float, whole: bool) -> Totals:
         """Merges the tables of all workers, who all call this.
 
         Args:
             loss, examples, seconds: Of this worker, see `Totals`.
-            blocks: Of the pass that are done.
             whole: Whether rare words are merged, too: then all workers have the same tables.
 
         Raises:
@@ -133,9 +134,7 @@ class Alone:
 class Workers(Alone):
     """One of several workers, each with tables of its own.
 
-    They take the blocks of a pass in turns, and merge their tables after some blocks of each. The
-    first blocks of all are the first worker's: at the beginning all rows move in the same
-    direction, and what several workers would learn from different blocks, each learns.
+    They take the blocks of a pass in turns, and merge their tables after some blocks of each.
 
     Args:
         strategy: Of several workers, each with one replica. Making the first of these for a
@@ -147,8 +146,6 @@ class Workers(Alone):
         self.number, self.rank = self._cluster.size, self._cluster.rank
         self._merging: Merging | None = None
         self._merged_blocks = self.number
-        self._first_blocks = 0  # that the first worker trains on
-        self._is_first_pass = False
         self._times = 0  # that tables were merged
         self._requests = self._agreed = Requests()
 
@@ -167,16 +164,9 @@ class Workers(Alone):
         tables: Mapping[str, tf.Variable],
         unsorted: str | None,
         facts: Mapping[str, Any],
-        *,
         merged_blocks: float,
-        block_tokens: int,
     ) -> None:
-        merged = max(1, round(merged_blocks / self.number)) * self.number
-        rows = max(table.shape[0] for table in tables.values())
-        self._first_blocks = (
-            math.ceil(_FIRST_TOKENS_OF_A_WORD * rows / block_tokens / merged) * merged
-        )
-        self._merged_blocks = merged
+        self._merged_blocks = max(1, round(merged_blocks / self.number)) * self.number
         self._times = 0
         self._requests = self._agreed = Requests()
         sums = {name: zlib.crc32(repr(fact).encode()) for name, fact in facts.items()}
@@ -194,31 +184,25 @@ class Workers(Alone):
                     "given the same text and arguments"
                 )
         are_sorted = [name != unsorted for name in tables]
-        self._merging = Merging(self._cluster.all_reduce, list(tables.values()), are_sorted)
-
-    def begin_pass(self, is_first: bool) -> None:
-        self._is_first_pass = is_first
+        self._merging = Merging(self._cluster.sums, list(tables.values()), are_sorted)
 
     def takes(self, block: int) -> bool:
-        is_of_first = self._is_first_pass and block < self._first_blocks
-        return self.rank == (0 if is_of_first else block % self.number)
+        return self.rank == block % self.number
 
     def merges_after(self, blocks: int) -> bool:
         return blocks % self._merged_blocks == 0
 
-    def synchronize(
-        self, loss: float, examples: int, seconds: float, blocks: int, whole: bool
-    ) -> Totals:
+    def synchronize(self, loss: float, examples: int, seconds: float, whole: bool) -> Totals:
         assert self._merging is not None
-        requests = self._requests
+        self._times += 1
         clock = seconds if self.rank == 0 else 0.0
-        mine = tf.constant([loss, examples, clock, requests.stop, requests.save], tf.float64)
+        mine = np.array([loss, examples, clock, *self._requests], np.float64)
         with _loss_of_a_worker_named():
-            loss, examples, seconds, stop, save = self._cluster.all_reduce(mine).numpy().tolist()
-            self._agreed = Requests(stop > 0, save > 0)
-            self._times += 1
-            others_begin = self._is_first_pass and blocks == self._first_blocks
-            self._merging.merge(self._times, whole or others_begin or any(self._agreed))
+            of_all = self._merging.merge(self._times, whole, mine).tolist()
+            loss, examples, seconds = of_all[:3]
+            self._agreed = Requests(*(number > 0 for number in of_all[3:]))
+            if any(self._agreed) and not whole:
+                self._merging.merge(self._times, True, mine)
         return Totals(loss, int(examples), seconds)
 
     def agreed(self, requests: Requests) -> Requests:
@@ -240,8 +224,30 @@ class _Cluster:
         def run(collective: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
             return strategy.run(collective, args=(x,))
 
-        self.all_reduce = tf.function(functools.partial(run, group.all_reduce), **options)
+        def sums(rows: tf.Tensor, digits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            flat = [tf.reshape(tf.cast(each, tf.bfloat16), [-1]) for each in (rows, digits)]
+            total = run(group.all_reduce, tf.concat(flat, 0))
+            of_rows, of_digits = tf.split(total, [tf.size(rows), tf.size(digits)])
+            return (
+                tf.cast(tf.reshape(of_rows, tf.shape(rows)), tf.float32),
+                tf.cast(tf.reshape(of_digits, tf.shape(digits)), tf.uint8),
+            )
+
+        signature = [tf.TensorSpec([None, None], dtype) for dtype in (tf.float32, tf.uint8)]
+        self._sums = tf.function(sums, input_signature=signature, autograph=False)
         self.all_gather = tf.function(functools.partial(run, group.all_gather), **options)
+
+    def sums(self, rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sums over the workers of the float32 ``rows``, which go as bfloat16, and of the
+        float64 ``numbers``, which are exact.
+
+        One collective takes both: bfloat16 has the bytes of the numbers as they are, and each
+        worker has a place of its own for them, where the others add zeros.
+        """
+        digits = np.zeros([self.size, numbers.nbytes], np.uint8)
+        digits[self.rank] = numbers.view(np.uint8)
+        of_rows, of_digits = self._sums(tf.constant(rows), tf.constant(digits))
+        return of_rows.numpy(), of_digits.numpy().view(np.float64).sum(axis=0)
 
 
 # A process has one such strategy, for all of its models.

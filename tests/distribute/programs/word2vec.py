@@ -44,17 +44,19 @@ def tables(trained):
     return {n: getattr(trained, n).numpy() for n in names if getattr(trained, n) is not None}
 
 
+def sent(x):
+    """In float64, as bfloat16 has it."""
+    return tf.cast(tf.cast(x, tf.bfloat16), tf.float64).numpy()
+
+
 def merged(base, changed):
-    """The linear rule, in float64."""
-    changes = np.array([each - base for each in changed], np.float64)
-    number = changes.any(-1).sum(0)
-    total = changes.sum(0)
-    squares = (changes**2).sum((0, 2))
-    several = number > 1
-    cosines = np.zeros(len(base))
-    cosines[several] = ((total**2).sum(-1) / np.where(squares, squares, 1) - 1)[several]
-    cosines = np.clip(cosines / np.maximum(number - 1, 1), 0, 1)
-    return base + total * (1 - (1 - 1 / np.maximum(number, 1)) * cosines)[:, None]
+    """The rule, in float64, of what goes over the wire."""
+    changes = [each - base for each in changed]
+    total = sent(sum(sent(change) for change in changes))
+    squares = sent(sum(sent((change**2).sum(-1)) for change in changes))
+    length = (total**2).sum(-1)
+    diversity = np.where(length > squares, squares / np.where(length, length, 1), 1)
+    return base + total * diversity[:, None]
 
 
 def by_one_process(corpus, settings):
@@ -67,8 +69,6 @@ def by_one_process(corpus, settings):
     unsorted = "weights" if models[0].hs else None
     bases = tables(models[0])
     share = math.ceil(0.05 * len(corpus.ids) / WORKERS)
-    first = math.ceil(20 * len(bases["weights"]) / share / WORKERS) * WORKERS
-    assert 4 < first < len(corpus.ids) / share / 2
     total, seen = EPOCHS * corpus.num_tokens, 0
     alpha, end = models[0].alpha, models[0].min_alpha
     times, losses = 0, []
@@ -86,13 +86,12 @@ def by_one_process(corpus, settings):
         loss = examples = 0
         for block, ids in enumerate(corpus.blocks(share)):
             words = int((ids >= 0).sum())
-            rates = [alpha + (end - alpha) * at / total for at in (seen, seen + words)]
-            is_of_first = epoch == 0 and block < first
-            trainer = models[0 if is_of_first else block % WORKERS]._trainer()
+            rates = [2**0.5 * (alpha + (end - alpha) * at / total) for at in (seen, seen + words)]
+            trainer = models[block % WORKERS]._trainer()
             met = trainer.train(np.array(ids), (1, (epoch << 32) + block), *rates)
             loss, examples, seen = loss + met[0], examples + met[1], seen + words
             if (block + 1) % WORKERS == 0:
-                merge(whole=epoch == 0 and block + 1 == first)
+                merge(whole=False)
         merge(whole=True)
         losses.append(loss / examples)
     return bases, losses
@@ -108,10 +107,12 @@ for form in ({"sg": 1}, {"sg": 0, "hs": 1, "negative": 0}):
     again.train(corpus)
     settings = {"vector_size": 8, "min_count": 1, "sample": 0.01, "workers": 1, **form}
     expected, losses = by_one_process(corpus, settings)
-    np.testing.assert_allclose(trained.losses, losses, rtol=1e-6)
+    np.testing.assert_allclose(trained.losses, losses, rtol=1e-4)
     for name, table in tables(trained).items():
         assert (table == tables(again)[name]).all(), name
-        np.testing.assert_allclose(table, expected[name], atol=1e-5 * abs(table).max())
+        # A number that is rounded the other way differs by 2**-8 of a change, and what follows too.
+        error = np.linalg.norm(table - expected[name]) / np.linalg.norm(table)
+        assert error < 3e-3, (name, error)
         print(name, table.tobytes().hex()[:64], table.sum(dtype=np.float64), flush=True)
 
 # ---- Ctrl-C on one worker, a checkpoint, and going on --------------------------------------------
