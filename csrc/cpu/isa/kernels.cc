@@ -75,8 +75,8 @@ void Pack(const A* x, int64_t stride_k, int64_t stride_n, int64_t k, int64_t n, 
 }
 
 // One tile of c: kRows rows and kVectors vectors of columns, a panel or half of one, stay in
-// registers; `columns`, of the last vector, are written. `left` holds either rows (element (i, p) at
-// [i * left_stride + p]) or columns ([p * left_stride + i]).
+// registers; `columns`, of the last vector, are written. `left` holds either rows (element (i, p)
+// at [i * left_stride + p]) or columns ([p * left_stride + i]).
 template <typename A, bool kLeftRows, int kRows, int kVectors>
 inline void MultiplyTile(int64_t k, const A* left, int64_t left_stride, const A* right,
                          int64_t right_stride, A* c, int64_t stride, int64_t columns,
@@ -122,9 +122,9 @@ void MultiplyVectors(int64_t m, int64_t k, const A* left, int64_t left_stride, c
   const auto tile = [&](auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
     for (; i + kRows <= m; i += kRows) {
-      MultiplyTile<A, kLeftRows, kRows, kVectors>(
-          k, left + i * (kLeftRows ? left_stride : 1), left_stride, right, right_stride,
-          c + i * stride, stride, columns, accumulate);
+      MultiplyTile<A, kLeftRows, kRows, kVectors>(k, left + i * (kLeftRows ? left_stride : 1),
+                                                  left_stride, right, right_stride, c + i * stride,
+                                                  stride, columns, accumulate);
     }
   };
   tile(Rows<kTileRows>{});
@@ -215,12 +215,14 @@ void RoundBFloat16(A* x, int64_t n) {
 
 // ---- Softmax and logistic ---------------------------------------------------------------------
 
+// CapLogit (csrc/core/loss_formulas.h), in vectors.
 template <typename A>
 void Softcap(A cap, A* z, A* slope, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Logit<A> capped = CapLogit(z[i], cap);
-    z[i] = capped.z;
-    if (slope != nullptr) slope[i] = capped.slope;
+  for (int64_t i = 0; i < n; i += kLanes<A>) {
+    const int64_t count = n - i < kLanes<A> ? n - i : kLanes<A>;
+    const Vector<A> tangent = Tanh(LoadFirst<A>(z + i, count) / cap);
+    StoreFirst<A>(z + i, cap * tangent, count);
+    if (slope != nullptr) StoreFirst<A>(slope + i, 1 - tangent * tangent, count);
   }
 }
 

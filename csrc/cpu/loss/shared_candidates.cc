@@ -117,7 +117,11 @@ struct LogitTile {
   int64_t first_row;
   int64_t count;
 
-  int64_t padded() const { return RoundUp(count, Kernels<A>().panel); }
+  // In whole panels, or half of one.
+  int64_t padded() const {
+    const int64_t panel = Kernels<A>().panel;
+    return count <= panel / 2 ? panel / 2 : RoundUp(count, panel);
+  }
 };
 
 template <typename T, typename P>
@@ -157,6 +161,7 @@ class Driver {
 
   void Run(const SharedResults<A>& results, const Between& between,
            const LogitGradient<A>& gradient, const SharedGradients<T>& gradients) {
+    label_logits_ = results.label_logits;
     if (plan_.few) {
       RunFew(results, between, gradient, gradients);
       return;
@@ -305,28 +310,30 @@ class Driver {
     const int64_t dim = p_.dim();
     parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * dim / 4,
                   [&](int64_t tile, int worker) {
-      Own& own = workers_[worker];
-      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
-      for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
-        // The last tile of the chunk has the reference of its sums.
-        const int64_t last = std::min((chunk + 1) * plan_.forward_chunk, p_.classes()) - 1;
-        Factors(own, references_ + last / plan_.class_tile * plan_.block + first, coefficients_,
-                first);
-        const A* sums = d_hidden_ + (chunk * plan_.block + first) * dim;
-        for (int64_t r = 0; r < count; ++r) {
-          if (!coefficients_.active[first + r]) continue;
-          Kernels<A>().axpy(p_.logits.scale * own.vector[r], sums + r * dim,
-                            d_hidden + (block + first + r) * dim, dim);
-        }
-      }
-      for (int64_t r = first; r < first + count; ++r) {
-        if (!coefficients_.active[r]) continue;
-        own.tile.ForLabelRows(block + r, [&](const A* weights) {
-          Kernels<A>().axpy(-p_.logits.scale * coefficients_.target[r], weights,
-                            d_hidden + (block + r) * dim, dim);
-        });
-      }
-    });
+                    Own& own = workers_[worker];
+                    const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
+                    for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
+                      // The last tile of the chunk has the reference of its sums.
+                      const int64_t last =
+                          std::min((chunk + 1) * plan_.forward_chunk, p_.classes()) - 1;
+                      Factors(own, references_ + last / plan_.class_tile * plan_.block + first,
+                              coefficients_, first);
+                      const A* sums = d_hidden_ + (chunk * plan_.block + first) * dim;
+                      for (int64_t r = 0; r < count; ++r) {
+                        if (!coefficients_.active[first + r]) continue;
+                        Kernels<A>().axpy(p_.logits.scale * own.vector[r], sums + r * dim,
+                                          d_hidden + (block + first + r) * dim, dim);
+                      }
+                    }
+                    for (int64_t r = first; r < first + count; ++r) {
+                      if (!coefficients_.active[r]) continue;
+                      own.tile.ForLabelRows(block + r, [&](const A* weights, int64_t j) {
+                        const A target = coefficients_.target[r] * LabelSlope(block + r, j);
+                        Kernels<A>().axpy(-p_.logits.scale * target, weights,
+                                          d_hidden + (block + r) * dim, dim);
+                      });
+                    }
+                  });
   }
 
   // The gradients of stored exponentials' logits are own.vector times these.
@@ -431,7 +438,8 @@ class Driver {
                    const RunningSums<A>& sums, int64_t met, const SharedResults<A>& results) {
     const auto& kernels = Kernels<A>();
     const int64_t classes = own.tile.count(), padded = tile.padded();
-    own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z, nullptr);
+    own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z,
+                    plan_.early ? own.slope : nullptr);
     if (p_.link == Link::kLogistic) {
       kernels.tile_sigmoid(tile.z, classes, padded, kRowTile, own.tile.offset(), sums.softplus);
       return;
@@ -446,6 +454,7 @@ class Driver {
     }
     kernels.tile_exp(tile.z, classes, padded, kRowTile, tile.reference, static_cast<A>(met),
                      sums.softmax);
+    if (plan_.early && own.slope != nullptr) TakeSlopes(own, padded, tile.z);
   }
 
   // Logits, or what ForwardTile() has left of them, become their gradients: in place, or in the
@@ -479,14 +488,26 @@ class Driver {
         for (int64_t c = 0; c < classes; ++c) z[c * kRowTile + r] = 0;
         continue;
       }
-      own.tile.ForLabels(tile.first_row + r, [&](int64_t place, int64_t) {
-        z[place * kRowTile + r] -= all.target[row + r];
+      const int64_t b = tile.first_row + r;
+      own.tile.ForLabels(b, [&](int64_t place, int64_t j) {
+        z[place * kRowTile + r] -= all.target[row + r] * (plan_.early ? LabelSlope(b, j) : A{1});
       });
     }
-    if (own.slope == nullptr) return;
-    for (int64_t c = 0; c < classes; ++c) {
-      for (int64_t r = 0; r < tile.count; ++r) z[c * kRowTile + r] *= own.slope[c * kRowTile + r];
+    if (own.slope != nullptr && !plan_.early) TakeSlopes(own, padded, z);
+  }
+
+  void TakeSlopes(const Own& own, int64_t padded, A* z) const {
+    const A* slope = own.slope;
+    for (int64_t c = 0; c < own.tile.count(); ++c, z += kRowTile, slope += kRowTile) {
+      for (int64_t r = 0; r < padded; ++r) z[r] *= slope[r];
     }
+  }
+
+  // Of the soft cap, at a label's logit that the forward pass has left.
+  A LabelSlope(int64_t row, int64_t j) const {
+    if (p_.logits.softcap == 0) return 1;
+    const A z = label_logits_[row * p_.num_true + j] + p_.logits.margin;
+    return CapSlope(z, p_.logits.softcap);
   }
 
   // Gradients of logits, which become those of the products, times rows and classes; d_weights and
@@ -554,12 +575,13 @@ class Driver {
   const int64_t forward_chunks_;
   PackedRows<A, P> rows_;
   Coefficients<A> coefficients_;
-  RunningSums<A> sums_;      // [forward chunk, row of the block]
-  A* d_biases_ = nullptr;    // [run, class of the group]
-  A* d_weights_ = nullptr;   // [run, class of the group, dim]
-  A* d_hidden_ = nullptr;    // [chunk, row of the block, dim]
-  A* stored_ = nullptr;      // [class tile, row tile, class, row]
-  A* references_ = nullptr;  // [class tile, row of the block]
+  RunningSums<A> sums_;              // [forward chunk, row of the block]
+  A* d_biases_ = nullptr;            // [run, class of the group]
+  A* d_weights_ = nullptr;           // [run, class of the group, dim]
+  A* d_hidden_ = nullptr;            // [chunk, row of the block, dim]
+  A* stored_ = nullptr;              // [class tile, row tile, class, row]
+  const A* label_logits_ = nullptr;  // of the forward pass
+  A* references_ = nullptr;          // [class tile, row of the block]
   std::vector<Own> workers_;
 };
 

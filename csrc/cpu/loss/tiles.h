@@ -167,7 +167,8 @@ class ClassTile {
     }
   }
 
-  // Calls use(weights) for the labels of a row that are classes at all, rounded as products are.
+  // Calls use(weights, label number) for the labels of a row that are classes at all, rounded as
+  // products are.
   template <typename Use>
   void ForLabelRows(int64_t row, Use use) const {
     if (p_->labels == nullptr) return;
@@ -180,7 +181,7 @@ class ClassTile {
       if (p_->compute_dtype == ComputeDtype::kBFloat16) {
         Kernels<A>().round_bfloat16(label_row_, dim);
       }
-      use(label_row_);
+      use(label_row_, j);
     }
   }
 
