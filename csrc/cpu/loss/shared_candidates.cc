@@ -260,6 +260,8 @@ class Driver {
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
           const LogitTile<A> tile =
               BlockTile(own, c, block, row, std::min(kRowTile, row_end - row));
+          const int64_t next = c + plan_.class_tile;
+          PrefetchPart(p_.weights, next, class_end, row - row_begin, row_end - row_begin);
           const A* max = sums.From(row).softmax.max;
           if (early) std::copy(max, max + kRowTile, own.vector);
           ForwardTile(own, tile, rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin,
@@ -397,6 +399,10 @@ class Driver {
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
           const int64_t count = std::min(kRowTile, row_end - row);
           LogitTile<A> tile = BlockTile(own, c, block, row, count);
+          if (plan_.in_place && sums != nullptr) {
+            PrefetchPart(gradients.d_weights, c + plan_.class_tile, class_end, row - row_begin,
+                         row_end - row_begin);
+          }
           GradientTile(own, &tile, rows_.Transposed(row / kRowTile), coefficients_, row);
           AddProducts(own, tile, rows_.Rows(row / kRowTile, count), for_hidden, d_biases_ + first,
                       sums == nullptr ? nullptr : sums + first * dim, block > 0 || row != row_begin,
@@ -413,6 +419,18 @@ class Driver {
                           gradients.d_hidden + (block + first) * dim, count * dim);
       }
     });
+  }
+
+  // Of the tile of classes that begins at `next`, asks for the part that falls to one of the row
+  // tiles before it, so that memory is read while the processor multiplies.
+  template <typename R>
+  void PrefetchPart(const Table<R>& table, int64_t next, int64_t end, int64_t row,
+                    int64_t rows) const {
+    const int64_t count = Clamp(end - next, 0, plan_.class_tile);
+    const int64_t tiles = CeilDiv(rows, kRowTile), tile = row / kRowTile;
+    for (int64_t c = count * tile / tiles; c < count * (tile + 1) / tiles; ++c) {
+      PrefetchRow(table.Row(next + c), p_.dim());
+    }
   }
 
   void PackBlock(int64_t block, int64_t rows) {

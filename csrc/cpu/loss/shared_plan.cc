@@ -9,8 +9,8 @@ namespace fastw2v::cpu {
 namespace {
 
 // What a row tile meets of a tile of classes, weights and their gradient as they are and packed,
-// takes half of the second-level cache at most. So do the block's rows, packed, with their
-// d_hidden.
+// takes half of the second-level cache at most. So do a block's rows, packed, with their d_hidden,
+// where exponentials are stored.
 constexpr int64_t kClassTileShare = 8;
 constexpr int64_t kBlockShare = 2;
 constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
@@ -21,8 +21,10 @@ constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
 constexpr int64_t kStoredBytes = 56 << 20;  // exponentials of a block of rows
-constexpr int64_t kPartialBytes = 4 << 20;  // d_hidden, one partial sum per chunk of classes
-constexpr int64_t kGroupBytes = 16 << 20;   // d_weights that cannot be summed in place
+// d_hidden, one partial sum per chunk of classes; less where there is much else.
+constexpr int64_t kPartialBytes = 16 << 20;
+constexpr int64_t kPartialBytesBesideStored = 4 << 20;
+constexpr int64_t kGroupBytes = 16 << 20;  // d_weights that cannot be summed in place
 
 }  // namespace
 
@@ -31,9 +33,8 @@ int64_t ClassTileSize(int64_t row_bytes) {
                kClassTileMultiple, kMaxClassTile);
 }
 
-int64_t RowBlockSize(int64_t row_bytes) {
-  return Clamp(RoundDown(SecondLevelBytes() / kBlockShare / row_bytes, kRowTile), 2 * kRowTile,
-               1152);
+int64_t RowBlockSize(int64_t row_bytes, int64_t bytes) {
+  return Clamp(RoundDown(bytes / row_bytes, kRowTile), 2 * kRowTile, 1152);
 }
 
 template <typename T>
@@ -69,11 +70,16 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
       RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
   plan.block = std::min(batch, RowBlockSize(row_bytes));
   plan.stores = may_store && stored_rows > 0;
-  if (plan.stores) plan.block = std::min(plan.block, stored_rows);
+  if (plan.stores) {
+    plan.block = std::min(
+        {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
+  }
 
   // Chunks of so many classes, no more of them than partial sums of d_hidden may take.
   const auto chunk_of = [&](int64_t some_tiles) {
-    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
+    const int64_t sums_bytes = plan.block * row_bytes;
+    const int64_t most = plan.stores ? Clamp(kPartialBytesBesideStored / sums_bytes, 8, 64)
+                                     : Clamp(kPartialBytes / sums_bytes, 4, 64);
     return CeilDiv(some_tiles, std::min(some_tiles, most)) * plan.class_tile;
   };
   const auto cut = [&](int64_t group) {

@@ -119,7 +119,17 @@ class ClassTile {
   // and expected count are left to the step that follows, which adds offset().
   void Logits(const typename P::Right& hidden, int64_t first_row, int64_t rows, int64_t padded_rows,
               A* z, A* slope) const {
-    P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
+    if (rows == 1 && !P::kRounds) {
+      // A product would multiply as many rows as a vector has numbers.
+      const int64_t dim = p_->dim();
+      for (int64_t c = 0; c < count_; ++c) {
+        A* row = z + c * kRowTile;
+        std::fill(row, row + padded_rows, A{0});
+        row[0] = Kernels<A>().dot(p_->hidden + first_row * dim, rows_ + c * dim, dim);
+      }
+    } else {
+      P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
+    }
     Scale(padded_rows, z);
     if (p_->logits.softcap != 0) {
       for (int64_t c = 0; c < count_; ++c) {
