@@ -179,6 +179,65 @@ def test_exact_of_every_size(kernels, compute, size, dtype):
     check(kernels, compute, problem, d_loss, dtype)
 
 
+# More than few classes, in several tiles, and several tiles of rows.
+MANY = {"batch": 200, "classes": 300, "num_sampled": 300, "dim": 512}
+MANY_CASES = [
+    (form, name)
+    for form, name in CASES
+    if form in ("exact", "shared") and "classes" not in OPTIONS[name]
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(("form", "options"), MANY_CASES)
+def test_every_option_of_many_classes(kernels, form, options, dtype):
+    """In one call, whose forward pass makes sums for d_hidden where the options allow it."""
+    problem, d_loss = loss_problem(form, dtype=dtype, **(MANY | OPTIONS[options]))
+    check(kernels, functools.partial(compute_loss, one_call=True), problem, d_loss, dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"logit_softcap": 5.0}], ids=["plain", "softcap"])
+@pytest.mark.parametrize("rounded", [False, True], ids=["plain", "rounded"])
+def test_many_classes_on_each_instruction_set(kernels, each_instruction_set, rounded, options):
+    """Errors of rounded gradients are those of test_operands_rounded_to_bfloat16; bits do not
+    depend on the number of threads."""
+    dtype = "bfloat16" if rounded else None
+    problem, d_loss = loss_problem(**MANY, num_true=2, compute_dtype=dtype, **options)
+    exact, gradients = define_loss(problem, d_loss)
+    truth = named(exact, gradients)
+    for name in each_instruction_set():
+        once = compute_loss(kernels, problem, d_loss, "float32", 1, one_call=True).arrays()
+        again = compute_loss(kernels, problem, d_loss, "float32", 3, one_call=True).arrays()
+        for part, values in once.items():
+            allowed = 2**-8 if rounded and part != "loss" else 2 * TOLERANCE["float32"]
+            assert largest_error(values, truth[part]) < allowed, (name, part)
+            assert values.tobytes() == again[part].tobytes(), (name, part)
+
+
+@pytest.mark.parametrize("special", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("place", ["hidden", "weights", "biases"])
+def test_nan_and_inf_among_many_classes(kernels, place, special):
+    problem, d_loss = loss_problem(**MANY)
+    getattr(problem, place)[5 if place == "hidden" else 270] = float(special)
+    computed = compute_loss(kernels, problem, d_loss, "float32", one_call=True).arrays()
+    truth = named(*define_loss(problem, d_loss))
+    for name, values in computed.items():
+        np.testing.assert_allclose(values, truth[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_whole_tiles_of_many_classes_are_masked(kernels):
+    """The first tiles that rows meet, then all."""
+    problem, d_loss = loss_problem(**MANY)
+    problem.biases[:200] = -np.inf
+    problem = replace(problem, labels=200 + problem.labels % 100)
+    compute = functools.partial(compute_loss, one_call=True)
+    computed = check(kernels, compute, problem, d_loss, "float32")
+    assert not computed.gradients.d_weights[:200].any()
+    problem.biases[:] = -np.inf
+    nothing = compute(kernels, problem, d_loss, "float32")
+    assert np.isnan(nothing.loss).all() and np.isnan(nothing.gradients.d_hidden).all()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("form", ["shared", "shared_logistic"])
 @pytest.mark.parametrize("size", [name for name, size in SIZES.items() if np.prod(size) < 1e6])

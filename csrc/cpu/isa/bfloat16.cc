@@ -167,51 +167,61 @@ inline __m512bh Everywhere(const BFloat16* pair) {
   return (__m512bh)x;
 }
 
-// One tile of c: kRows rows and one panel of columns stay in registers.
-template <int kRows>
+// One tile of c: kRows rows and kVectors vectors of columns, a panel or half of one, stay in
+// registers; `last` picks columns of the last vector.
+template <int kRows, int kVectors>
 inline void MultiplyTile(int64_t k, int64_t depth, const BFloat16* left, const BFloat16* right,
-                         float* c, int64_t stride, int64_t columns, bool accumulate) {
-  __m512 sum[kRows][2];
+                         float* c, int64_t stride, __mmask16 last, bool accumulate) {
+  __m512 sum[kRows][kVectors];
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
     // The result arrives from a distant cache while the sums are made.
-    __builtin_prefetch(c + i * stride, 1);
-    sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    for (int v = 0; v < kVectors; ++v) {
+      __builtin_prefetch(c + i * stride + v * kLanes, 1);
+      sum[i][v] = _mm512_setzero_ps();
+    }
   }
   for (int64_t p = 0; p < k; p += 2) {
-    const __m512bh right0 = (__m512bh)_mm512_loadu_si512(right);
-    const __m512bh right1 = (__m512bh)_mm512_loadu_si512(right + kPanel);
+    __m512bh y[kVectors];
+    for (int v = 0; v < kVectors; ++v) y[v] = (__m512bh)_mm512_loadu_si512(right + v * kPanel);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
       const __m512bh x = Everywhere(left + i * depth);
-      sum[i][0] = _mm512_dpbf16_ps(sum[i][0], right0, x);
-      sum[i][1] = _mm512_dpbf16_ps(sum[i][1], right1, x);
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], y[v], x);
     }
     left += 2;
     right += 2 * kPanel;
   }
-  const __mmask16 low = First(columns), high = First(columns - kLanes);
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
-    float* row = c + i * stride;
-    if (accumulate) {
-      sum[i][0] = _mm512_add_ps(sum[i][0], _mm512_maskz_loadu_ps(low, row));
-      sum[i][1] = _mm512_add_ps(sum[i][1], _mm512_maskz_loadu_ps(high, row + kLanes));
+    for (int v = 0; v < kVectors; ++v) {
+      float* row = c + i * stride + v * kLanes;
+      const __mmask16 mask = v == kVectors - 1 ? last : First(kLanes);
+      if (accumulate) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(mask, row));
+      _mm512_mask_storeu_ps(row, mask, sum[i][v]);
     }
-    _mm512_mask_storeu_ps(row, low, sum[i][0]);
-    _mm512_mask_storeu_ps(row + kLanes, high, sum[i][1]);
   }
 }
 
-template <int kRows>
+template <int kRows, int kVectors>
 int64_t MultiplyRows(int64_t i, int64_t m, int64_t k, int64_t depth, const BFloat16* left,
-                     const BFloat16* right, float* c, int64_t stride, int64_t columns,
+                     const BFloat16* right, float* c, int64_t stride, __mmask16 last,
                      bool accumulate) {
   for (; i + kRows <= m; i += kRows) {
-    MultiplyTile<kRows>(k, depth, left + i * depth, right, c + i * stride, stride, columns,
-                        accumulate);
+    MultiplyTile<kRows, kVectors>(k, depth, left + i * depth, right, c + i * stride, stride, last,
+                                  accumulate);
   }
   return i;
+}
+
+template <int kVectors>
+void MultiplyVectors(int64_t m, int64_t k, int64_t depth, const BFloat16* left,
+                     const BFloat16* right, float* c, int64_t stride, __mmask16 last,
+                     bool accumulate) {
+  int64_t i = 0;
+  i = MultiplyRows<kTileRows, kVectors>(i, m, k, depth, left, right, c, stride, last, accumulate);
+  i = MultiplyRows<4, kVectors>(i, m, k, depth, left, right, c, stride, last, accumulate);
+  MultiplyRows<1, kVectors>(i, m, k, depth, left, right, c, stride, last, accumulate);
 }
 
 void Multiply(int64_t m, int64_t n, int64_t k, const BFloat16* left, const BFloat16* right,
@@ -219,10 +229,13 @@ void Multiply(int64_t m, int64_t n, int64_t k, const BFloat16* left, const BFloa
   const int64_t depth = Filled(k);
   for (int64_t j = 0; j < n; j += kPanel) {
     const BFloat16* panel = right + j * depth;
-    int64_t i = 0;
-    i = MultiplyRows<kTileRows>(i, m, k, depth, left, panel, c + j, stride, n - j, accumulate);
-    i = MultiplyRows<4>(i, m, k, depth, left, panel, c + j, stride, n - j, accumulate);
-    MultiplyRows<1>(i, m, k, depth, left, panel, c + j, stride, n - j, accumulate);
+    const int64_t columns = n - j;
+    if (columns > kLanes) {
+      MultiplyVectors<2>(m, k, depth, left, panel, c + j, stride, First(columns - kLanes),
+                         accumulate);
+    } else {
+      MultiplyVectors<1>(m, k, depth, left, panel, c + j, stride, First(columns), accumulate);
+    }
   }
 }
 

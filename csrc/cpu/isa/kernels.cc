@@ -215,12 +215,14 @@ void RoundBFloat16(A* x, int64_t n) {
 
 // ---- Softmax and logistic ---------------------------------------------------------------------
 
+// CapLogit (csrc/core/loss_formulas.h), in vectors.
 template <typename A>
 void Softcap(A cap, A* z, A* slope, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Logit<A> capped = CapLogit(z[i], cap);
-    z[i] = capped.z;
-    if (slope != nullptr) slope[i] = capped.slope;
+  for (int64_t i = 0; i < n; i += kLanes<A>) {
+    const int64_t count = n - i < kLanes<A> ? n - i : kLanes<A>;
+    const Vector<A> tangent = Tanh(LoadFirst<A>(z + i, count) / cap);
+    StoreFirst<A>(z + i, cap * tangent, count);
+    if (slope != nullptr) StoreFirst<A>(slope + i, 1 - tangent * tangent, count);
   }
 }
 

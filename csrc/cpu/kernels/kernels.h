@@ -57,8 +57,8 @@ struct KernelsFor {
   // z = cap * tanh(z / cap) in place; slope, if not null, gets the derivative 1 - tanh^2.
   void (*softcap)(A cap, A* z, A* slope, int64_t n);
 
-  // Tiles of logits z[class * stride + row]. `rows` is a multiple of kRowMultiple and every array
-  // over rows holds as many; offset, an array over classes, may be null.
+  // Tiles of logits z[class * stride + row]. `rows` is a multiple of half a panel and every
+  // array over rows holds a multiple of kRowMultiple; offset, an array over classes, may be null.
   //
   // z += offset, and max[row] is raised to the largest of the column.
   void (*tile_max)(A* z, int64_t classes, int64_t rows, int64_t stride, const A* offset, A* max);

@@ -117,7 +117,11 @@ struct LogitTile {
   int64_t first_row;
   int64_t count;
 
-  int64_t padded() const { return RoundUp(count, Kernels<A>().panel); }
+  // In whole panels, or half of one.
+  int64_t padded() const {
+    const int64_t panel = Kernels<A>().panel;
+    return count <= panel / 2 ? panel / 2 : RoundUp(count, panel);
+  }
 };
 
 template <typename T, typename P>
@@ -157,6 +161,7 @@ class Driver {
 
   void Run(const SharedResults<A>& results, const Between& between,
            const LogitGradient<A>& gradient, const SharedGradients<T>& gradients) {
+    label_logits_ = results.label_logits;
     if (plan_.few) {
       RunFew(results, between, gradient, gradients);
       return;
@@ -255,6 +260,8 @@ class Driver {
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
           const LogitTile<A> tile =
               BlockTile(own, c, block, row, std::min(kRowTile, row_end - row));
+          const int64_t next = c + plan_.class_tile;
+          PrefetchPart(p_.weights, next, class_end, row - row_begin, row_end - row_begin);
           const A* max = sums.From(row).softmax.max;
           if (early) std::copy(max, max + kRowTile, own.vector);
           ForwardTile(own, tile, rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin,
@@ -322,8 +329,9 @@ class Driver {
                     }
                     for (int64_t r = first; r < first + count; ++r) {
                       if (!coefficients_.active[r]) continue;
-                      own.tile.ForLabelRows(block + r, [&](const A* weights) {
-                        Kernels<A>().axpy(-p_.logits.scale * coefficients_.target[r], weights,
+                      own.tile.ForLabelRows(block + r, [&](const A* weights, int64_t j) {
+                        const A target = coefficients_.target[r] * LabelSlope(block + r, j);
+                        Kernels<A>().axpy(-p_.logits.scale * target, weights,
                                           d_hidden + (block + r) * dim, dim);
                       });
                     }
@@ -391,6 +399,10 @@ class Driver {
         for (int64_t row = row_begin; row < row_end; row += kRowTile) {
           const int64_t count = std::min(kRowTile, row_end - row);
           LogitTile<A> tile = BlockTile(own, c, block, row, count);
+          if (plan_.in_place && sums != nullptr) {
+            PrefetchPart(gradients.d_weights, c + plan_.class_tile, class_end, row - row_begin,
+                         row_end - row_begin);
+          }
           GradientTile(own, &tile, rows_.Transposed(row / kRowTile), coefficients_, row);
           AddProducts(own, tile, rows_.Rows(row / kRowTile, count), for_hidden, d_biases_ + first,
                       sums == nullptr ? nullptr : sums + first * dim, block > 0 || row != row_begin,
@@ -407,6 +419,18 @@ class Driver {
                           gradients.d_hidden + (block + first) * dim, count * dim);
       }
     });
+  }
+
+  // Of the tile of classes that begins at `next`, asks for the part that falls to one of the row
+  // tiles before it, so that memory is read while the processor multiplies.
+  template <typename R>
+  void PrefetchPart(const Table<R>& table, int64_t next, int64_t end, int64_t row,
+                    int64_t rows) const {
+    const int64_t count = Clamp(end - next, 0, plan_.class_tile);
+    const int64_t tiles = CeilDiv(rows, kRowTile), tile = row / kRowTile;
+    for (int64_t c = count * tile / tiles; c < count * (tile + 1) / tiles; ++c) {
+      PrefetchRow(table.Row(next + c), p_.dim());
+    }
   }
 
   void PackBlock(int64_t block, int64_t rows) {
@@ -433,7 +457,8 @@ class Driver {
                    const RunningSums<A>& sums, int64_t met, const SharedResults<A>& results) {
     const auto& kernels = Kernels<A>();
     const int64_t classes = own.tile.count(), padded = tile.padded();
-    own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z, nullptr);
+    own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z,
+                    plan_.early ? own.slope : nullptr);
     if (p_.link == Link::kLogistic) {
       kernels.tile_sigmoid(tile.z, classes, padded, kRowTile, own.tile.offset(), sums.softplus);
       return;
@@ -448,6 +473,7 @@ class Driver {
     }
     kernels.tile_exp(tile.z, classes, padded, kRowTile, tile.reference, static_cast<A>(met),
                      sums.softmax);
+    if (plan_.early && own.slope != nullptr) TakeSlopes(own, padded, tile.z);
   }
 
   // Logits, or what ForwardTile() has left of them, become their gradients: in place, or in the
@@ -481,14 +507,26 @@ class Driver {
         for (int64_t c = 0; c < classes; ++c) z[c * kRowTile + r] = 0;
         continue;
       }
-      own.tile.ForLabels(tile.first_row + r, [&](int64_t place, int64_t) {
-        z[place * kRowTile + r] -= all.target[row + r];
+      const int64_t b = tile.first_row + r;
+      own.tile.ForLabels(b, [&](int64_t place, int64_t j) {
+        z[place * kRowTile + r] -= all.target[row + r] * (plan_.early ? LabelSlope(b, j) : A{1});
       });
     }
-    if (own.slope == nullptr) return;
-    for (int64_t c = 0; c < classes; ++c) {
-      for (int64_t r = 0; r < tile.count; ++r) z[c * kRowTile + r] *= own.slope[c * kRowTile + r];
+    if (own.slope != nullptr && !plan_.early) TakeSlopes(own, padded, z);
+  }
+
+  void TakeSlopes(const Own& own, int64_t padded, A* z) const {
+    const A* slope = own.slope;
+    for (int64_t c = 0; c < own.tile.count(); ++c, z += kRowTile, slope += kRowTile) {
+      for (int64_t r = 0; r < padded; ++r) z[r] *= slope[r];
     }
+  }
+
+  // Of the soft cap, at a label's logit that the forward pass has left.
+  A LabelSlope(int64_t row, int64_t j) const {
+    if (p_.logits.softcap == 0) return 1;
+    const A z = label_logits_[row * p_.num_true + j] + p_.logits.margin;
+    return CapSlope(z, p_.logits.softcap);
   }
 
   // Gradients of logits, which become those of the products, times rows and classes; d_weights and
@@ -556,12 +594,13 @@ class Driver {
   const int64_t forward_chunks_;
   PackedRows<A, P> rows_;
   Coefficients<A> coefficients_;
-  RunningSums<A> sums_;      // [forward chunk, row of the block]
-  A* d_biases_ = nullptr;    // [run, class of the group]
-  A* d_weights_ = nullptr;   // [run, class of the group, dim]
-  A* d_hidden_ = nullptr;    // [chunk, row of the block, dim]
-  A* stored_ = nullptr;      // [class tile, row tile, class, row]
-  A* references_ = nullptr;  // [class tile, row of the block]
+  RunningSums<A> sums_;              // [forward chunk, row of the block]
+  A* d_biases_ = nullptr;            // [run, class of the group]
+  A* d_weights_ = nullptr;           // [run, class of the group, dim]
+  A* d_hidden_ = nullptr;            // [chunk, row of the block, dim]
+  A* stored_ = nullptr;              // [class tile, row tile, class, row]
+  const A* label_logits_ = nullptr;  // of the forward pass
+  A* references_ = nullptr;          // [class tile, row of the block]
   std::vector<Own> workers_;
 };
 

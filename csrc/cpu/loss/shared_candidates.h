@@ -9,7 +9,10 @@
 // of rows), which are then reduced in a fixed order. Few classes: a task is a run of rows and takes
 // each of its row tiles through everything. Where forward and backward are one call and bounded
 // scratch holds them, backward reads the exponentials that forward has taken; else it recomputes
-// the logits. All sizes depend on the problem alone.
+// the logits. Exponentials that are kept of a softmax over many classes are multiplied with the
+// weights at once, relative to the largest logit of the chunk so far, so that backward need not
+// read the weights (docs/design/cpu-plans.md). All sizes depend on the problem and the processor
+// alone.
 #ifndef FASTW2V_CPU_LOSS_SHARED_CANDIDATES_H_
 #define FASTW2V_CPU_LOSS_SHARED_CANDIDATES_H_
 

@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "csrc/cpu/kernels/caches.h"
+
 namespace fastw2v::cpu {
 namespace {
 
-// Classes of a tile depend on the width, so that their weights and the gradient of these stay in
-// the second-level cache.
-constexpr int64_t kClassTileBytes = 72 << 10;
+// What a row tile meets of a tile of classes, weights and their gradient as they are and packed,
+// takes half of the second-level cache at most. So do a block's rows, packed, with their d_hidden,
+// where exponentials are stored.
+constexpr int64_t kClassTileShare = 8;
+constexpr int64_t kBlockShare = 2;
 constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
 constexpr int64_t kMaxClassTile = 192;
 
@@ -17,19 +21,20 @@ constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
 constexpr int64_t kStoredBytes = 56 << 20;  // exponentials of a block of rows
-constexpr int64_t kPartialBytes = 4 << 20;  // d_hidden, one partial sum per chunk of classes
-constexpr int64_t kGroupBytes = 16 << 20;   // d_weights that cannot be summed in place
+// d_hidden, one partial sum per chunk of classes; less where there is much else.
+constexpr int64_t kPartialBytes = 16 << 20;
+constexpr int64_t kPartialBytesBesideStored = 4 << 20;
+constexpr int64_t kGroupBytes = 16 << 20;  // d_weights that cannot be summed in place
 
 }  // namespace
 
 int64_t ClassTileSize(int64_t row_bytes) {
-  return Clamp(RoundDown(kClassTileBytes / row_bytes, kClassTileMultiple), kClassTileMultiple,
-               kMaxClassTile);
+  return Clamp(RoundDown(SecondLevelBytes() / kClassTileShare / row_bytes, kClassTileMultiple),
+               kClassTileMultiple, kMaxClassTile);
 }
 
-int64_t RowBlockSize(int64_t row_bytes) {
-  constexpr int64_t kBlockBytes = 1 << 20;
-  return Clamp(RoundDown(kBlockBytes / row_bytes, kRowTile), 2 * kRowTile, 1152);
+int64_t RowBlockSize(int64_t row_bytes, int64_t bytes) {
+  return Clamp(RoundDown(bytes / row_bytes, kRowTile), 2 * kRowTile, 1152);
 }
 
 template <typename T>
@@ -39,7 +44,10 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   const int64_t classes = std::max<int64_t>(p.classes(), 1);
   const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), kRowTile);
   const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
-  const bool may_store = passes == Passes::kBoth && p.logits.softcap == 0;
+  // What is stored of capped logits are exponentials times slopes, of which no sums are left to
+  // make.
+  const bool may_be_early = p.link == Link::kSoftmax && !p.smooths;
+  const bool may_store = passes == Passes::kBoth && (p.logits.softcap == 0 || may_be_early);
   Plan plan;
   plan.class_tile = ClassTileSize(row_bytes);
   const int64_t tiles = CeilDiv(classes, plan.class_tile);
@@ -48,7 +56,7 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   plan.early = false;
   if (plan.few) {
     plan.class_tile = std::min(plan.class_tile, classes);
-    plan.stores = may_store;
+    plan.stores = may_store && p.logits.softcap == 0;
     plan.block = batch;
     plan.run = std::max(kMinRun, RoundUp(CeilDiv(p.batch, kMaxRuns), kRowMultiple));
     plan.num_runs = std::max<int64_t>(1, CeilDiv(p.batch, plan.run));
@@ -62,11 +70,16 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
       RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
   plan.block = std::min(batch, RowBlockSize(row_bytes));
   plan.stores = may_store && stored_rows > 0;
-  if (plan.stores) plan.block = std::min(plan.block, stored_rows);
+  if (plan.stores) {
+    plan.block = std::min(
+        {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
+  }
 
   // Chunks of so many classes, no more of them than partial sums of d_hidden may take.
   const auto chunk_of = [&](int64_t some_tiles) {
-    const int64_t most = Clamp(kPartialBytes / (plan.block * row_bytes), 4, 64);
+    const int64_t sums_bytes = plan.block * row_bytes;
+    const int64_t most = plan.stores ? Clamp(kPartialBytesBesideStored / sums_bytes, 8, 64)
+                                     : Clamp(kPartialBytes / sums_bytes, 4, 64);
     return CeilDiv(some_tiles, std::min(some_tiles, most)) * plan.class_tile;
   };
   const auto cut = [&](int64_t group) {
@@ -86,7 +99,7 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     plan.stores = plan.stores && plan.block == batch;
     cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
   }
-  plan.early = plan.stores && p.link == Link::kSoftmax && !p.smooths;
+  plan.early = plan.stores && may_be_early;
   plan.forward_chunk =
       plan.early ? chunk_of(tiles) : CeilDiv(tiles, std::min<int64_t>(tiles, 64)) * plan.class_tile;
   return plan;

@@ -1,5 +1,6 @@
 // How the passes over shared candidates are cut into blocks, tiles and tasks. All sizes that trade
-// speed for memory are decided here, from the problem alone: never from the number of threads.
+// speed for memory are decided here, from the problem and the processor's caches: never from the
+// number of threads. The model is in docs/design/cpu-plans.md.
 #ifndef FASTW2V_CPU_LOSS_SHARED_PLAN_H_
 #define FASTW2V_CPU_LOSS_SHARED_PLAN_H_
 
@@ -20,9 +21,9 @@ inline int64_t Clamp(int64_t x, int64_t low, int64_t high) {
 }
 
 // How many classes make a tile, and how many hidden rows are worked on at a time, where a row of
-// accumulators takes `row_bytes`.
+// accumulators takes `row_bytes` and a block `bytes`.
 int64_t ClassTileSize(int64_t row_bytes);
-int64_t RowBlockSize(int64_t row_bytes);
+int64_t RowBlockSize(int64_t row_bytes, int64_t bytes = 1 << 20);
 
 struct Plan {
   bool few;       // classes: a task is a run of rows

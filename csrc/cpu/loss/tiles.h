@@ -119,7 +119,17 @@ class ClassTile {
   // and expected count are left to the step that follows, which adds offset().
   void Logits(const typename P::Right& hidden, int64_t first_row, int64_t rows, int64_t padded_rows,
               A* z, A* slope) const {
-    P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
+    if (rows == 1 && !P::kRounds) {
+      // A product would multiply as many rows as a vector has numbers.
+      const int64_t dim = p_->dim();
+      for (int64_t c = 0; c < count_; ++c) {
+        A* row = z + c * kRowTile;
+        std::fill(row, row + padded_rows, A{0});
+        row[0] = Kernels<A>().dot(p_->hidden + first_row * dim, rows_ + c * dim, dim);
+      }
+    } else {
+      P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
+    }
     Scale(padded_rows, z);
     if (p_->logits.softcap != 0) {
       for (int64_t c = 0; c < count_; ++c) {
@@ -167,7 +177,8 @@ class ClassTile {
     }
   }
 
-  // Calls use(weights) for the labels of a row that are classes at all, rounded as products are.
+  // Calls use(weights, label number) for the labels of a row that are classes at all, rounded as
+  // products are.
   template <typename Use>
   void ForLabelRows(int64_t row, Use use) const {
     if (p_->labels == nullptr) return;
@@ -180,7 +191,7 @@ class ClassTile {
       if (p_->compute_dtype == ComputeDtype::kBFloat16) {
         Kernels<A>().round_bfloat16(label_row_, dim);
       }
-      use(label_row_);
+      use(label_row_, j);
     }
   }
 

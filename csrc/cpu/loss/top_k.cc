@@ -147,7 +147,7 @@ class Driver {
   void Run(A* logits, int64_t* classes) {
     for (int64_t block = 0; block < p_.batch; block += block_) {
       const int64_t rows = std::min(block_, p_.batch - block);
-      hidden_ = p_.hidden + block * p_.dim();
+      candidates_.hidden = hidden_ = p_.hidden + block * p_.dim();
       Pack(rows);
       Meet(rows);
       Merge(rows, logits + block * p_.k, classes + block * p_.k);
