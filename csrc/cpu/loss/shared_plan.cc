@@ -8,9 +8,9 @@
 namespace fastw2v::cpu {
 namespace {
 
-// What a row tile meets of a tile of classes, weights and their gradient as they are and packed,
-// takes half of the second-level cache at most. So do a block's rows, packed, with their d_hidden,
-// where exponentials are stored.
+// What a row tile reads and writes of a tile of classes, weights and their gradient, plain and
+// packed, takes half of the second-level cache at most. So do a block's rows, packed, with their
+// d_hidden, where exponentials are stored.
 constexpr int64_t kClassTileShare = 8;
 constexpr int64_t kBlockShare = 2;
 constexpr int64_t kClassTileMultiple = 48;  // of every micro-kernel's rows
