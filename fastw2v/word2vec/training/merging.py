@@ -79,7 +79,7 @@ class Merging:
 def rows_to_merge(rows: int, time: int) -> int:
     """How many of the rows of a table are merged the ``time``-th time, from 1 on.
 
-    >>> [rows_to_merge(1600, time) for time in range(1, 9)]
+    >>> [rows_to_merge(6400, time) for time in range(1, 9)]
     [200, 400, 200, 800, 200, 400, 200, 1600]
     """
     halvings = _LEVELS - min(_LEVELS, (time & -time).bit_length() - 1)
