@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "csrc/cuda/device/hopper.h"
+#include "csrc/cuda/emulated/tensor_core.h"
 
 namespace fastw2v::cuda::hopper {
 
@@ -99,7 +100,7 @@ struct Product {
   int n;
   bool accumulate;
   Major major_a, major_b;
-  float (*number)(uint16_t bits);
+  emulated::Factor (*factor)(uint16_t bits);
 };
 
 // What one thread has asked for and not waited for.
@@ -114,8 +115,8 @@ inline Queue* MyQueue() {
 }
 
 template <typename T>
-float Number(uint16_t bits) {
-  return ToFloat(T{bits});
+emulated::Factor ToFactor(uint16_t bits) {
+  return emulated::ToFactor(ToFloat(T{bits}), emulated::kMinExponent<T>);
 }
 
 // Entry (length, depth) of an operand in shared memory.
@@ -142,7 +143,7 @@ inline void Run(void** queues, int group) {
   };
   for (std::size_t i = 0; i < at(0).size(); ++i) {
     const Product& product = at(0)[i];
-    static float a[64][16], b[16][256];
+    static emulated::Factor a[64][16], b[256][16];
     for (int m = 0; m < 64; ++m) {
       for (int k = 0; k < 16; ++k) {
         uint16_t bits;
@@ -152,23 +153,20 @@ inline void Run(void** queues, int group) {
           const Product& owner = at(m / 16 * 32 + m % 8 * 4 + k % 8 / 2)[i];
           bits = static_cast<uint16_t>(owner.a_registers[m % 16 / 8 + k / 8 * 2] >> 16 * (k % 2));
         }
-        a[m][k] = product.number(bits);
+        a[m][k] = product.factor(bits);
       }
     }
     for (int k = 0; k < 16; ++k) {
       for (int n = 0; n < product.n; ++n) {
-        b[k][n] = product.number(Entry(product.b, product.major_b, n, k));
+        b[n][k] = product.factor(Entry(product.b, product.major_b, n, k));
       }
     }
     for (int m = 0; m < 64; ++m) {
-      float row[256] = {};
-      for (int k = 0; k < 16; ++k) {
-        for (int n = 0; n < product.n; ++n) row[n] += a[m][k] * b[k][n];
-      }
       for (int n = 0; n < product.n; ++n) {
         const Product& owner = at(m / 16 * 32 + m % 8 * 4 + n % 8 / 2)[i];
         float* const d = &owner.d[n / 8 * 4 + m % 16 / 8 * 2 + n % 2];
-        *d = owner.accumulate ? *d + row[n] : row[n];
+        const float before = owner.accumulate ? *d : 0;
+        *d = emulated::AddProducts(emulated::kHopper16, before, a[m], b[n], 16);
       }
     }
   }
@@ -202,21 +200,21 @@ __device__ __forceinline__ void TakeProducts([[maybe_unused]] float (&d)[kCount]
 template <typename T, Major kMajorA, Major kMajorB, int kCount>
 __device__ __forceinline__ void MultiplyFirst(float (&d)[kCount], uint64_t a, uint64_t b) {
   emulation::MyQueue()->open.push_back(
-      {d, nullptr, a, b, 2 * kCount, false, kMajorA, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, false, kMajorA, kMajorB, &emulation::ToFactor<T>});
 }
 
 template <typename T, Major kMajorA, Major kMajorB, int kCount>
 __device__ __forceinline__ void Multiply(float (&d)[kCount], uint64_t a, uint64_t b,
                                          bool accumulate) {
   emulation::MyQueue()->open.push_back(
-      {d, nullptr, a, b, 2 * kCount, accumulate, kMajorA, kMajorB, &emulation::Number<T>});
+      {d, nullptr, a, b, 2 * kCount, accumulate, kMajorA, kMajorB, &emulation::ToFactor<T>});
 }
 
 template <typename T, Major kMajorB, int kCount>
 __device__ __forceinline__ void MultiplyAdd(float (&d)[kCount], const uint32_t (&a)[4],
                                             uint64_t b) {
   emulation::MyQueue()->open.push_back(
-      {d, a, 0, b, 2 * kCount, true, Major::kDepth, kMajorB, &emulation::Number<T>});
+      {d, a, 0, b, 2 * kCount, true, Major::kDepth, kMajorB, &emulation::ToFactor<T>});
 }
 
 }  // namespace fastw2v::cuda::hopper

@@ -9,6 +9,7 @@
 
 #include "csrc/core/types.h"
 #include "csrc/cuda/device/device.h"
+#include "csrc/cuda/emulated/tensor_core.h"
 
 namespace fastw2v::cuda {
 
@@ -72,27 +73,32 @@ struct MmaRecord {
   const uint32_t *a, *b;
 };
 
+// Of the smallest normal number.
+template <typename T>
+constexpr int kMinExponent = kFloatMinExponent;
+template <>
+constexpr int kMinExponent<Half> = -14;
+
 template <typename T>
 float Element(uint32_t pair, int half) {
   const uint16_t bits = static_cast<uint16_t>(pair >> 16 * half);
   return ToFloat(T{bits});
 }
 
-// element_a(records, row, k) and element_b(records, k, column) find the operands.
+// element_a(row, k) and element_b(k, column) find the operands.
 template <typename ElementA, typename ElementB>
-void Multiply(void** records, int depth, ElementA element_a, ElementB element_b) {
-  float a[16][16], b[16][8];
+void Multiply(void** records, TensorCore core, int depth, int min_exponent, ElementA element_a,
+              ElementB element_b) {
+  Factor a[16][16], b[8][16];
   for (int k = 0; k < depth; ++k) {
-    for (int m = 0; m < 16; ++m) a[m][k] = element_a(m, k);
-    for (int n = 0; n < 8; ++n) b[k][n] = element_b(k, n);
+    for (int m = 0; m < 16; ++m) a[m][k] = ToFactor(element_a(m, k), min_exponent);
+    for (int n = 0; n < 8; ++n) b[n][k] = ToFactor(element_b(k, n), min_exponent);
   }
   for (int lane = 0; lane < 32; ++lane) {
     float* c = static_cast<MmaRecord*>(records[lane])->c;
     for (int i = 0; i < 4; ++i) {
       const int m = lane / 4 + 8 * (i / 2), n = 2 * (lane % 4) + i % 2;
-      double sum = c[i];
-      for (int k = 0; k < depth; ++k) sum += static_cast<double>(a[m][k]) * b[k][n];
-      c[i] = static_cast<float>(sum);
+      c[i] = AddProducts(core, c[i], a[m], b[n], depth);
     }
   }
 }
@@ -103,7 +109,7 @@ void Mma16816(float* c, const uint32_t* a, const uint32_t* b) {
   MeetLanes(kAllLanes, &record, [](void** records) {
     const auto at = [&](int lane) { return static_cast<MmaRecord*>(records[lane]); };
     Multiply(
-        records, 16,
+        records, kAmpere16, 16, kMinExponent<T>,
         [&](int m, int k) {
           const MmaRecord* record = at(m % 8 * 4 + k % 8 / 2);
           return Element<T>(record->a[m / 8 + k / 8 * 2], k % 2);
@@ -122,7 +128,8 @@ inline void Mma1688Tf32(float* c, const uint32_t* a, const uint32_t* b) {
     // The tensor core does not look at the lowest 13 bits.
     const auto cut = [](uint32_t bits) { return __uint_as_float(bits & 0xFFFFE000); };
     Multiply(
-        records, 8, [&](int m, int k) { return cut(at(m % 8 * 4 + k % 4)->a[m / 8 + k / 4 * 2]); },
+        records, kAmpereTf32, 8, kFloatMinExponent,
+        [&](int m, int k) { return cut(at(m % 8 * 4 + k % 4)->a[m / 8 + k / 4 * 2]); },
         [&](int k, int n) { return cut(at(n * 4 + k % 4)->b[k / 4]); });
   });
 }
