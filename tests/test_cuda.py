@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from tensorflow.python.framework import kernels, op_def_registry
 
-from fastw2v import _build_info
-from fastw2v._core import library
+from fastw2v import _build_info, cli
+from fastw2v._core import library, with_tensorflow
+from fastw2v.commands import info
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,7 +71,8 @@ def table_types(registrations: list) -> set[int]:
 
 def test_every_op_is_registered_for_a_gpu_where_the_build_has_cuda():
     assert library.ops is not None
-    expected = DTYPES if _build_info.CUDA not in ("", "emulated") else set()
+    built = _build_info.CUDA not in ("", "emulated") and not library.why_no_gpu_kernels
+    expected = DTYPES if built else set()
     for op in TABLE_OPS:
         assert table_types(registered(op, "CPU")) == DTYPES, op
         assert table_types(registered(op, "GPU")) == expected, op
@@ -95,6 +99,59 @@ def test_ops_of_the_host_can_be_placed_on_a_gpu(op):
     definition = op_def_registry.get(f"Fastw2v>{op}")
     arguments = [argument.name for argument in (*definition.input_arg, *definition.output_arg)]
     assert sorted(kernel.host_memory_arg) == sorted(arguments)
+
+
+TOO_OLD = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tensorflow as tf
+    import fastw2v
+print(*[w.message for w in caught if "fastw2v" in str(w.message)], sep="\\n")
+from tensorflow.python.framework import kernels
+found = kernels.get_registered_kernels_for_op("Fastw2v>SoftmaxLoss").kernel
+print(sum(kernel.priority > 0 or kernel.device_type == "GPU" for kernel in found))
+tables = tf.Variable(tf.ones([9, 4])), tf.Variable(tf.ones([9, 4])), tf.Variable(tf.zeros([9]))
+print(fastw2v.softmax_loss(*tables, [1], [2]).numpy()[0])
+from fastw2v import cli
+cli.main(["info"])
+"""
+
+
+@pytest.mark.parametrize("arch", [75, 80])
+def test_kernels_of_a_gpu_are_registered_where_it_is_new_enough(arch):
+    if _build_info.CUDA != "emulated":
+        pytest.skip("a GPU of the age that a test chooses is there in the emulated build alone")
+    environment = {**os.environ, "FASTW2V_EMULATED_ARCH": str(arch)}
+    command = [sys.executable, "-c", TOO_OLD]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    warned, count, loss, *info = done.stdout.splitlines()
+    support = next(line for line in info if line.startswith("GPU support"))
+    if arch == 75:
+        assert "need compute capability 8.0 or later, and the GPU has 7.5: create" in warned
+        assert int(count) == 0
+        assert support.endswith("no, built with CUDA emulated: " + warned)
+    else:
+        assert warned == ""
+        assert int(count) == len(DTYPES)
+        assert support.endswith("yes, CUDA emulated")
+    assert float(loss) == pytest.approx(np.log(9), rel=1e-5)
+
+
+def test_gpus_that_are_too_old_are_warned_of(monkeypatch):
+    monkeypatch.setattr(library, "why_no_gpu_kernels", "the GPU is too old")
+    with pytest.warns(RuntimeWarning, match="^the GPU is too old$"):
+        with_tensorflow.load()
+    monkeypatch.setattr(with_tensorflow, "warn", False)
+    with_tensorflow.load()  # warnings are errors
+
+
+def test_info_says_why_gpus_are_not_used(monkeypatch, capsys):
+    monkeypatch.setattr(info, "CUDA", "13.0")
+    monkeypatch.setattr(library, "why_no_gpu_kernels", "the GPU is too old")
+    assert cli.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search("^GPU support +no, built with CUDA 13.0: the GPU is too old$", printed, re.M)
 
 
 def test_what_stays_on_the_cpu():

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from fastw2v._core.after_import import after_import, is_imported
 
-# Whether to warn of a library that does not load. The doctor does not, in another's program.
+# Whether to warn of a library that does not load, or of GPU kernels that no GPU of the machine can
+# run. The doctor does not, in another's program.
 warn = True
 
 
@@ -32,6 +33,9 @@ def _load_ops() -> None:
         if warn:
             warnings.warn(str(error), RuntimeWarning, stacklevel=2)
         return
+    why = importlib.import_module("fastw2v._core.library").why_no_gpu_kernels
+    if why and warn:
+        warnings.warn(why, RuntimeWarning, stacklevel=2)
     # TensorFlow imports Keras, and Keras TensorFlow: the first to begin is the last to end.
     if is_imported("keras"):
         _import_layers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 from importlib import metadata
 
 from fastw2v._build_info import CUDA, VERSION
@@ -22,15 +23,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> None:
     from fastw2v import _kernels
 
+    tensorflow = _tensorflow()
     lines = {
         "fastw2v": f"{VERSION}, built for TensorFlow {' and '.join(op_libraries.versions())}",
-        **_tensorflow(),
+        **tensorflow,
         "Python": platform.python_version(),
         "instruction set": _kernels.instruction_set(),
-        "GPU support": f"yes, CUDA {CUDA}" if CUDA else "no, fastw2v was built without CUDA",
+        "GPU support": _gpu_support(),
     }
     width = max(map(len, lines))
     print("\n".join(f"{name:{width}}  {value}" for name, value in lines.items()))
+
+
+def _gpu_support() -> str:
+    if not CUDA:
+        return "no, fastw2v was built without CUDA"
+    # Imported with TensorFlow, where both are there.
+    library = sys.modules.get("fastw2v._core.library")
+    why = getattr(library, "why_no_gpu_kernels", "")
+    return f"no, built with CUDA {CUDA}: {why}" if why else f"yes, CUDA {CUDA}"
 
 
 def _tensorflow() -> dict[str, object]:

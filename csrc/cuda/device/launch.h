@@ -5,15 +5,27 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <string>
 
+#include "csrc/cuda/device/requirements.h"
 #include "csrc/cuda/device/runtime.h"
 
 namespace fastw2v::cuda {
 
 inline Status ToStatus(cudaError_t error) {
   if (error == cudaSuccess) return Status();
+  // The runtime keeps it for this thread until it is asked: the next one to ask, CUB or PyTorch,
+  // would take it for its own.
+  cudaGetLastError();
   return Status(StatusCode::kInternal, std::string("CUDA: ") + cudaGetErrorString(error));
+}
+
+inline Machine ThisMachine() {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  // What the driver takes for "none": its list ends at the first entry that names no device.
+  if (visible != nullptr && (*visible == '\0' || *visible == '-')) return Machine();
+  return ReadMachine("libcuda.so.1", "libnvidia-ml.so.1");
 }
 
 inline Status CurrentDevice(Device* device) {
@@ -27,7 +39,8 @@ inline Status CurrentDevice(Device* device) {
   get(&device->num_multiprocessors, cudaDevAttrMultiProcessorCount);
   get(&device->shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
   device->arch = 10 * major + minor;
-  return ToStatus(error);
+  FASTW2V_RETURN_IF_ERROR(ToStatus(error));
+  return CheckArch(device->arch);
 }
 
 template <typename... Parameters, typename... Arguments>

@@ -28,7 +28,7 @@ struct Stream {
 // What an error of CUDA says.
 inline Status ToStatus(cudaError_t error);
 
-// The device that is current for the calling thread.
+// The device that is current for the calling thread; an error where the kernels cannot run on it.
 inline Status CurrentDevice(Device* device);
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...). A grid without blocks does nothing.

@@ -15,6 +15,9 @@
 #include <functional>
 #include <string>
 
+// What is emulated: 12.5 was the first to have all that is used.
+#define CUDART_VERSION 12050
+
 #define __global__
 #define __device__
 #define __host__

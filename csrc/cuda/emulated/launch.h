@@ -8,18 +8,26 @@
 #include <cstdlib>
 #include <string>
 
+#include "csrc/cuda/device/requirements.h"
 #include "csrc/cuda/device/runtime.h"
 
 namespace fastw2v::cuda {
 
 inline Status ToStatus(cudaError_t) { return Status(); }
 
-// FASTW2V_EMULATED_ARCH chooses the device: 80 (the default) or 90, which has Hopper's kernels.
-inline Status CurrentDevice(Device* device) {
+// FASTW2V_EMULATED_ARCH chooses the device: 80 (the default), 90, which has Hopper's kernels, or
+// one that is too old.
+inline Machine ThisMachine() {
   const char* arch = std::getenv("FASTW2V_EMULATED_ARCH");
+  Machine machine;
+  machine.archs = {arch == nullptr ? 80 : std::atoi(arch)};
+  return machine;
+}
+
+inline Status CurrentDevice(Device* device) {
   // Few multiprocessors, so that persistent kernels take several turns.
-  *device = Device{arch == nullptr ? 80 : std::atoi(arch), 3, 227 << 10};
-  return Status();
+  *device = Device{ThisMachine().archs[0], 3, 227 << 10};
+  return CheckArch(device->arch);
 }
 
 template <typename... Parameters, typename... Arguments>

@@ -95,11 +95,11 @@ class GpuGatherGradOp final : public CombiningOp {
   }
 };
 
-#define FASTW2V_REGISTER(T)                                                                \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>Gather").TypeConstraint<T>("T"),     \
-                          GpuGatherOp<T>);                                                 \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>GatherGrad").TypeConstraint<T>("T"), \
-                          GpuGatherGradOp<T>);
+#define FASTW2V_REGISTER(T)                                                                    \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>Gather").TypeConstraint<T>("T"),     \
+                              GpuGatherOp<T>);                                                 \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>GatherGrad").TypeConstraint<T>("T"), \
+                              GpuGatherGradOp<T>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)
 FASTW2V_REGISTER(Eigen::half)

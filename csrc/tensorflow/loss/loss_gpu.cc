@@ -157,14 +157,16 @@ class GpuLossGradOp : public Kernel {
 };
 
 #define FASTW2V_REGISTER(T)                                                                     \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLoss").TypeConstraint<T>("T"),     \
-                          GpuLossOp<T, false>);                                                 \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLossGrad").TypeConstraint<T>("T"), \
-                          GpuLossGradOp<T, false>);                                             \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SampledLoss").TypeConstraint<T>("T"),     \
-                          GpuLossOp<T, true>);                                                  \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SampledLossGrad").TypeConstraint<T>("T"), \
-                          GpuLossGradOp<T, true>);
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLoss").TypeConstraint<T>("T"), \
+                              GpuLossOp<T, false>);                                             \
+  FASTW2V_REGISTER_GPU_KERNEL(                                                                  \
+      FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxLossGrad").TypeConstraint<T>("T"),                     \
+      GpuLossGradOp<T, false>);                                                                 \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SampledLoss").TypeConstraint<T>("T"), \
+                              GpuLossOp<T, true>);                                              \
+  FASTW2V_REGISTER_GPU_KERNEL(                                                                  \
+      FASTW2V_GPU_KERNEL("Fastw2v>SampledLossGrad").TypeConstraint<T>("T"),                     \
+      GpuLossGradOp<T, true>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)
 FASTW2V_REGISTER(Eigen::half)

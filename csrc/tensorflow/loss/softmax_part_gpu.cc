@@ -53,10 +53,10 @@ class GpuJoinSoftmaxPartsOp final : public JoinSoftmaxPartsKernel<A> {
 };
 
 #define FASTW2V_REGISTER(T)                                                                    \
-  REGISTER_KERNEL_BUILDER(                                                                     \
+  FASTW2V_REGISTER_GPU_KERNEL(                                                                 \
       FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxPart").HostMemory("part").TypeConstraint<T>("T"),     \
       GpuSoftmaxPartOp<T>);                                                                    \
-  REGISTER_KERNEL_BUILDER(                                                                     \
+  FASTW2V_REGISTER_GPU_KERNEL(                                                                 \
       FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxPartGrad").HostMemory("part").TypeConstraint<T>("T"), \
       GpuSoftmaxPartGradOp<T>);
 FASTW2V_REGISTER(float)
@@ -66,7 +66,7 @@ FASTW2V_REGISTER(Eigen::bfloat16)
 #undef FASTW2V_REGISTER
 
 #define FASTW2V_REGISTER(A)                                                            \
-  REGISTER_KERNEL_BUILDER(                                                             \
+  FASTW2V_REGISTER_GPU_KERNEL(                                                         \
       FASTW2V_GPU_KERNEL("Fastw2v>JoinSoftmaxParts").TypeConstraint<A>("Accumulator"), \
       GpuJoinSoftmaxPartsOp<A>);
 FASTW2V_REGISTER(float)

@@ -33,8 +33,9 @@ class GpuTopKOp final : public TopKOpBase<T, cuda::TopKProblem<typename CoreType
   }
 };
 
-#define FASTW2V_REGISTER(T) \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>TopK").TypeConstraint<T>("T"), GpuTopKOp<T>);
+#define FASTW2V_REGISTER(T)                                                              \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>TopK").TypeConstraint<T>("T"), \
+                              GpuTopKOp<T>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)
 FASTW2V_REGISTER(Eigen::half)

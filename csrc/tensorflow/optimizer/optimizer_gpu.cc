@@ -87,15 +87,15 @@ class GpuSumRowsOp : public Kernel {
   }
 };
 
-#define FASTW2V_REGISTER(T)                                                             \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SparseUpdate")                    \
-                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
-                          GpuSparseUpdateOp<T>);                                        \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>ApplyPending")                    \
-                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
-                          GpuApplyPendingOp<T>);                                        \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SumRows").TypeConstraint<T>("T"), \
-                          GpuSumRowsOp<T>);
+#define FASTW2V_REGISTER(T)                                                                 \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SparseUpdate")                    \
+                                  .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
+                              GpuSparseUpdateOp<T>);                                        \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>ApplyPending")                    \
+                                  .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"),   \
+                              GpuApplyPendingOp<T>);                                        \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SumRows").TypeConstraint<T>("T"), \
+                              GpuSumRowsOp<T>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)
 FASTW2V_REGISTER(Eigen::half)

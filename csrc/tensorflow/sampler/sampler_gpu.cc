@@ -44,8 +44,8 @@ class GpuCandidateSamplerOp : public Kernel {
   SamplerAttributes attributes_;
 };
 
-REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>CandidateSampler").HostMemory("seed"),
-                        GpuCandidateSamplerOp);
+FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>CandidateSampler").HostMemory("seed"),
+                            GpuCandidateSamplerOp);
 
 }  // namespace
 }  // namespace fastw2v

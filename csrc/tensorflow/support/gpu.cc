@@ -5,12 +5,28 @@
 #include <vector>
 
 #include "csrc/core/table.h"
+#include "csrc/cuda/device/requirements.h"
 
 #if !defined(FASTW2V_CUDA_EMULATED)
 #include "xla/stream_executor/stream.h"
 #endif
 
+// For fastw2v/_core/library.py.
+extern "C" __attribute__((visibility("default"))) const char* fastw2v_why_no_gpu_kernels() {
+  // Asked by registrations of other files too, in whatever order.
+  static const std::string* const why =
+      new std::string(fastw2v::cuda::WhyNotOnAny(fastw2v::cuda::ThisMachine(), CUDART_VERSION));
+  return why->c_str();
+}
+
 namespace fastw2v {
+
+bool RegisterGpuKernel(tensorflow::KernelDefBuilder& definition, const char* name,
+                       MakeKernel make) {
+  if (*fastw2v_why_no_gpu_kernels() != '\0') return false;
+  tensorflow::kernel_factory::OpKernelRegistrar(definition.Build(), name, make);
+  return true;
+}
 
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream) {
 #if !defined(FASTW2V_CUDA_EMULATED)

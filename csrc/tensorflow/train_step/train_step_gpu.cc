@@ -59,13 +59,13 @@ class GpuTrainStepOp final : public TrainStepOpBase<T, GpuCall<T, kSampled>> {
   }
 };
 
-#define FASTW2V_REGISTER(T)                                                           \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxStep")                   \
-                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"), \
-                          GpuTrainStepOp<T, false>);                                  \
-  REGISTER_KERNEL_BUILDER(FASTW2V_GPU_KERNEL("Fastw2v>SampledStep")                   \
-                              .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"), \
-                          GpuTrainStepOp<T, true>);
+#define FASTW2V_REGISTER(T)                                                               \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SoftmaxStep")                   \
+                                  .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"), \
+                              GpuTrainStepOp<T, false>);                                  \
+  FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>SampledStep")                   \
+                                  .FASTW2V_UPDATE_NUMBERS_ON_HOST.TypeConstraint<T>("T"), \
+                              GpuTrainStepOp<T, true>);
 FASTW2V_REGISTER(float)
 FASTW2V_REGISTER(double)
 FASTW2V_REGISTER(Eigen::half)

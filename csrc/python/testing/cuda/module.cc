@@ -1,7 +1,13 @@
 // `_kernels.cuda`: csrc/cuda on arrays of the device. Callers bring all memory, scratch too, and
 // may bring a stream; nothing waits for the device.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/cuda/device/requirements.h"
 #include "csrc/cuda/device/runtime.h"
 #include "csrc/python/testing/cuda/device_array.h"
 
@@ -39,6 +45,21 @@ void BindCuda(py::module_& parent) {
         ThrowIfError(cuda::Zero(bytes.data(), bytes.size(), StreamAt(stream)));
       },
       py::arg("bytes"), py::kw_only(), py::arg("stream") = 0, "Sets all bytes to 0.");
+  module.def(
+      "read_machine",
+      [](const std::string& driver, const std::string& management) {
+        const cuda::Machine machine = cuda::ReadMachine(driver.c_str(), management.c_str());
+        return py::make_tuple(machine.driver, machine.archs);
+      },
+      py::arg("driver"), py::arg("management"),
+      "The CUDA of the driver and the GPUs, by libraries with these file names.");
+  module.def(
+      "why_not",
+      [](int driver, std::vector<int> archs, int runtime) {
+        return cuda::WhyNotOnAny({driver, std::move(archs)}, runtime);
+      },
+      py::arg("driver"), py::arg("archs"), py::arg("runtime"),
+      "Why kernels built with a runtime cannot run on a machine, or an empty string.");
   for (const CudaBindings::Bind bind : CudaBindings::All()) bind(module);
 }
 

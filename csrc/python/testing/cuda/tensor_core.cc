@@ -1,14 +1,13 @@
 // csrc/cuda/emulated/tensor_core.h on lists of numbers.
 #if defined(FASTW2V_CUDA_EMULATED)
 
-#include "csrc/cuda/emulated/tensor_core.h"
-
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <string>
 #include <vector>
 
+#include "csrc/cuda/device/device.h"
 #include "csrc/python/testing/cuda/device_array.h"
 
 namespace fastw2v {
