@@ -28,7 +28,7 @@ check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
   if(FASTW2V_CUDA STREQUAL "ON")
     fastw2v_fail("FASTW2V_CUDA = ON, and no nvcc was found that compiles for ${CMAKE_CXX_COMPILER}: "
-      "install the CUDA toolkit 12.4 or later or the Python package nvidia-cuda-nvcc, or name nvcc "
+      "install the CUDA toolkit 12.5 or later or the Python package nvidia-cuda-nvcc, or name nvcc "
       "in the environment variable CUDACXX")
   endif()
   message(STATUS "no CUDA part: nvcc was not found")

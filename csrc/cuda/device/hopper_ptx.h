@@ -85,25 +85,43 @@ __device__ __forceinline__ void ShrinkRegisters() {
 // A row-major table of 16-bit numbers, read in boxes of kBoxRows x kChunkColumns; zeros outside.
 using TensorMap = CUtensorMap;
 
+struct TensorMapEncoder {
+  decltype(&cuTensorMapEncodeTiled) encode = nullptr;
+  Status status;
+};
+
+// The driver's function, looked up once: a step makes several maps.
+inline const TensorMapEncoder& FindTensorMapEncoder() {
+  static const TensorMapEncoder found = [] {
+    TensorMapEncoder encoder;
+    void* entry = nullptr;
+    cudaDriverEntryPointQueryResult result;
+    constexpr const char* kName = "cuTensorMapEncodeTiled";
+    encoder.status = ToStatus(
+        cudaGetDriverEntryPointByVersion(kName, &entry, 12000, cudaEnableDefault, &result));
+    if (encoder.status.ok() && entry == nullptr) {
+      encoder.status =
+          Status(StatusCode::kInternal, "CUDA: the driver has no cuTensorMapEncodeTiled");
+    }
+    encoder.encode = reinterpret_cast<decltype(encoder.encode)>(entry);
+    return encoder;
+  }();
+  return found;
+}
+
 template <typename T>  // BFloat16 or Half
 Status MakeTensorMap(const T* data, int64_t rows, int64_t columns, TensorMap* map) {
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  void* entry = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  FASTW2V_RETURN_IF_ERROR(ToStatus(cudaGetDriverEntryPointByVersion(
-      "cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found)));
-  if (entry == nullptr) {
-    return Status(StatusCode::kInternal, "CUDA: the driver has no cuTensorMapEncodeTiled");
-  }
+  const TensorMapEncoder& encoder = FindTensorMapEncoder();
+  FASTW2V_RETURN_IF_ERROR(encoder.status);
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(columns) * sizeof(T)};
   const cuuint32_t box[] = {kChunkColumns, kBoxRows}, steps[] = {1, 1};
   const CUtensorMapDataType type =
       std::is_same_v<T, Half> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  const CUresult result = reinterpret_cast<Encode>(entry)(
-      map, type, 2, const_cast<T*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      encoder.encode(map, type, 2, const_cast<T*>(data), sizes, strides, box, steps,
+                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result == CUDA_SUCCESS) return Status();
   return Status(StatusCode::kInternal,
                 "CUDA: cuTensorMapEncodeTiled failed with " + std::to_string(result));
