@@ -10,21 +10,21 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import gpu_truth
+
 Call = Callable[[int], None]
 
 # Inputs take turns until they are together this many times as large as the second-level cache.
 _CACHES = 4
 _MAX_INPUTS = 8
-# Largest error that a comparison accepts, relative to the largest value compared with.
-_TOLERANCE = {"bfloat16": 2e-2, "float32": 1e-4}
-_CHECKED_CLASSES = 64
 
 
 class Arena:
     """The inputs of a case on the device, and its contestants."""
 
-    def __init__(self, torch: Any, cuda: ModuleType, case: Any) -> None:
+    def __init__(self, torch: Any, cuda: ModuleType, case: Any, compiled: bool = True) -> None:
         self.torch, self.cuda, self.case = torch, cuda, case
+        self._compiled = compiled  # whether torch.compile takes part
         self.extra_bytes: dict[str, int] = {}
         dtype = getattr(torch, case.dtype)
         torch.manual_seed(0)
@@ -102,46 +102,34 @@ class Arena:
         return {"forward": forward, "backward": backward, "step": step}
 
     def compare(self) -> None:
-        """Our loss and gradients of the first inputs with PyTorch's in float32."""
+        """Raises WrongResult where our loss and gradients of the first inputs are not PyTorch's."""
         torch, case = self.torch, self.case
-        hidden, weights, labels, sampled = self._inputs[0]
+        labels, sampled = self._inputs[0][2:]
         calls = self._our_calls()
         m = self._memory
-        scale = 1 / case.batch
-        h = hidden.float()
-        classes = torch.arange(case.classes, device="cuda") if sampled is None else sampled
-        true_logit = (h * weights[labels].float()).sum(1)
-        # Sums over all classes, a block at a time.
-        log_sum = true_logit if case.sampled else torch.full_like(true_logit, -torch.inf)
-        blocks = classes.split(max(1, 2**28 // case.batch))
-        for block in blocks:
-            part = torch.logsumexp(h @ weights[block].float().T, 1)
-            log_sum = torch.logaddexp(log_sum, part)
-        expected = {"loss": log_sum - true_logit}
-        d_hidden = torch.zeros_like(h)
-        for block in blocks:
-            w = weights[block].float()
-            d_hidden += torch.exp(h @ w.T - log_sum[:, None]) @ w
-        if case.sampled:
-            d_hidden += torch.exp(true_logit - log_sum)[:, None] * weights[labels].float()
-        expected["d_hidden"] = scale * (d_hidden - weights[labels].float())
-        if not case.sampled:
-            some = labels[:_CHECKED_CLASSES]
-            p = torch.exp(h @ weights[some].float().T - log_sum[:, None])
-            p -= (labels[:, None] == some).float()
-            expected["d_weights"] = scale * (p.T @ h)
+        expected = gpu_truth.expected(torch, case, self._inputs[0]) | {"all of d_weights": None}
+        checked = gpu_truth.checked_classes(torch, case, labels, sampled)
+        found = []
         for names in (("forward", "backward"), ("step",)):
             for name in ("loss", "d_hidden", "d_weights"):
                 m[name].fill_(torch.nan)
             for name in names:
                 calls[name](0)
-            got = {"loss": m["loss"], "d_hidden": m["d_hidden"]}
-            if "d_weights" in expected:
-                got["d_weights"] = m["d_weights"][labels[:_CHECKED_CLASSES]].float()
-            for name, value in expected.items():
-                error = (got[name] - value).abs().max() / value.abs().max()
-                if not error <= _TOLERANCE[case.dtype]:
-                    print(f"WRONG: {case}, {' and '.join(names)}: {name} is off by {error:.2g}")
+            d_weights = m["d_weights"]
+            if sampled is None:
+                d_checked = d_weights[checked].float()
+            else:  # rows of the table that are named, maybe several times
+                d_checked = (checked[:, None] == m["rows"]).float() @ d_weights.float()
+            got = {
+                "loss": m["loss"],
+                "d_hidden": m["d_hidden"],
+                "all of d_weights": d_weights,
+                "d_weights": d_checked,
+            }
+            for fault in gpu_truth.faults(got, expected, gpu_truth.TOLERANCE[case.dtype]):
+                found.append(f"{' and '.join(names)}: {fault}")
+        if found:
+            raise gpu_truth.WrongResult("; ".join(found))
 
     # ---- the others
 
@@ -206,9 +194,8 @@ class Arena:
     def _peers(self) -> dict[str, Callable[..., Any]]:
         """The mean loss of (hidden, weights, labels, sampled) by each library that is there."""
         if not hasattr(self, "_found"):
-            self._found = (
-                _sampled_peers(self.torch) if self.case.sampled else _exact_peers(self.torch)
-            )
+            peers = _sampled_peers if self.case.sampled else _exact_peers
+            self._found = peers(self.torch, self._compiled)
         return self._found
 
 
@@ -217,7 +204,7 @@ class Updates:
 
     _NUMBERS = {"learning_rate": 0.01, "epsilon": 1e-7}
 
-    def __init__(self, torch: Any, cuda: ModuleType, case: Any) -> None:
+    def __init__(self, torch: Any, cuda: ModuleType, case: Any, compiled: bool = True) -> None:
         self.torch, self.case = torch, case
         self.extra_bytes = {"fastw2v": 0}
         dtype = getattr(torch, case.dtype)
@@ -240,13 +227,18 @@ class Updates:
         self._ours.update_rows(rows, values, self._NUMBERS, stream=stream)
 
     def compare(self) -> None:
+        """Raises WrongResult where our first step is not the formula's."""
         rows, values = self._steps[0]
         before, slot = self._weights[rows].float(), self._slot[rows].float() + values.float() ** 2
         expected = before - self._NUMBERS["learning_rate"] * values.float() / (slot + 1e-7).sqrt()
         self._our_step(0)
-        error = (self._weights[rows].float() - expected).abs().max()
-        if not error <= _TOLERANCE[self.case.dtype]:
-            print(f"WRONG: {self.case}: weights are off by {error:.2g}")
+        found = gpu_truth.faults(
+            {"weights": self._weights[rows].float(), "all weights": self._weights},
+            {"weights": expected, "all weights": None},
+            gpu_truth.TOLERANCE[self.case.dtype],
+        )
+        if found:
+            raise gpu_truth.WrongResult("; ".join(found))
 
     def calls(self, part: str) -> dict[str, Call]:
         if part != "step":
@@ -272,13 +264,22 @@ class Updates:
         return contestants
 
 
-def _exact_peers(torch: Any) -> dict[str, Callable[..., Any]]:
+def _compile(torch: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """As a user with inputs of one size has it: what was compiled for the sizes of other cases
+    would lead to code for sizes that vary, and after a few of them to none."""
+    torch._dynamo.reset()
+    return torch.compile(function, dynamic=False)
+
+
+def _exact_peers(torch: Any, compiled: bool) -> dict[str, Callable[..., Any]]:
     functional = torch.nn.functional
 
     def eager(hidden, weights, labels, _):
         return functional.cross_entropy(functional.linear(hidden, weights).float(), labels)
 
-    peers = {"torch": eager, "torch.compile": torch.compile(eager)}
+    peers = {"torch": eager}
+    if compiled:
+        peers["torch.compile"] = _compile(torch, eager)
     if importlib.util.find_spec("liger_kernel") is not None:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
@@ -297,7 +298,7 @@ def _exact_peers(torch: Any) -> dict[str, Callable[..., Any]]:
     return peers
 
 
-def _sampled_peers(torch: Any) -> dict[str, Callable[..., Any]]:
+def _sampled_peers(torch: Any, compiled: bool) -> dict[str, Callable[..., Any]]:
     functional = torch.nn.functional
 
     def composition(hidden, weights, labels, sampled):
@@ -307,4 +308,7 @@ def _sampled_peers(torch: Any) -> dict[str, Callable[..., Any]]:
         logits = torch.cat([true_logit, hidden @ some.T], 1).float()
         return functional.cross_entropy(logits, torch.zeros_like(labels))
 
-    return {"torch": composition, "torch.compile": torch.compile(composition)}
+    peers = {"torch": composition}
+    if compiled:
+        peers["torch.compile"] = _compile(torch, composition)
+    return peers
