@@ -22,7 +22,9 @@
 #   make cuda       compiles the CUDA part alone, kernels with nvcc and the ops that launch them, whatever
 #                   TensorFlow is there; registers, spills and instructions of the kernels
 #   make gpu-check  on a machine with a GPU: builds, tests and measures the CUDA kernels without
-#                   TensorFlow, with what $(PYTHON) has
+#                   TensorFlow, with what $(PYTHON) has; STAGES="tests profile" names what is done
+#                   (tools/gpu/check.py)
+#   make gpu-sanitize  the same tests under compute-sanitizer
 #
 # Another Python or TensorFlow goes into an environment of its own:
 #   make test PYTHON=python3.12 TENSORFLOW=tensorflow-cpu==2.20.0 VENV=.venv-2.20
@@ -69,7 +71,7 @@ SOURCES := CMakeLists.txt pyproject.toml setup.py $(shell find fastw2v csrc cmak
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
 .PHONY: install demo announce-demo test docs wheel sdist check-wheel matrix bench fuzz lint sanitize \
-  emulated emulated-ops cuda gpu-check
+  emulated emulated-ops cuda gpu-check gpu-sanitize
 .DELETE_ON_ERROR:
 
 install: $(STAMPS)/package
@@ -168,7 +170,10 @@ cuda: $(STAMPS)/cuda $(TENSORFLOW_STAMP)
 	$(BIN)/python tools/check_cuda_resources.py build/cuda --sass
 
 gpu-check:
-	$(PYTHON) tools/gpu_check.py
+	$(PYTHON) tools/gpu/check.py $(STAGES)
+
+gpu-sanitize:
+	$(PYTHON) tools/gpu/check.py --minutes 60 sanitize
 
 $(PYTHON_STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: fastw2v needs Python 3.10" \

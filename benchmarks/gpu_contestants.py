@@ -101,6 +101,9 @@ class Arena:
 
         return {"forward": forward, "backward": backward, "step": step}
 
+    def our_step(self) -> Call:
+        return self._our_calls()["step"]
+
     def compare(self) -> None:
         """Raises WrongResult where our loss and gradients of the first inputs are not PyTorch's."""
         torch, case = self.torch, self.case
@@ -220,6 +223,9 @@ class Updates:
         self._ours = getattr(cuda, f"Optimizer_{case.dtype}")(
             "adagrad", self._weights, [self._slot]
         )
+
+    def our_step(self) -> Call:
+        return self._our_step
 
     def _our_step(self, i: int) -> None:
         rows, values = self._steps[i % len(self._steps)]

@@ -283,14 +283,6 @@ def test_the_benchmark_says_what_it_lacks():
     assert done.stderr.startswith("this benchmark needs ")
 
 
-def test_the_check_on_a_gpu_says_what_it_lacks():
-    command = [sys.executable, ROOT / "tools" / "gpu_check.py"]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PATH": ""}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 1
-    assert "make gpu-check cannot run here: cmake was not found" in done.stderr
-
-
 def test_shares_and_ratios_of_the_benchmark(gpu, tmp_path):
     case = gpu.Case("exact", "bfloat16", 8192, 100_000, 256)
     ceilings = gpu.Ceilings({"bfloat16": 1e15, "float32": 1e14}, 3e12, 4e12)

@@ -1,36 +1,61 @@
 """What has to hold on a machine with a GPU, and how fast it is there: `make gpu-check`.
 
-Builds the kernels without TensorFlow for the GPU that is there, runs their tests on it, runs a few
-of them under compute-sanitizer where that is installed, and measures (benchmarks/gpu.py). Needs
-nvcc, CMake, Ninja, and in this Python pybind11, NumPy, ml_dtypes, pytest and PyTorch; no network,
-and nothing is installed. All parts run, whatever fails, within MINUTES together; the status is 1 if
-any failed.
+    python tools/gpu/check.py [--minutes 9] [STAGE ...]
+
+The stages, in the order in which they are worth a first run on a GPU:
+
+    tests       the tests of the kernels, a process for each file, Hopper's first
+    context     kernels in the context that TensorFlow makes, without PyTorch (driver_context.py)
+    promises    the same bits twice at full size, and tables of more than 2^31 entries (promises.py)
+    profile     microseconds of each kernel of a training step (profile_kernels.py)
+    benchmark   benchmarks/gpu.py beside other libraries
+    counters    counters of the device by Nsight Compute, where `ncu` is installed
+    sanitize    tests under compute-sanitizer: `make gpu-sanitize`
+
+The first five run where none is named. Kernels are built first, without TensorFlow and for the GPU
+that is there, unless FASTW2V_KERNELS names them. Needs nvcc, CMake, Ninja, and in this Python
+pybind11, NumPy, ml_dtypes, pytest and PyTorch, better pytest-timeout too; no network, and nothing
+is installed. A stage follows whatever became of the one before it, within the minutes that all have
+together; the status is 1 if anything failed. What a stage has found is printed as it is found.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import programs
+
+ROOT = programs.ROOT
 BUILD = ROOT / "build" / "gpu"
-MINUTES = 9
-# Of all the time: what each part may take at most, so that those after it have theirs.
-BUILD_MINUTES, TEST_MINUTES, SANITIZER_MINUTES = 5.0, 2.0, 0.75
+TESTS = ROOT / "tests" / "kernels" / "cuda"
+BUILD_MINUTES = 6.0
+SECONDS_A_TEST = 40
+# Small problems leave most of a GPU idle.
+FILES_AT_ONCE = 4
 # A case of every test; see tests/kernels/cuda/conftest.py.
 SANITIZED = "sanitized"
+# What the four kernels of a step are limited by: tensor pipe, issue slots, second-level cache,
+# special function units.
+COUNTERS = (
+    "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
+    "sm__inst_issued.avg.pct_of_peak_sustained_active",
+    "lts__t_sectors.avg.pct_of_peak_sustained_elapsed",
+    "sm__inst_executed_pipe_xu.avg.pct_of_peak_sustained_active",
+    "gpu__time_duration.sum",
+)
 
 
 def missing() -> list[str]:
     """What the check needs and this machine has not, a sentence each."""
     sentences = []
-    for program in ("cmake", "ninja"):
-        if shutil.which(program) is None:
-            sentences.append(f"{program} was not found")
+    if "FASTW2V_KERNELS" not in os.environ:
+        sentences = [f"{x} was not found" for x in ("cmake", "ninja") if shutil.which(x) is None]
     for module in ("pybind11", "numpy", "ml_dtypes", "pytest", "torch"):
         try:
             __import__(module)
@@ -52,75 +77,162 @@ def chip() -> str:
     return f"{major}{minor}"
 
 
+def test_files(folder: Path) -> list[Path]:
+    """Hopper's first, of which those of single products: where they are wrong, all is."""
+    order = ("test_products_hopper.py", "test_exact_loss_hopper.py")
+    files = sorted(folder.glob("test_*.py"))
+    return sorted(files, key=lambda file: (*(file.name != name for name in order), file.name))
+
+
 class Check:
-    """Runs one part after the other and remembers which failed."""
+    """Runs one part after the other within a time, and remembers which failed."""
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+        self.end = time.monotonic() + seconds
         self.failed: list[str] = []
+        self.kernels = os.environ.get("FASTW2V_KERNELS", "")
 
     def seconds_left(self) -> float:
-        return self._end - time.monotonic()
+        return self.end - time.monotonic()
 
-    def run(self, what: str, command: list[str], minutes: float, **environment: str) -> bool:
-        """Whether `command` succeeds in the minutes that it has."""
-        seconds = min(60 * minutes, self.seconds_left())
+    def fail(self, what: str) -> None:
+        self.failed.append(what)
+
+    def run(self, what: str, command: list[str], minutes: float | None = None) -> bool:
+        """Whether `command` succeeds in the minutes that it has, or in what is left of all."""
+        seconds = self.seconds_left()
+        if minutes is not None:
+            seconds = min(60 * minutes, seconds)
         print(f"== {what}\n$ {' '.join(command)}", flush=True)
         started = time.monotonic()
-        status: int | str
-        try:
-            status = subprocess.run(
-                command, cwd=ROOT, env={**os.environ, **environment}, timeout=max(seconds, 1)
-            ).returncode
-        except subprocess.TimeoutExpired:
-            status = f"not done after {seconds:.0f} s"
-        print(f"== {what}: status {status}, {time.monotonic() - started:.0f} s", flush=True)
+        status = programs.run(command, seconds, {"FASTW2V_KERNELS": self.kernels})
+        ended = f"not done after {seconds:.0f} s" if status is None else f"status {status}"
+        print(f"== {what}: {ended}, {time.monotonic() - started:.0f} s", flush=True)
         if status != 0:
-            self.failed.append(f"{what} ({status})")
+            self.fail(f"{what} ({ended})")
         return status == 0
 
+    def run_files(
+        self,
+        what: str,
+        files: list[Path],
+        command: list[str],
+        at_once: int = 1,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Prints a line for each file as it ends, and the output of those that failed."""
+        print(f"== {what}\n$ {' '.join(command)} FILE", flush=True)
+        environment = {"FASTW2V_KERNELS": self.kernels, **(environment or {})}
+        logs = BUILD / "logs" / what.replace(" ", "_")
+        for result in programs.run_files(files, command, self.end, environment, logs, at_once):
+            print(result.line(), flush=True)
+            if not result.good:
+                print("\n".join(result.output.splitlines()[-40:]), flush=True)
+                self.fail(f"{what}: {result.line()}")
 
-def main() -> int:
+    def build(self) -> bool:
+        """Whether there are kernels; says which."""
+        if not self.kernels:
+            configure = [
+                *("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja"),
+                *("-DFASTW2V_TENSORFLOW=OFF", "-DFASTW2V_CUDA=ON"),
+                *(f"-DFASTW2V_CUDA_CHIPS={chip()}", f"-DPython_EXECUTABLE={sys.executable}"),
+                f"-DFASTW2V_OUTPUT_DIR={BUILD}/fastw2v",
+            ]
+            if not (
+                self.run("configure", configure, BUILD_MINUTES)
+                and self.run("build", ["cmake", "--build", str(BUILD)], BUILD_MINUTES)
+            ):
+                return False
+            self.kernels = str(next((BUILD / "fastw2v").glob("_kernels*.so")))
+            resources = [sys.executable, "tools/check_cuda_resources.py", str(BUILD)]
+            self.run("registers and spills", resources, 1)
+        print(f"kernels: {self.kernels}", flush=True)
+        return True
+
+
+def tests(check: Check) -> None:
+    import torch
+
+    print(f"{torch.cuda.get_device_name()}, compute capability {chip()}", flush=True)
+    command = programs.pytest_command(SECONDS_A_TEST)
+    first, others = test_files(TESTS)[:2], test_files(TESTS)[2:]
+    check.run_files("tests of Hopper's kernels", first, command)
+    check.run_files("tests", others, command, FILES_AT_ONCE)
+
+
+def _program(name: str, *arguments: str, minutes: float) -> Callable[[Check], None]:
+    def run(check: Check) -> None:
+        left = min(60 * minutes, check.seconds_left())
+        filled = [argument.format(seconds=int(max(left - 10, 1))) for argument in arguments]
+        check.run(Path(name).stem, [sys.executable, name, *filled], minutes)
+
+    return run
+
+
+def counters(check: Check) -> None:
+    ncu = shutil.which("ncu")
+    if ncu is None:
+        print("== counters: ncu is not installed, so none were read", flush=True)
+        return
+    for case in ("128", "304", "300"):
+        command = [
+            *(ncu, "--metrics", ",".join(COUNTERS), "--kernel-name", "regex:hopper|Kernel"),
+            *("--launch-count", "40", "--csv"),
+            *(sys.executable, "tools/gpu/profile_kernels.py", "--one-step", case),
+        ]
+        check.run(f"counters at D = {case}", command, 2.5)
+
+
+def sanitize(check: Check) -> None:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        print("compute-sanitizer is not installed: nothing was run under it", file=sys.stderr)
+        check.fail("sanitize (compute-sanitizer is not installed)")
+        return
+    pytest = programs.pytest_command(600)
+    files = test_files(TESTS)
+    # racecheck knows neither the copy engine nor its barriers: Hopper's files are left out there.
+    for tool, some in (("memcheck", files), ("synccheck", files[:1]), ("racecheck", files[2:])):
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *pytest, "-m", SANITIZED]
+        # PyTorch's allocator hands out parts of large blocks, whose ends nobody would watch.
+        check.run_files(tool, some, command, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
+
+
+STAGES: dict[str, Callable[[Check], None]] = {
+    "tests": tests,
+    "context": _program("tools/gpu/driver_context.py", minutes=1),
+    "promises": _program("tools/gpu/promises.py", minutes=2),
+    "profile": _program("tools/gpu/profile_kernels.py", "--seconds", "{seconds}", minutes=4),
+    "benchmark": _program("benchmarks/gpu.py", "--seconds", "{seconds}", minutes=8),
+    "counters": counters,
+    "sanitize": sanitize,
+}
+DEFAULT = ("tests", "context", "promises", "profile", "benchmark")
+
+
+def main(*given: str) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--minutes", type=float, default=9, help="for all stages together")
+    arguments = parser.parse_args(given)
+    for stage in arguments.stages:
+        if stage not in STAGES:
+            parser.error(f"STAGE = {stage} is not one of {', '.join(STAGES)}")
     absent = missing()
     if absent:
         print("make gpu-check cannot run here: " + "; ".join(absent), file=sys.stderr)
         return 1
-    check = Check(60 * MINUTES)
-    configure = [
-        *("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja"),
-        *("-DFASTW2V_TENSORFLOW=OFF", "-DFASTW2V_CUDA=ON", f"-DFASTW2V_CUDA_CHIPS={chip()}"),
-        *(f"-DFASTW2V_OUTPUT_DIR={BUILD}/fastw2v", f"-DPython_EXECUTABLE={sys.executable}"),
-    ]
-    if not (
-        check.run("configure", configure, BUILD_MINUTES)
-        and check.run("build", ["cmake", "--build", str(BUILD)], BUILD_MINUTES)
-    ):
-        return 1
-    kernels = str(next((BUILD / "fastw2v").glob("_kernels*.so")))
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/cuda"]
-    resources = [sys.executable, "tools/check_cuda_resources.py", str(BUILD)]
-    check.run("registers and spills", resources, 1)
-    check.run("tests", [*pytest, "--durations=5"], TEST_MINUTES, FASTW2V_KERNELS=kernels)
-    sanitizer = shutil.which("compute-sanitizer")
-    if sanitizer is None:
-        print("== compute-sanitizer is not installed: nothing was run under it")
-    else:
-        for tool in ("memcheck", "racecheck"):
-            command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *pytest, "-m", SANITIZED]
-            # PyTorch's allocator hands out parts of large blocks, whose ends nobody would watch.
-            check.run(
-                tool,
-                command,
-                SANITIZER_MINUTES,
-                FASTW2V_KERNELS=kernels,
-                PYTORCH_NO_CUDA_MEMORY_CACHING="1",
-            )
-    left = max(check.seconds_left(), 30)
-    benchmark = [sys.executable, "benchmarks/gpu.py", "--seconds", f"{left - 15:.0f}"]
-    check.run("benchmark", benchmark, left / 60, FASTW2V_KERNELS=kernels)
-    print("== " + ("failed: " + "; ".join(check.failed) if check.failed else "all passed"))
+    check = Check(60 * arguments.minutes)
+    if check.build():
+        for stage in arguments.stages or DEFAULT:
+            if check.seconds_left() < 5:
+                check.fail(f"{stage} (no time was left for it)")
+                continue
+            STAGES[stage](check)
+    print("== " + ("failed:\n" + "\n".join(check.failed) if check.failed else "all passed"))
     return 1 if check.failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
