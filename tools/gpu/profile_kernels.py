@@ -3,8 +3,8 @@
     FASTW2V_KERNELS=... python tools/gpu/profile_kernels.py [--seconds 200] [--one-step D]
 
 A case has a line for each kernel, longest first, and above them the floor: what the case's matrix
-products (6BVD) take at the rate of a large product measured here, in the type of the case. Among the
-cases are widths whose rows the copy engine takes (304) and those that threads copy (300). Results
+products (6BVD) take at the rate of a large product measured here, in the type of the case. Some
+widths have rows that the copy engine takes (304), others rows that threads copy (300). Results
 are compared with PyTorch's first; the status is 1 if any is wrong. Cases are printed as they end.
 
 --one-step runs two steps of one case (bfloat16, B=8192 V=100000) and nothing else, for a profiler
