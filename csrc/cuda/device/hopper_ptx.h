@@ -86,25 +86,22 @@ __device__ __forceinline__ void ShrinkRegisters() {
 using TensorMap = CUtensorMap;
 
 struct TensorMapEncoder {
-  decltype(&cuTensorMapEncodeTiled) encode = nullptr;
   Status status;
+  void* entry = nullptr;
 };
 
 // The driver's function, looked up once: a step makes several maps.
 inline const TensorMapEncoder& FindTensorMapEncoder() {
   static const TensorMapEncoder found = [] {
-    TensorMapEncoder encoder;
     void* entry = nullptr;
     cudaDriverEntryPointQueryResult result;
-    constexpr const char* kName = "cuTensorMapEncodeTiled";
-    encoder.status = ToStatus(
-        cudaGetDriverEntryPointByVersion(kName, &entry, 12000, cudaEnableDefault, &result));
-    if (encoder.status.ok() && entry == nullptr) {
-      encoder.status =
-          Status(StatusCode::kInternal, "CUDA: the driver has no cuTensorMapEncodeTiled");
+    const Status status = ToStatus(cudaGetDriverEntryPointByVersion(
+        "cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &result));
+    if (status.ok() && entry == nullptr) {
+      const char* message = "CUDA: the driver has no cuTensorMapEncodeTiled";
+      return TensorMapEncoder{Status(StatusCode::kInternal, message)};
     }
-    encoder.encode = reinterpret_cast<decltype(encoder.encode)>(entry);
-    return encoder;
+    return TensorMapEncoder{status, entry};
   }();
   return found;
 }
@@ -118,10 +115,10 @@ Status MakeTensorMap(const T* data, int64_t rows, int64_t columns, TensorMap* ma
   const cuuint32_t box[] = {kChunkColumns, kBoxRows}, steps[] = {1, 1};
   const CUtensorMapDataType type =
       std::is_same_v<T, Half> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  const CUresult result =
-      encoder.encode(map, type, 2, const_cast<T*>(data), sizes, strides, box, steps,
-                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(encoder.entry)(
+      map, type, 2, const_cast<T*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result == CUDA_SUCCESS) return Status();
   return Status(StatusCode::kInternal,
                 "CUDA: cuTensorMapEncodeTiled failed with " + std::to_string(result));
