@@ -69,6 +69,10 @@ extern dim3 thread_index, block_index, block_size, grid_size;
 std::string Run(dim3 grid, dim3 block, std::size_t shared_bytes,
                 const std::function<void()>& kernel);
 
+// Writes the kernel's place in its library to the file that FASTW2V_EMULATED_LOG names, the first
+// time: tools/write_kernels_page.py says which kernels have run.
+void NoteKernel(const void* kernel);
+
 unsigned char* SharedMemory();
 int Lane();
 int ThreadNumber();  // its number in the block

@@ -1,13 +1,16 @@
 // Threads of a block take turns on one thread of the process: each runs until it has to wait for
 // others. FASTW2V_EMULATED_ORDER decides who is next: "forward" (by their numbers, the default),
 // "reverse", or the seed of a random order.
+#include <dlfcn.h>
 #include <ucontext.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -152,6 +155,19 @@ std::string RunBlock(std::mt19937_64* random) {
 }
 
 }  // namespace
+
+void NoteKernel(const void* kernel) {
+  static const char* const path = std::getenv("FASTW2V_EMULATED_LOG");
+  if (path == nullptr) return;
+  static std::mutex noting;
+  const std::lock_guard<std::mutex> lock(noting);
+  static std::set<const void*> noted;
+  Dl_info library;
+  if (!noted.insert(kernel).second || dladdr(kernel, &library) == 0) return;
+  std::ofstream(path, std::ios::app)
+      << std::hex << static_cast<const char*>(kernel) - static_cast<const char*>(library.dli_fbase)
+      << '\n';
+}
 
 std::string Run(dim3 grid, dim3 size, std::size_t shared_bytes,
                 const std::function<void()>& kernel) {

@@ -34,6 +34,7 @@ template <typename... Parameters, typename... Arguments>
 Status Launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
               const Stream&, const Arguments&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return Status();
+  emulated::NoteKernel(reinterpret_cast<const void*>(kernel));
   const std::string failure =
       emulated::Run(grid, block, shared_bytes, [&] { kernel(Parameters(arguments)...); });
   if (!failure.empty()) return Status(StatusCode::kInternal, failure);

@@ -10,7 +10,7 @@ namespace fastw2v::cuda {
 std::size_t SortScratchBytes(int64_t) { return 0; }
 
 Status SortRows(const int64_t* rows, const int32_t* places, int64_t count, int64_t largest,
-                const Stream&, void*, int64_t* sorted_rows, int32_t* sorted_places) {
+                const Stream&, const SortMemory&, int64_t* sorted_rows, int32_t* sorted_places) {
   FASTW2V_RETURN_IF_ERROR(CheckSorted(count));
   std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), 0);
@@ -28,7 +28,7 @@ Status SortRows(const int64_t* rows, const int32_t* places, int64_t count, int64
   return Status();
 }
 
-Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream&, void*,
+Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream&, const SortMemory&,
                     int64_t* distinct, int32_t* begins, int32_t* num_distinct) {
   *num_distinct = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -41,7 +41,8 @@ Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream&, vo
 
 std::size_t SumScratchBytes(int64_t) { return 0; }
 
-Status SumBefore(const int64_t* values, int64_t count, const Stream&, void*, int64_t* sums) {
+Status SumBefore(const int64_t* values, int64_t count, const Stream&, const SortMemory&,
+                 int64_t* sums) {
   int64_t before = 0;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t value = values[i];

@@ -56,6 +56,9 @@ struct LossProblem {
 // What can be checked without the device: numbers and options.
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& problem) {
+  if (problem.candidates == Candidates::kAll && problem.dim == 0) {
+    return InvalidArgument("hidden rows have 0 columns; on a GPU they need at least 1");
+  }
   FASTW2V_RETURN_IF_ERROR(CheckLossOptions(problem.options, problem.candidates,
                                            problem.all_classes(), problem.num_true));
   FASTW2V_RETURN_IF_ERROR(CheckPart(problem.first_class, problem.classes, problem.all_classes()));

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kBlocksOfProcessor = 8;
+constexpr int kFactorThreads = 1024;  // of the only block
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -56,14 +57,14 @@ __device__ A Magnitude(A x) {
 
 // One block: finds the largest coefficient, then compares with all.
 template <typename A>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kFactorThreads)
     FactorKernel(const A* d_loss, const A* coefficients, int64_t stride, int64_t batch, A* result) {
-  __shared__ A magnitudes[kThreads];
-  __shared__ int64_t places[kThreads];
+  __shared__ A magnitudes[kFactorThreads];
+  __shared__ int64_t places[kFactorThreads];
   const int thread = threadIdx.x;
   A magnitude = -1;
   int64_t place = 0;
-  for (int64_t b = thread; b < batch; b += kThreads) {
+  for (int64_t b = thread; b < batch; b += kFactorThreads) {
     const A other = Magnitude(coefficients[b * stride]);
     if (other > magnitude) {
       magnitude = other;
@@ -73,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
   magnitudes[thread] = magnitude;
   places[thread] = place;
   __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
+  for (int half = kFactorThreads / 2; half > 0; half /= 2) {
     if (thread < half && magnitudes[thread + half] > magnitudes[thread]) {
       magnitudes[thread] = magnitudes[thread + half];
       places[thread] = places[thread + half];
@@ -84,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
   if (magnitudes[0] > 0) factor = d_loss[places[0]] / coefficients[places[0] * stride];
   if (Magnitude(factor - 1) <= kTolerance<A>) factor = 1;
   bool differs = false;
-  for (int64_t b = thread; b < batch; b += kThreads) {
+  for (int64_t b = thread; b < batch; b += kFactorThreads) {
     const A expected = factor * coefficients[b * stride];
     // Written so that NaN differs.
     if (!(Magnitude(d_loss[b] - expected) <= kTolerance<A> * Magnitude(expected))) differs = true;
@@ -92,7 +93,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   magnitudes[thread] = differs ? 1 : 0;
   __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
+  for (int half = kFactorThreads / 2; half > 0; half /= 2) {
     if (thread < half && magnitudes[thread + half] > magnitudes[thread]) {
       magnitudes[thread] = magnitudes[thread + half];
     }
@@ -126,7 +127,7 @@ Status FillArray(const A* number, int64_t count, const Stream& stream, A* to) {
 template <typename A>
 Status CommonFactor(const A* d_loss, const A* coefficients, int64_t stride, int64_t batch,
                     const Stream& stream, A* factor) {
-  return Launch(FactorKernel<A>, 1, kThreads, 0, stream, d_loss, coefficients, stride, batch,
+  return Launch(FactorKernel<A>, 1, kFactorThreads, 0, stream, d_loss, coefficients, stride, batch,
                 factor);
 }
 

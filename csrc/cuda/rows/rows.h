@@ -38,7 +38,7 @@ class RowSorter {
         sorted_places_(scratch->Take<int32_t>(num_terms)),
         begins_(scratch->Take<int32_t>(num_terms)),
         num_distinct_(scratch->Take<int32_t>(1)),
-        memory_(scratch->Take<unsigned char>(static_cast<int64_t>(SortScratchBytes(num_terms)))) {}
+        memory_(SortScratchBytes(num_terms), scratch) {}
 
   int64_t* rows() const { return rows_; }
   int32_t* places() const { return places_; }
@@ -58,7 +58,7 @@ class RowSorter {
   int64_t *rows_ = nullptr, *sorted_rows_ = nullptr;
   int32_t *places_ = nullptr, *sorted_places_ = nullptr;
   int32_t *begins_ = nullptr, *num_distinct_ = nullptr;
-  unsigned char* memory_ = nullptr;
+  SortMemory memory_;
 };
 
 }  // namespace fastw2v::cuda

@@ -53,20 +53,22 @@ std::size_t SortScratchBytes(int64_t count) {
 }
 
 Status SortRows(const int64_t* rows, const int32_t* places, int64_t count, int64_t largest,
-                const Stream& stream, void* scratch, int64_t* sorted_rows, int32_t* sorted_places) {
+                const Stream& stream, const SortMemory& memory, int64_t* sorted_rows,
+                int32_t* sorted_places) {
   FASTW2V_RETURN_IF_ERROR(CheckSorted(count));
   if (count == 0) return Status();
-  std::size_t bytes = SortScratchBytes(count);
-  return ToStatus(Sort(scratch, &bytes, rows, places, count, BitWidth(largest), stream.stream,
+  std::size_t bytes = memory.bytes;
+  return ToStatus(Sort(memory.data, &bytes, rows, places, count, BitWidth(largest), stream.stream,
                        sorted_rows, sorted_places));
 }
 
-Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream& stream, void* scratch,
-                    int64_t* distinct, int32_t* begins, int32_t* num_distinct) {
+Status FindDistinct(const int64_t* sorted_rows, int64_t count, const Stream& stream,
+                    const SortMemory& memory, int64_t* distinct, int32_t* begins,
+                    int32_t* num_distinct) {
   if (count == 0) return Zero(num_distinct, sizeof *num_distinct, stream);
-  std::size_t bytes = SortScratchBytes(count);
-  return ToStatus(
-      Select(scratch, &bytes, sorted_rows, count, stream.stream, distinct, begins, num_distinct));
+  std::size_t bytes = memory.bytes;
+  return ToStatus(Select(memory.data, &bytes, sorted_rows, count, stream.stream, distinct, begins,
+                         num_distinct));
 }
 
 std::size_t SumScratchBytes(int64_t count) {
@@ -74,11 +76,11 @@ std::size_t SumScratchBytes(int64_t count) {
   return Sum(nullptr, &bytes, nullptr, count, nullptr, nullptr) == cudaSuccess ? bytes : 0;
 }
 
-Status SumBefore(const int64_t* values, int64_t count, const Stream& stream, void* scratch,
-                 int64_t* sums) {
+Status SumBefore(const int64_t* values, int64_t count, const Stream& stream,
+                 const SortMemory& memory, int64_t* sums) {
   if (count == 0) return Status();
-  std::size_t bytes = SumScratchBytes(count);
-  return ToStatus(Sum(scratch, &bytes, values, count, stream.stream, sums));
+  std::size_t bytes = memory.bytes;
+  return ToStatus(Sum(memory.data, &bytes, values, count, stream.stream, sums));
 }
 
 }  // namespace fastw2v::cuda

@@ -19,7 +19,7 @@ struct Memory {
   int64_t* words = nullptr;    // [slots]
   int32_t* reach = nullptr;    // [slots], or null
   int64_t* example = nullptr;  // [slots + 1]: the first of a word's; then their number
-  unsigned char* sums = nullptr;
+  SortMemory sums;
 
   Memory(const SkipGramProblem& p, Scratch* scratch) {
     const int64_t slots = NumSlots(p);
@@ -27,7 +27,7 @@ struct Memory {
     words = scratch->Take<int64_t>(slots);
     if (p.shrink_windows) reach = scratch->Take<int32_t>(slots);
     example = scratch->Take<int64_t>(slots + 1);
-    sums = scratch->Take<unsigned char>(static_cast<int64_t>(SumScratchBytes(slots + 1)));
+    sums = SortMemory(SumScratchBytes(slots + 1), scratch);
   }
 };
 

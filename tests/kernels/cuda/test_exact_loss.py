@@ -362,3 +362,9 @@ def test_all_logits_minus_infinity(cuda, device, dtype):
     problem = replace(problem, biases=np.full_like(problem.biases, -np.inf))
     computed = compute(cuda, device, problem, d_loss, dtype)
     assert np.isnan(computed.loss).all() and np.isnan(computed.gradients.d_hidden).all()
+
+
+def test_rows_without_columns_are_refused(cuda, device):
+    problem, d_loss = exact_problem(batch=3, dim=0)
+    with pytest.raises(ValueError, match="^hidden rows have 0 columns; on a GPU they need at"):
+        compute(cuda, device, problem, d_loss, "float32")

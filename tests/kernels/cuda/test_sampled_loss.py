@@ -160,6 +160,27 @@ def test_every_size_equals_the_definition(cuda, device, size, dtype):
     check(cuda, device, problem, d_loss, dtype, one_call=True)
 
 
+# About 32 and its square: hits are searched for by 32 lanes at a time.
+@pytest.mark.parametrize("num_sampled", [31, 32, 33, 64, 65, 1023, 1024, 1025, 2100])
+def test_hits_in_long_lists(cuda, device, num_sampled):
+    problem, d_loss = sampled_problem(
+        "shared",
+        batch=60,
+        classes=3000,
+        num_sampled=num_sampled,
+        dim=2,
+        remove_accidental_hits=True,
+    )
+    rng = np.random.default_rng(num_sampled)
+    classes = len(problem.weights)
+    # Labels below, above and between all classes of the list, and in it once and several times.
+    sampled = rng.integers(classes // 4, 3 * classes // 4, size=num_sampled)
+    labels = np.where(rng.random(60) < 0.5, rng.choice(sampled, 60), rng.integers(classes, size=60))
+    labels[:2] = 0, classes - 1
+    problem = replace(problem, sampled=sampled, labels=labels[:, np.newaxis])
+    check(cuda, device, problem, d_loss, "float32")
+
+
 @pytest.mark.parametrize("form", ["per_example", "per_example_logistic"])
 @pytest.mark.parametrize("dim", [1, 3, 129, 513, 516])
 def test_lists_of_examples_of_every_width(cuda, device, form, dim):

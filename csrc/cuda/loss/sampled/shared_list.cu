@@ -71,6 +71,31 @@ __device__ __forceinline__ void PackRow(const LossProblem<T>& p, const T* row, i
   }
 }
 
+// FirstNotBelow by a warp: its lanes look at 32 places at a time, so that a list of 8192 takes
+// three loads one after the other and not thirteen.
+__device__ __forceinline__ int64_t WarpFirstNotBelow(const int64_t* rows, int64_t count,
+                                                     int64_t row) {
+  const int lane = threadIdx.x % kWarp;
+  int64_t begin = 0, end = count;
+  while (begin < end) {
+    const int64_t step = (end - begin + kWarp - 1) / kWarp;
+    const int64_t place = begin + (lane + 1) * step - 1;
+    const bool is_below = place < end && rows[place] < row;
+    const int64_t below = __popc(__ballot_sync(kAllLanes, is_below));
+    end = Smaller(end, begin + (below + 1) * step - 1);
+    begin += below * step;
+  }
+  return begin;
+}
+
+// FindHits by a warp.
+__device__ __forceinline__ HitRange WarpFindHits(const int64_t* rows, int64_t count,
+                                                 int64_t label) {
+  const int64_t begin = WarpFirstNotBelow(rows, count, label);
+  const bool hits = begin < count && rows[begin] == label;
+  return {begin, hits ? WarpFirstNotBelow(rows, count, label + 1) : begin};
+}
+
 // A warp for each example, then one for each class of the list: packs the rows, computes the logits
 // of labels and finds accidental hits. Backward it also makes the labels' gradients and all terms.
 template <typename T, typename E, int N>
@@ -108,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (example.valid && label.competes) {
       logit = FinishOwn(p, Dot<T, N>(p, example.hidden, p.weights + label.row * p.dim), label);
       if (operands.hits != nullptr) {
-        hits = FindHits(list.rows, p.num_sampled, label.row);
+        hits = WarpFindHits(list.rows, p.num_sampled, label.row);
       }
     }
     if (lane != 0) continue;
@@ -204,7 +229,7 @@ SharedListCall<T, E>::SharedListCall(const LossProblem<T>& p, Passes passes, con
     operands_.hits = scratch->Take<int32_t>(2 * labels);
     unsorted_rows_ = scratch->Take<int64_t>(sampled);
     unsorted_places_ = scratch->Take<int32_t>(sampled);
-    sort_memory_ = scratch->Take<unsigned char>(static_cast<int64_t>(SortScratchBytes(sampled)));
+    sort_memory_ = SortMemory(SortScratchBytes(sampled), scratch);
   }
   if (passes != Passes::kBackward) {
     sums_ = scratch->Take<RowSums<A>>(plan_.forward_parts * p.batch);

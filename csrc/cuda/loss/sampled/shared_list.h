@@ -59,7 +59,7 @@ class SharedListCall {
   LabelLogits<A> logits_;
   int64_t* unsorted_rows_ = nullptr;
   int32_t* unsorted_places_ = nullptr;
-  unsigned char* sort_memory_ = nullptr;
+  SortMemory sort_memory_;
   RowSums<A>* sums_ = nullptr;
   RowSorter sorter_;
   A* d_logits_ = nullptr;
