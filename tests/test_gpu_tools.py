@@ -1,11 +1,10 @@
-"""The programs for a machine with a GPU, where there is none: tests that hang or die, kernels whose
-results are wrong, and a driver that keeps its memory in the process."""
+"""The programs for a machine with a GPU, where there is none: tests that hang or die, and kernels
+whose results are wrong. Those that need no PyTorch are run in kernels/cuda/test_programs.py."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -169,98 +168,43 @@ def test_sanitizers_that_are_not_installed(check, monkeypatch, capsys):
     assert "compute-sanitizer is not installed" in capsys.readouterr().err
 
 
-# ---- programs on memory of the device
-
-# The driver's functions on memory of the process.
-DRIVER = """
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-static __thread void* current;
-static char context, streams;
-int cuInit(unsigned flags) { return flags; }
-int cuDeviceGet(int* device, int number) { *device = number; return 0; }
-int cuDevicePrimaryCtxRetain(void** made, int device) { *made = &context; return device; }
-int cuCtxSetCurrent(void* given) { current = given; return given == &context ? 0 : 201; }
-int cuStreamCreate(void** stream, unsigned flags) { *stream = &streams; return flags == 1 ? 0 : 1; }
-int cuStreamSynchronize(void* stream) { return stream == &streams ? 0 : 400; }
-int cuMemAlloc_v2(uint64_t* memory, size_t bytes) {
-  if (current == 0) return 201;
-  *memory = (uint64_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
-  return 0;
-}
-int cuMemFree_v2(uint64_t memory) { free((void*)memory); return 0; }
-int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t n) {
-  memcpy((void*)to, from, n);
-  return 0;
-}
-int cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t n) {
-  memcpy((void*)to, (void*)from, n);
-  return 0;
-}
-int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t n) { memcpy(to, (void*)from, n); return 0; }
-int cuMemsetD8_v2(uint64_t to, unsigned char byte, size_t n) {
-  memset((void*)to, byte, n);
-  return 0;
-}
-"""
+def test_what_became_of_files_is_kept(check, tmp_path):
+    results = [
+        check.programs.FileResult("test_b.py", 0, 1, 3, [], "", ""),
+        check.programs.FileResult("test_a.py", None, 1, 2, ["test_x"], "test_y", ""),
+        check.programs.FileResult("test_c.py", 0, 1, 0, [], "", ""),
+    ]
+    check.write_results(tmp_path, "NVIDIA H200", results)
+    assert (tmp_path / "gpu_tests_NVIDIA_H200.csv").read_text() == (
+        "file,good,passed,failed\ntest_a.py,no,2,test_x test_y\ntest_b.py,yes,3,\ntest_c.py,no,0,\n"
+    )
 
 
-@pytest.fixture
-def driver(tmp_path, monkeypatch):
-    """The file name of such a library, where there are emulated kernels to use it."""
-    path = os.environ.get("FASTW2V_KERNELS", "")
-    if not path:
-        from fastw2v import _kernels
-
-        path = _kernels.__file__
-    spec = importlib.util.spec_from_file_location("_kernels", path)
-    kernels = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kernels)
-    if not getattr(getattr(kernels, "cuda", None), "emulated", False):
-        pytest.skip("memory of the device is that of the process in the emulated build alone")
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("a stand-in for the driver is compiled, and there is no C compiler")
-    monkeypatch.setenv("FASTW2V_KERNELS", path)
-    (tmp_path / "driver.c").write_text(DRIVER, encoding="utf-8")
-    library = tmp_path / "libdriver.so"
-    command = [compiler, "-shared", "-fPIC", "-o", library, tmp_path / "driver.c"]
-    subprocess.run(command, check=True)
-    return str(library)
+# ---- tools/write_kernels_page.py
 
 
-@pytest.mark.parametrize("arch", ["80", "90"])
-def test_kernels_in_the_context_of_the_driver(load, driver, monkeypatch, capsys, arch):
-    monkeypatch.setenv("FASTW2V_EMULATED_ARCH", arch)
-    program = load("tools/gpu/driver_context.py")
-    assert program.main(driver) == 0, capsys.readouterr().out
-    printed = capsys.readouterr().out
-    assert f"'arch': {arch}" in printed and printed.count("ok") == 3
-    monkeypatch.setattr(program, "ALLOWED", {"float16": (5e-3, 1e-9)})
-    assert program.main(driver) == 1
-    assert "WRONG  float16" in capsys.readouterr().out
+def test_the_page_has_the_kernels_of_the_sources(load, capsys):
+    assert load("tools/write_kernels_page.py").main("--check") == 0, capsys.readouterr().out
 
 
-def test_promises(load, driver, monkeypatch, capsys):
-    program = load("tools/gpu/promises.py")
-    assert program.main("--driver", driver, "--small") == 0, capsys.readouterr().out
-    printed = capsys.readouterr().out
-    assert printed.count("are the same") == 2 and printed.endswith("right\n")
-    monkeypatch.setattr(program, "ALLOWED", 1e-9)
-    device = sys.modules["device"]
-    run, runs = device.ExactStep.run, []
-
-    def other_bits(self, stream):
-        run(self, stream)
-        runs.append(self)
-        if len(runs) == 2:
-            self.d_hidden.poison()
-
-    monkeypatch.setattr(device.ExactStep, "run", other_bits)
-    assert program.main("--driver", driver, "--small") == 1
-    printed = capsys.readouterr().out
-    assert "DIFFER in d_hidden: " in printed and printed.endswith("WRONG\n")
+def test_what_is_said_of_a_kernel(load, tmp_path):
+    program = load("tools/write_kernels_page.py")
+    found = program.kernels()
+    assert found["loss/hopper/exact_forward.cu", "hopper::ForwardKernel"] == program.HOPPER
+    assert found["rows/elementwise.cu", "FactorKernel"] == program.PORTABLE
+    assert {program.tests_of(file) for file, _ in found} == set(program.TESTS.values())
+    (tmp_path / "gpu_tests_GPU_1.csv").write_text(
+        "file,good,passed,failed\ntest_elementwise.py,yes,9,\ntest_top_k.py,no,9,test_a\n"
+    )
+    (tmp_path / "gpu_kernels_GPU_2.csv").write_text("kernel,us_a_step\nFindKernel<float>,1.5\n")
+    text = program.page({"FactorKernel"}, tmp_path)
+    assert "| `FactorKernel` | `rows/elementwise.cu` | 8.0 to 9.0, PTX | yes | GPU 1 | no |" in text
+    assert "| `FindKernel` | `loss/top_k.cu` | 8.0 to 9.0, PTX | no | no | GPU 2 |" in text
+    assert program.short("void fastw2v::cuda::(anonymous namespace)::A<float, 1>(int)") == "A"
+    assert program.short("fastw2v::cuda::hopper::A(int)") == "hopper::A"
+    assert program.listed(text)["rows/elementwise.cu", "FactorKernel"]
+    assert not program.listed(text)["rows/elementwise.cu", "FillKernel"]
+    assert set(program.listed(text)) == set(found)
 
 
 # ---- tools/gpu/profile_kernels.py
@@ -269,20 +213,21 @@ def test_promises(load, driver, monkeypatch, capsys):
 def test_kernels_are_listed_by_their_time(load):
     program = load("tools/gpu/profile_kernels.py")
     name = "void fastw2v::cuda::hopper::(anonymous namespace)::ForwardKernel<__nv_bfloat16, 4>(int)"
-    assert program.short(name) == "ForwardKernel<__nv_bfloat16, 4>"
+    assert program.short(name) == "hopper::ForwardKernel<__nv_bfloat16, 4>"
     assert program.lines({"A": [1.0, 2.0], "B": [10.0]}, 2) == [
         "         5.0 us    0.5 x  B",
         "         1.5 us    1.0 x  A",
     ]
 
 
-def test_a_wrong_case_fails_the_profile(load, monkeypatch, capsys):
+def test_a_wrong_case_fails_the_profile(load, monkeypatch, capsys, tmp_path):
     program = load("tools/gpu/profile_kernels.py")
     matmul = SimpleNamespace(allow_tf32=True)
     torch = SimpleNamespace(
         backends=SimpleNamespace(cuda=SimpleNamespace(matmul=matmul)),
-        cuda=SimpleNamespace(empty_cache=lambda: None),
+        cuda=SimpleNamespace(empty_cache=lambda: None, get_device_name=lambda number: "GPU 1"),
     )
+    monkeypatch.setattr(program.gpu, "RESULTS", tmp_path)
     monkeypatch.setattr(program.gpu, "require_gpu", lambda: torch)
     monkeypatch.setattr(program.gpu, "load_kernels", lambda: None)
     monkeypatch.setattr(program, "product_rate", lambda torch, dtype: 1e15)
@@ -299,6 +244,10 @@ def test_a_wrong_case_fails_the_profile(load, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert f"FAILED: {cases[0]}: loss is off by 1" in printed
     assert f"{cases[1]}: 1 us of kernels a step, floor of the products 1258 us" in printed
+    assert (tmp_path / "gpu_kernels_GPU_1.csv").read_text() == (
+        "work,dtype,batch,classes,dim,sampled,kernel,calls_a_step,us_a_step\n"
+        "exact,bfloat16,8192,100000,256,0,Kernel,0.2,1.0\n"
+    )
     monkeypatch.setattr(program, "CASES", cases[1:])
     assert program.main() == 0
     assert program.main("--seconds", "-1") == 0

@@ -22,7 +22,9 @@ together; the status is 1 if anything failed. What a stage has found is printed 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
+import re
 import shutil
 import sys
 import time
@@ -33,6 +35,7 @@ import programs
 
 ROOT = programs.ROOT
 BUILD = ROOT / "build" / "gpu"
+RESULTS = ROOT / "benchmarks" / "results"
 TESTS = ROOT / "tests" / "kernels" / "cuda"
 BUILD_MINUTES = 6.0
 SECONDS_A_TEST = 40
@@ -119,16 +122,19 @@ class Check:
         command: list[str],
         at_once: int = 1,
         environment: dict[str, str] | None = None,
-    ) -> None:
+    ) -> list[programs.FileResult]:
         """Prints a line for each file as it ends, and the output of those that failed."""
         print(f"== {what}\n$ {' '.join(command)} FILE", flush=True)
         environment = {"FASTW2V_KERNELS": self.kernels, **(environment or {})}
         logs = BUILD / "logs" / what.replace(" ", "_")
+        results = []
         for result in programs.run_files(files, command, self.end, environment, logs, at_once):
+            results.append(result)
             print(result.line(), flush=True)
             if not result.good:
                 print("\n".join(result.output.splitlines()[-40:]), flush=True)
                 self.fail(f"{what}: {result.line()}")
+        return results
 
     def build(self) -> bool:
         """Whether there are kernels; says which."""
@@ -154,11 +160,27 @@ class Check:
 def tests(check: Check) -> None:
     import torch
 
-    print(f"{torch.cuda.get_device_name()}, compute capability {chip()}", flush=True)
+    device = torch.cuda.get_device_name()
+    print(f"{device}, compute capability {chip()}", flush=True)
     command = programs.pytest_command(SECONDS_A_TEST)
     first, others = test_files(TESTS)[:2], test_files(TESTS)[2:]
-    check.run_files("tests of Hopper's kernels", first, command)
-    check.run_files("tests", others, command, FILES_AT_ONCE)
+    results = check.run_files("tests of Hopper's kernels", first, command)
+    write_results(RESULTS, device, results)
+    results += check.run_files("tests", others, command, FILES_AT_ONCE)
+    write_results(RESULTS, device, results)
+
+
+def write_results(folder: Path, device: str, results: list[programs.FileResult]) -> None:
+    """A CSV of what became of files of tests, for tools/write_kernels_page.py."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", device).strip("_")
+    with (folder / f"gpu_tests_{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "good", "passed", "failed"))
+        for result in sorted(results, key=lambda result: result.name):
+            failed = " ".join([*result.failed, result.unfinished]).strip()
+            # Where all was skipped, nothing has run.
+            good = result.good and result.passed > 0
+            writer.writerow((result.name, "yes" if good else "no", result.passed, failed))
 
 
 def _program(name: str, *arguments: str, minutes: float) -> Callable[[Check], None]:

@@ -5,7 +5,8 @@
 A case has a line for each kernel, longest first, and above them the floor: what the case's matrix
 products (6BVD) take at the rate of a large product measured here, in the type of the case. Some
 widths have rows that the copy engine takes (304), others rows that threads copy (300). Results
-are compared with PyTorch's first; the status is 1 if any is wrong. Cases are printed as they end.
+are compared with PyTorch's first; the status is 1 if any is wrong. Cases are printed as they end,
+and written to benchmarks/results/gpu_kernels_<device>.csv.
 
 --one-step runs two steps of one case (bfloat16, B=8192 V=100000) and nothing else, for a profiler
 that is wrapped around this program (ncu).
@@ -14,11 +15,13 @@ that is wrapped around this program (ncu).
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import statistics
 import sys
 import time
 from collections import defaultdict
+from dataclasses import astuple, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,7 +48,7 @@ CASES = (
 
 def short(name: str) -> str:
     """A kernel's name without namespaces and arguments."""
-    plain = re.sub(r"\(anonymous namespace\)::|\b(?:fastw2v|cuda|hopper)::|^void ", "", name)
+    plain = re.sub(r"\(anonymous namespace\)::|\b(?:fastw2v|cuda)::|^void ", "", name)
     return plain.split("(")[0][:80]
 
 
@@ -55,6 +58,15 @@ def lines(times: dict[str, list[float]], steps: int) -> list[str]:
     return [
         f"  {sum(us) / steps:10.1f} us  {len(us) / steps:5.1f} x  {name}" for name, us in ordered
     ]
+
+
+def write(path: Path, rows: list[tuple[str | int | float, ...]]) -> None:
+    """The CSV; written anew after every case, so that what was measured is not lost."""
+    names = [field.name for field in fields(gpu.Case)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*names, "kernel", "calls_a_step", "us_a_step"))
+        writer.writerows(rows)
 
 
 def make_step(torch: Any, cuda: ModuleType, case: gpu.Case) -> gpu_contestants.Call:
@@ -108,6 +120,9 @@ def main(*given: str) -> int:
         torch.cuda.synchronize()
         return 0
     end = time.monotonic() + arguments.seconds
+    device = torch.cuda.get_device_name(0)
+    output = gpu.RESULTS / gpu.file_name(device).replace("gpu_", "gpu_kernels_", 1)
+    written: list[tuple[str | int | float, ...]] = []
     rates = {dtype: product_rate(torch, dtype) for dtype in ("bfloat16", "float32")}
     print(", ".join(f"{name}: {rate / 1e12:.0f} TFLOP/s" for name, rate in rates.items()))
     failed = False
@@ -125,6 +140,9 @@ def main(*given: str) -> int:
         total = sum(map(sum, times.values())) / STEPS
         print(f"\n{case}: {total:.0f} us of kernels a step, floor of the products {floor:.0f} us")
         print("\n".join(lines(times, STEPS)), flush=True)
+        for name, us in times.items():
+            written.append((*astuple(case), name, len(us) / STEPS, round(sum(us) / STEPS, 2)))
+        write(output, written)
         torch.cuda.empty_cache()
     return 1 if failed else 0
 
