@@ -80,11 +80,11 @@ def chip() -> str:
     return f"{major}{minor}"
 
 
-def test_files(folder: Path) -> list[Path]:
-    """Hopper's first, of which those of single products: where they are wrong, all is."""
-    order = ("test_products_hopper.py", "test_exact_loss_hopper.py")
-    files = sorted(folder.glob("test_*.py"))
-    return sorted(files, key=lambda file: (*(file.name != name for name in order), file.name))
+def test_files() -> tuple[list[Path], list[Path]]:
+    """Those of Hopper's kernels, which are the most likely to hang, and the others."""
+    files = sorted(TESTS.glob("test_*.py"))
+    hopper = [file for file in files if "hopper" in file.name]
+    return hopper, [file for file in files if file not in hopper]
 
 
 class Check:
@@ -163,8 +163,8 @@ def tests(check: Check) -> None:
     device = torch.cuda.get_device_name()
     print(f"{device}, compute capability {chip()}", flush=True)
     command = programs.pytest_command(SECONDS_A_TEST)
-    first, others = test_files(TESTS)[:2], test_files(TESTS)[2:]
-    results = check.run_files("tests of Hopper's kernels", first, command)
+    hopper, others = test_files()
+    results = check.run_files("tests of Hopper's kernels", hopper, command)
     write_results(RESULTS, device, results)
     results += check.run_files("tests", others, command, FILES_AT_ONCE)
     write_results(RESULTS, device, results)
@@ -213,9 +213,10 @@ def sanitize(check: Check) -> None:
         check.fail("sanitize (compute-sanitizer is not installed)")
         return
     pytest = programs.pytest_command(600)
-    files = test_files(TESTS)
+    hopper, others = test_files()
     # racecheck knows neither the copy engine nor its barriers: Hopper's files are left out there.
-    for tool, some in (("memcheck", files), ("synccheck", files[:1]), ("racecheck", files[2:])):
+    tools = {"memcheck": [*hopper, *others], "synccheck": hopper, "racecheck": others}
+    for tool, some in tools.items():
         command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *pytest, "-m", SANITIZED]
         # PyTorch's allocator hands out parts of large blocks, whose ends nobody would watch.
         check.run_files(tool, some, command, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})

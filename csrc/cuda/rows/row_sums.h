@@ -47,18 +47,29 @@ __device__ __forceinline__ void SumRun(const RowOrder& order, int32_t begin, int
 #pragma unroll
     for (int i = 0; i < N; ++i) sum[s][i] = 0;
   }
-#pragma unroll 2
-  for (int32_t i = begin; i < end; ++i) {
-    const int64_t term = order.places[i];
-    const A coefficient = terms.Coefficient(term);
+  // Places and coefficients of 32 terms come at once, so that loads of rows do not wait for them.
+  const int lane = threadIdx.x % kWarp;
+  for (int32_t first = begin; first < end; first += kWarp) {
+    int32_t my_term = 0;
+    A my_coefficient = 0;
+    if (first + lane < end) {
+      my_term = order.places[first + lane];
+      my_coefficient = terms.Coefficient(my_term);
+    }
+    const int count = Smaller(kWarp, end - first);
+#pragma unroll 4
+    for (int i = 0; i < count; ++i) {
+      const int64_t term = __shfl_sync(kAllLanes, my_term, i);
+      const A coefficient = __shfl_sync(kAllLanes, my_coefficient, i);
 #pragma unroll
-    for (int s = 0; s < kSpan; ++s) {
-      const int64_t at = mine + s * N * kWarp;
-      if (at >= dim) continue;
-      A x[N];
-      terms.template Load<N>(term, at, x);
+      for (int s = 0; s < kSpan; ++s) {
+        const int64_t at = mine + s * N * kWarp;
+        if (at >= dim) continue;
+        A x[N];
+        terms.template Load<N>(term, at, x);
 #pragma unroll
-      for (int j = 0; j < N; ++j) sum[s][j] += coefficient * x[j];
+        for (int j = 0; j < N; ++j) sum[s][j] += coefficient * x[j];
+      }
     }
   }
 }

@@ -13,12 +13,8 @@
 #include "tensorflow/core/framework/kernel_def_builder.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
-// What REGISTER_KERNEL_BUILDER is for kernels of the CPU:
-//   FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>TopK").TypeConstraint<T>("T"),
-//   TopKOp<T>)
-// Nothing is registered where no GPU of the machine can run the kernels: TensorFlow then takes
-// those of the CPU. In the emulated build, where memory of the device is that of the process,
-// kernels of a GPU stand before those of the CPU, so that TensorFlow can run them without a GPU.
+// Kernels of a GPU. In the emulated build, where memory of the device is that of the process, they
+// take the place of the kernels of the CPU, so that TensorFlow can run them without a GPU.
 #if defined(FASTW2V_CUDA_EMULATED)
 #define FASTW2V_GPU_KERNEL(name) \
   ::tensorflow::KernelDefBuilder(name).Device(::tensorflow::DEVICE_CPU).Priority(1)
@@ -26,23 +22,8 @@
 #define FASTW2V_GPU_KERNEL(name) \
   ::tensorflow::KernelDefBuilder(name).Device(::tensorflow::DEVICE_GPU)
 #endif
-#define FASTW2V_REGISTER_GPU_KERNEL(definition, ...) \
-  FASTW2V_REGISTER_GPU_KERNEL_AS(__COUNTER__, definition, __VA_ARGS__)
-#define FASTW2V_REGISTER_GPU_KERNEL_AS(number, definition, ...) \
-  FASTW2V_REGISTER_GPU_KERNEL_NAMED(number, definition, __VA_ARGS__)
-#define FASTW2V_REGISTER_GPU_KERNEL_NAMED(number, definition, ...)                       \
-  [[maybe_unused]] static const bool gpu_kernel_##number = ::fastw2v::RegisterGpuKernel( \
-      definition, #__VA_ARGS__,                                                          \
-      [](::tensorflow::OpKernelConstruction* context) -> ::tensorflow::OpKernel* {       \
-        return new __VA_ARGS__(context);                                                 \
-      })
 
 namespace fastw2v {
-
-using MakeKernel = tensorflow::OpKernel* (*)(tensorflow::OpKernelConstruction*);
-
-// Whether it was registered.
-bool RegisterGpuKernel(tensorflow::KernelDefBuilder& definition, const char* name, MakeKernel make);
 
 // The stream on which TensorFlow runs the op.
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream);
@@ -102,6 +83,27 @@ absl::Status CheckIdsIfAsked(const cuda::Stream& stream, const char* name, const
                              int64_t count, int64_t rows, bool padded = false,
                              const int64_t* ignored = nullptr);
 
+using MakeKernel = tensorflow::OpKernel* (*)(tensorflow::OpKernelConstruction*);
+
+// Whether it was registered.
+bool RegisterGpuKernel(tensorflow::KernelDefBuilder& definition, const char* name, MakeKernel make);
+
 }  // namespace fastw2v
+
+// What REGISTER_KERNEL_BUILDER is for kernels of the CPU:
+//   FASTW2V_REGISTER_GPU_KERNEL(FASTW2V_GPU_KERNEL("Fastw2v>TopK").TypeConstraint<T>("T"),
+//                               GpuTopKOp<T>);
+// Nothing is registered where no GPU of the machine can run the kernels: TensorFlow then takes
+// those of the CPU.
+#define FASTW2V_REGISTER_GPU_KERNEL(definition, ...) \
+  FASTW2V_REGISTER_GPU_KERNEL_AS(__COUNTER__, definition, __VA_ARGS__)
+#define FASTW2V_REGISTER_GPU_KERNEL_AS(number, definition, ...) \
+  FASTW2V_REGISTER_GPU_KERNEL_NAMED(number, definition, __VA_ARGS__)
+#define FASTW2V_REGISTER_GPU_KERNEL_NAMED(number, definition, ...)                       \
+  [[maybe_unused]] static const bool gpu_kernel_##number = ::fastw2v::RegisterGpuKernel( \
+      definition, #__VA_ARGS__,                                                          \
+      [](::tensorflow::OpKernelConstruction* context) -> ::tensorflow::OpKernel* {       \
+        return new __VA_ARGS__(context);                                                 \
+      })
 
 #endif  // FASTW2V_TENSORFLOW_SUPPORT_GPU_H_
