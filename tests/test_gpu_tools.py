@@ -255,6 +255,26 @@ def test_a_wrong_case_fails_the_profile(load, monkeypatch, capsys, tmp_path):
     assert "no time was left for" in capsys.readouterr().out
 
 
+def test_one_step_for_another_profiler(load, monkeypatch):
+    program = load("tools/gpu/profile_kernels.py")
+    done = []
+    profiler = SimpleNamespace(start=lambda: done.append("start"), stop=lambda: done.append("stop"))
+    torch = SimpleNamespace(
+        backends=SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True))),
+        cuda=SimpleNamespace(synchronize=lambda: done.append("wait"), profiler=profiler),
+    )
+    monkeypatch.setattr(program.gpu, "require_gpu", lambda: torch)
+    monkeypatch.setattr(program.gpu, "load_kernels", lambda: None)
+
+    def make_step(torch, cuda, case):
+        assert (case.dtype, case.dim) == ("bfloat16", 304)
+        return done.append
+
+    monkeypatch.setattr(program, "make_step", make_step)
+    assert program.main("--one-step", "304") == 0
+    assert done == [0, "wait", "start", 1, "wait", "stop"]
+
+
 # ---- benchmarks/gpu.py
 
 

@@ -43,7 +43,7 @@ SECONDS_A_TEST = 40
 FILES_AT_ONCE = 4
 # A case of every test; see tests/kernels/cuda/conftest.py.
 SANITIZED = "sanitized"
-# What the four kernels of a step are limited by: tensor pipe, issue slots, second-level cache,
+# What the kernels of a step are limited by: tensor pipe, issue slots, second-level cache,
 # special function units.
 COUNTERS = (
     "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
@@ -199,8 +199,7 @@ def counters(check: Check) -> None:
         return
     for case in ("128", "304", "300"):
         command = [
-            *(ncu, "--metrics", ",".join(COUNTERS), "--kernel-name", "regex:hopper|Kernel"),
-            *("--launch-count", "40", "--csv"),
+            *(ncu, "--metrics", ",".join(COUNTERS), "--profile-from-start", "off", "--csv"),
             *(sys.executable, "tools/gpu/profile_kernels.py", "--one-step", case),
         ]
         check.run(f"counters at D = {case}", command, 2.5)

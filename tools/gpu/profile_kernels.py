@@ -8,8 +8,8 @@ widths have rows that the copy engine takes (304), others rows that threads copy
 are compared with PyTorch's first; the status is 1 if any is wrong. Cases are printed as they end,
 and written to benchmarks/results/gpu_kernels_<device>.csv.
 
---one-step runs two steps of one case (bfloat16, B=8192 V=100000) and nothing else, for a profiler
-that is wrapped around this program (ncu).
+--one-step runs a step of one case (bfloat16, B=8192 V=100000) for a profiler that is wrapped around
+this program and starts when it is told (`ncu --profile-from-start off`).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def product_rate(torch: Any, dtype: str) -> float:
 def main(*given: str) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=200, help="for all cases together")
-    parser.add_argument("--one-step", type=int, metavar="D", help="two steps of that width alone")
+    parser.add_argument("--one-step", type=int, metavar="D", help="a step of that width alone")
     arguments = parser.parse_args(given)
     torch, cuda = gpu.require_gpu(), gpu.load_kernels()
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -115,9 +115,12 @@ def main(*given: str) -> int:
         step = make_step(
             torch, cuda, gpu.Case("exact", "bfloat16", 8192, 100_000, arguments.one_step)
         )
-        for i in range(2):
-            step(i)
+        step(0)
         torch.cuda.synchronize()
+        torch.cuda.profiler.start()
+        step(1)
+        torch.cuda.synchronize()
+        torch.cuda.profiler.stop()
         return 0
     end = time.monotonic() + arguments.seconds
     device = torch.cuda.get_device_name(0)
