@@ -9,7 +9,7 @@ are compared with PyTorch's first; the status is 1 if any is wrong. Cases are pr
 and written to benchmarks/results/gpu_kernels_<device>.csv.
 
 --one-step runs a step of one case (bfloat16, B=8192 V=100000) for a profiler that is wrapped around
-this program and starts when it is told (`ncu --profile-from-start off`).
+this program and waits for it to start the profile (`ncu --profile-from-start off`).
 """
 
 from __future__ import annotations
