@@ -79,9 +79,9 @@ def test_every_environment_variable_is_documented():
     )
     found = {
         name
-        for folder, ending in [("fastw2v", "py"), ("csrc", "cc"), ("csrc", "h"), ("cmake", "*")]
-        for path in (pages.ROOT / folder).rglob(f"*.{ending}")
-        if path.suffix != ".so"
+        for folder in ("fastw2v", "csrc", "cmake")
+        for path in (pages.ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".cc", ".h", ".cmake", ".in"}
         for names in read.findall(path.read_text(encoding="utf-8"))
         for name in names
         if name
