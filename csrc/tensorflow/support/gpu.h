@@ -20,7 +20,14 @@
 #define FASTW2V_GPU_KERNEL(name) Name(name).Device(::tensorflow::DEVICE_GPU)
 #endif
 
+namespace stream_executor {
+class Stream;
+}
+
 namespace fastw2v {
+
+// The library of matrix products on TensorFlow's stream (gemm_gpu.cc).
+cuda::Gemm GemmOf(stream_executor::Stream* stream);
 
 // The stream on which TensorFlow runs the op.
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream);
