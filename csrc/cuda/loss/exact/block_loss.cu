@@ -3,6 +3,7 @@
 
 #include "csrc/core/scratch.h"
 #include "csrc/cuda/device/gemm.h"
+#include "csrc/cuda/device/vectors.h"
 #include "csrc/cuda/loss/exact/block_loss.h"
 #include "csrc/cuda/loss/exact/examples.h"
 #include "csrc/cuda/loss/exact/stored_logits.h"
@@ -194,6 +195,7 @@ class BlockLoss {
     block.class0 = class0;
     block.classes = std::min(plan_.classes, p_.classes - class0);
     block.biases = p_.biases;
+    block.vector_biases = InVectors(kVector, p_.biases);
     block.numbers = MakeLogitNumbers<A>(p_.options);
     return block;
   }

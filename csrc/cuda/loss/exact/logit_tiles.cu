@@ -9,7 +9,7 @@ namespace {
 // Block (x, y): row tile x, run y of `tiles` class tiles.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, 2)
-    Logits(Operands<T> operands, bool smoothing, int64_t class_tiles, int64_t tiles) {
+    Logits(Operands<T> operands, bool smoothing, int class_tiles, int tiles) {
   constexpr int kWidth = kPanelWidth<T>;
   constexpr int kPanel = kTile * kWidth;
 
@@ -22,17 +22,18 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int group = lane / 4, pair = lane % 4 * 2;
   const int m0 = warp % kWarpsM * kWarpM, n0 = warp / kWarpsM * kWarpN;
   const int64_t row0 = int64_t{blockIdx.x} * kTile;
-  const int64_t tile0 = blockIdx.y * tiles;
-  const int64_t tile1 = tile0 + tiles < class_tiles ? tile0 + tiles : class_tiles;
-  const int64_t steps = (tile1 - tile0) * chunks;
+  const int tile0 = static_cast<int>(blockIdx.y) * tiles;
+  const int tile1 = tile0 + tiles < class_tiles ? tile0 + tiles : class_tiles;
 
-  const auto bias_of = [&](int64_t tile) { return BiasOf(operands, tile * kTile + threadIdx.x); };
-  int64_t load_tile = tile0;
+  const auto bias_of = [&](int tile) {
+    return BiasOf(operands, int64_t{tile} * kTile + threadIdx.x);
+  };
+  int load_tile = tile0;
   int load_chunk = 0, load_stage = 0;
   const auto load = [&] {
     if (load_tile < tile1) {
-      CopyPanels<kTile, 1>(stages + load_stage * kPanel, operands.weights, load_tile * kTile,
-                           load_chunk * kWidth);
+      CopyPanels<kTile, 1>(stages + load_stage * kPanel, operands.weights,
+                           int64_t{load_tile} * kTile, load_chunk * kWidth);
       if (++load_chunk == chunks) {
         load_chunk = 0;
         ++load_tile;
@@ -58,25 +59,25 @@ __global__ void __launch_bounds__(kThreads, 2)
 
   float c[kPiecesM][kPiecesN][4];
   Clear(c);
-  int64_t tile = tile0;
-  int chunk = 0, stage_number = 0;
-  for (int64_t step = 0; step < steps; ++step) {
+  int tile = tile0, chunk = 0, stage_number = 0;
+  while (tile < tile1) {
     WaitForCopies<kStages - 2>();
     __syncthreads();
     load();
     float next_bias = 0;
     const bool loads_bias = chunk == 0 && threadIdx.x < kTile;
     if (loads_bias) next_bias = bias_of(tile + 1);
-    const int64_t depth = operands.dim - int64_t{chunk} * kWidth;
+    const int depth = static_cast<int>(operands.dim) - chunk * kWidth;
     MultiplyTiles(c, Operand<T, true, kTile>{hidden_panels + chunk * kPanel}, m0,
                   Operand<T, true, kTile>{stages + stage_number * kPanel}, n0,
-                  depth < kWidth ? static_cast<int>(depth) : kWidth);
+                  depth < kWidth ? depth : kWidth);
     if (loads_bias) biases[(tile + 1) % 2 * kTile + threadIdx.x] = next_bias;
     stage_number = (stage_number + 1) % kStages;
     if (++chunk < chunks) continue;
     chunk = 0;
 
-    LogitPiece<T, kPiecesN> piece(operands, c, static_cast<int>(row0) + m0, tile * kTile + n0);
+    LogitPiece<T, kPiecesN> piece(operands, c, static_cast<int>(row0) + m0,
+                                  int64_t{tile} * kTile + n0);
     piece.MakeLogits(biases + tile % 2 * kTile + n0);
     int now = 0;  // classes of this thread
     if (smoothing) {
@@ -138,7 +139,7 @@ Status SumLogitTiles(const Operands<T>& operands, bool smoothing, int64_t class_
   return Launch(Logits<T>,
                 dim3(NumBlocks(operands.hidden.rows, kTile), NumBlocks(class_tiles, tiles)),
                 dim3(kThreads), SumSharedBytes(operands.hidden.pitch / kPanelWidth<T>), stream,
-                operands, smoothing, class_tiles, tiles);
+                operands, smoothing, static_cast<int>(class_tiles), static_cast<int>(tiles));
 }
 
 template Status SumLogitTiles(const Operands<Half>&, bool, int64_t, int64_t, const Stream&);

@@ -1,4 +1,5 @@
 #include <limits>
+#include <type_traits>
 
 #include "csrc/cuda/device/vectors.h"
 #include "csrc/cuda/loss/exact/stored_logits.h"
@@ -13,11 +14,20 @@ constexpr int kThreads = kWarps * kWarp;
 __device__ __forceinline__ float Larger(float x, float y) { return fmaxf(x, y); }  // not NaN
 __device__ __forceinline__ double Larger(double x, double y) { return fmax(x, y); }
 
+// Of columns [column, column + kVector) of the block; 0 where there is none.
 template <typename T>
-__device__ __forceinline__ Accumulator<T> BiasOf(const StoredLogits<T>& logits, int64_t column) {
-  using A = Accumulator<T>;
-  if (logits.biases == nullptr || column >= logits.classes) return A{0};
-  return static_cast<A>(ToFloat(logits.biases[logits.class0 + column]));
+__device__ __forceinline__ void LoadBiases(const StoredLogits<T>& logits, int column,
+                                           Accumulator<T> (&biases)[kVector]) {
+  const T* const from = logits.biases + logits.class0 + column;
+  if (logits.biases != nullptr && logits.vector_biases && column + kVector <= logits.classes) {
+    LoadVector<kVector>(from, biases);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    const bool exists = logits.biases != nullptr && column + i < logits.classes;
+    biases[i] = exists ? static_cast<Accumulator<T>>(ToFloat(from[i])) : Accumulator<T>{0};
+  }
 }
 
 // use(i, j) where label j of example b is column + i, i in [0, kVector).
@@ -60,31 +70,36 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= logits.rows) return;
   const int64_t b = logits.row0 + row;
   const A* const products = logits.products + row * logits.pitch;
-  const int64_t begin = blockIdx.y * run, end = Smaller(logits.classes, begin + run);
+  const int begin = static_cast<int>(blockIdx.y * run);
+  const int end = static_cast<int>(Smaller(logits.classes, blockIdx.y * run + run));
   const LogitNumbers<A> numbers = logits.numbers;
-  const auto make = [&](A product, int64_t column) {
-    return MakeLogit(product, BiasOf(logits, column), A{0}, numbers.scale, numbers.softcap).z;
+  const auto make = [&](A product, A bias) {
+    return MakeLogit(product, bias, A{0}, numbers.scale, numbers.softcap).z;
   };
 
   A max = kNone, sum_exp = 0, sum_shifted = 0, met = 0;
-  for (int64_t first = begin + lane * kVector; first < end; first += kPieces * kWarp * kVector) {
-    A z[kPieces][kVector];
+  // full: all columns of the warp are classes of the run, so that none has to be asked for.
+  const auto step = [&](int first, auto full) {
+    A z[kPieces][kVector], biases[kPieces][kVector];
+    const auto valid = [&](int piece, int i) {
+      return full || first + piece * kWarp * kVector + i < end;
+    };
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int64_t column = first + piece * kWarp * kVector;
-      if (column < end) LoadVector<kVector>(products + column, z[piece]);
+      if (!valid(piece, 0)) continue;
+      LoadVector<kVector>(products + first + piece * kWarp * kVector, z[piece]);
+      LoadBiases(logits, first + piece * kWarp * kVector, biases[piece]);
     }
     A largest = max, now = 0;
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int64_t column = first + piece * kWarp * kVector;
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
-        const bool valid = column + i < end;
-        z[piece][i] = valid ? make(z[piece][i], column + i) : kNone;
-        now += smoothing && valid ? A{1} : A{0};
+        z[piece][i] = valid(piece, i) ? make(z[piece][i], biases[piece][i]) : kNone;
+        now += smoothing && valid(piece, i) ? A{1} : A{0};
       }
-      TakeMargin(examples, numbers.margin, b, logits.class0 + column, z[piece]);
+      TakeMargin(examples, numbers.margin, b, logits.class0 + first + piece * kWarp * kVector,
+                 z[piece]);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) largest = Larger(largest, z[piece][i]);
     }
@@ -98,14 +113,21 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
         sum += Exp(z[piece][i] - base);
-        const bool valid = first + piece * kWarp * kVector + i < end;
-        if (smoothing && valid) shifted += z[piece][i] - base;
+        if (smoothing && valid(piece, i)) shifted += z[piece][i] - base;
       }
     }
     sum_exp = before.sum_exp + sum;
     sum_shifted = before.sum_shifted + shifted;
     max = largest;
     met += now;
+  };
+  constexpr int kStep = kPieces * kWarp * kVector;
+  for (int first = begin; first < end; first += kStep) {
+    if (first + kStep <= end) {
+      step(first + lane * kVector, std::true_type());
+    } else {
+      step(first + lane * kVector, std::false_type());
+    }
   }
   PartialSoftmax<A> sums = {max, sum_exp, sum_shifted, met};
   for (int bits = kWarp / 2; bits > 0; bits /= 2) {
@@ -122,7 +144,8 @@ __global__ void __launch_bounds__(kThreads)
     if (examples.ignored.Is(label)) continue;
     if (label < logits.class0 + begin || label >= logits.class0 + end) continue;
     const int64_t column = label - logits.class0;
-    examples.label_logits[at] = make(products[column], column) - numbers.margin;
+    const A bias = logits.biases == nullptr ? A{0} : A{ToFloat(logits.biases[label])};
+    examples.label_logits[at] = make(products[column], bias) - numbers.margin;
   }
 }
 
@@ -133,17 +156,13 @@ __global__ void __launch_bounds__(kThreads)
                         E* gradients, Accumulator<T>* bias_sums) {
   using A = Accumulator<T>;
   constexpr int kAhead = 4;  // rows that are loaded before the first is stored
-  const int64_t column = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kVector;
+  const int column = static_cast<int>(blockIdx.y * kThreads + threadIdx.x) * kVector;
   if (column >= logits.classes) return;
   const int64_t begin = blockIdx.x * kBiasRows, end = Smaller(logits.rows, begin + kBiasRows);
   const LogitNumbers<A> numbers = logits.numbers;
   const A unit = GradientUnit<E>(examples.largest, /*inverse=*/false);
-  A biases[kVector], sums[kVector];
-#pragma unroll
-  for (int i = 0; i < kVector; ++i) {
-    biases[i] = BiasOf(logits, column + i);
-    sums[i] = 0;
-  }
+  A biases[kVector], sums[kVector] = {};
+  LoadBiases(logits, column, biases);
   for (int64_t row0 = begin; row0 < end; row0 += kAhead) {
     A z[kAhead][kVector];
 #pragma unroll

@@ -18,8 +18,9 @@ struct StoredLogits {
   Accumulator<T>* products;  // [rows, pitch], hidden rows times weights and nothing else
   int64_t pitch;             // whole kPitchColumns; columns without a class are not defined
   int64_t row0, rows;
-  int64_t class0, classes;
-  const T* biases;  // of all classes that are here, or null
+  int64_t class0, classes;  // fewer than 2^31, from a multiple of kPitchColumns on
+  const T* biases;          // of all classes that are here, or null
+  bool vector_biases;       // those of a block are aligned as kVector of them
   LogitNumbers<Accumulator<T>> numbers;
 };
 

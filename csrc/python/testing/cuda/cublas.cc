@@ -30,21 +30,24 @@ struct Library {
 
   Library() {
     std::string failures;
-    for (const char* name : {"libcublas.so.13", "libcublas.so.12"}) {
-      void* const library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-      if (library == nullptr) {
-        failures += std::string(failures.empty() ? "" : "; ") + dlerror();
-        continue;
+    // One that is in the process already, PyTorch's for example, before any other.
+    for (const int flags : {RTLD_NOW | RTLD_NOLOAD, RTLD_NOW}) {
+      for (const char* name : {"libcublas.so.13", "libcublas.so.12"}) {
+        void* const library = dlopen(name, flags);
+        if (library == nullptr) {
+          if ((flags & RTLD_NOLOAD) == 0) failures += std::string("; ") + dlerror();
+          continue;
+        }
+        create = reinterpret_cast<decltype(create)>(dlsym(library, "cublasCreate_v2"));
+        set_stream = reinterpret_cast<decltype(set_stream)>(dlsym(library, "cublasSetStream_v2"));
+        multiply = reinterpret_cast<decltype(multiply)>(dlsym(library, "cublasGemmEx"));
+        if (create != nullptr && set_stream != nullptr && multiply != nullptr) return;
+        failures += std::string("; ") + name + " lacks a function";
       }
-      create = reinterpret_cast<decltype(create)>(dlsym(library, "cublasCreate_v2"));
-      set_stream = reinterpret_cast<decltype(set_stream)>(dlsym(library, "cublasSetStream_v2"));
-      multiply = reinterpret_cast<decltype(multiply)>(dlsym(library, "cublasGemmEx"));
-      if (create != nullptr && set_stream != nullptr && multiply != nullptr) return;
-      failures += std::string(name) + " lacks a function";
     }
     status = Status(StatusCode::kInternal,
                     "cuBLAS 12 or 13 was not found, which multiplies large matrices (the Python "
-                    "packages nvidia-cublas-cu12 and nvidia-cublas have it): " +
+                    "packages nvidia-cublas-cu12 and nvidia-cublas have it)" +
                         failures);
   }
 };
