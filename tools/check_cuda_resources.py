@@ -33,7 +33,7 @@ INSTRUCTIONS = {
     r"(Logits|FusedGradient)<": ("HMMA", "LDGSTS", "LDSM", "MUFU.EX2"),
     r"SumKernel<": ("LDG.E.128", "MUFU.EX2"),
     r"DifferentiateKernel<": ("LDG.E.128", "MUFU.EX2"),
-    r"DifferentiateKernel<float, float>": ("STG.E.128",),
+    r"DifferentiateKernel<float, float, ": ("STG.E.128",),
     r"(Forward|Backward)Kernel<": ("HMMA", "LDGSTS", "MUFU.EX2"),
     r"(Forward|Backward)Kernel<(BFloat16|Half)\b": ("LDSM",),
     r"hopper::(Forward|Backward|LogitGradients)Kernel<": ("HGMMA", "UTMALDG", "MUFU.EX2"),

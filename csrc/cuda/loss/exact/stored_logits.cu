@@ -10,6 +10,10 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
+// On a multiprocessor, at least: as many as 64 registers a thread allow (double: 128). Not told,
+// the assembler allots fewer registers to the sums, and spills.
+template <typename A>
+constexpr int kBlocks = sizeof(A) == 8 ? 2 : 4;
 
 __device__ __forceinline__ float Larger(float x, float y) { return fmaxf(x, y); }  // not NaN
 __device__ __forceinline__ double Larger(double x, double y) { return fmax(x, y); }
@@ -56,10 +60,21 @@ __device__ __forceinline__ void TakeMargin(const Examples<A>& examples, A margin
   });
 }
 
+// Without what kernels are compiled apart for, if there is none of it: a division and a hyperbolic
+// tangent for each logit take more registers and instructions than all else.
+template <typename A>
+bool IsPlain(const LogitNumbers<A>& numbers) {
+  return numbers.softcap == 0 && numbers.margin == 0;
+}
+template <bool kPlain, typename A>
+__device__ __forceinline__ LogitNumbers<A> Known(const LogitNumbers<A>& numbers) {
+  return kPlain ? LogitNumbers<A>{numbers.scale, 0, 0} : numbers;
+}
+
 // Block (x, y): kWarps rows, a warp for each, and run y of the classes. A thread takes pieces of
 // kVector classes, two at a time.
-template <typename T>
-__global__ void __launch_bounds__(kThreads)
+template <typename T, bool kPlain>
+__global__ void __launch_bounds__(kThreads, kBlocks<Accumulator<T>>)
     SumKernel(StoredLogits<T> logits, Examples<Accumulator<T>> examples, int64_t run,
               int64_t first_run, bool smoothing) {
   using A = Accumulator<T>;
@@ -72,7 +87,7 @@ __global__ void __launch_bounds__(kThreads)
   const A* const products = logits.products + row * logits.pitch;
   const int begin = static_cast<int>(blockIdx.y * run);
   const int end = static_cast<int>(Smaller(logits.classes, blockIdx.y * run + run));
-  const LogitNumbers<A> numbers = logits.numbers;
+  const LogitNumbers<A> numbers = Known<kPlain>(logits.numbers);
   const auto make = [&](A product, A bias) {
     return MakeLogit(product, bias, A{0}, numbers.scale, numbers.softcap).z;
   };
@@ -150,7 +165,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Block (x, y): kBiasRows rows and columns of kVector for each thread, whose sums it keeps.
-template <typename T, typename E>
+template <typename T, typename E, bool kPlain>
 __global__ void __launch_bounds__(kThreads)
     DifferentiateKernel(StoredLogits<T> logits, Examples<Accumulator<T>> examples, bool round,
                         E* gradients, Accumulator<T>* bias_sums) {
@@ -159,7 +174,7 @@ __global__ void __launch_bounds__(kThreads)
   const int column = static_cast<int>(blockIdx.y * kThreads + threadIdx.x) * kVector;
   if (column >= logits.classes) return;
   const int64_t begin = blockIdx.x * kBiasRows, end = Smaller(logits.rows, begin + kBiasRows);
-  const LogitNumbers<A> numbers = logits.numbers;
+  const LogitNumbers<A> numbers = Known<kPlain>(logits.numbers);
   const A unit = GradientUnit<E>(examples.largest, /*inverse=*/false);
   A biases[kVector], sums[kVector] = {};
   LoadBiases(logits, column, biases);
@@ -212,18 +227,25 @@ template <typename T>
 Status SumStoredLogits(const StoredLogits<T>& logits, const Examples<Accumulator<T>>& examples,
                        int64_t run, int64_t first_run, int64_t runs, bool smoothing,
                        const Stream& stream) {
-  return Launch(SumKernel<T>, dim3(NumBlocks(logits.rows, kWarps), static_cast<unsigned>(runs)),
-                dim3(kThreads), 0, stream, logits, examples, run, first_run, smoothing);
+  const dim3 grid(NumBlocks(logits.rows, kWarps), static_cast<unsigned>(runs));
+  const auto launch = [&](auto kernel) {
+    return Launch(kernel, grid, dim3(kThreads), 0, stream, logits, examples, run, first_run,
+                  smoothing);
+  };
+  return IsPlain(logits.numbers) ? launch(SumKernel<T, true>) : launch(SumKernel<T, false>);
 }
 
 template <typename T, typename E>
 Status DifferentiateStoredLogits(const StoredLogits<T>& logits,
                                  const Examples<Accumulator<T>>& examples, bool round, E* gradients,
                                  Accumulator<T>* bias_sums, const Stream& stream) {
-  return Launch(
-      DifferentiateKernel<T, E>,
-      dim3(NumBlocks(logits.rows, kBiasRows), NumBlocks(logits.classes, kThreads * kVector)),
-      dim3(kThreads), 0, stream, logits, examples, round, gradients, bias_sums);
+  const dim3 grid(NumBlocks(logits.rows, kBiasRows), NumBlocks(logits.classes, kThreads * kVector));
+  const auto launch = [&](auto kernel) {
+    return Launch(kernel, grid, dim3(kThreads), 0, stream, logits, examples, round, gradients,
+                  bias_sums);
+  };
+  return IsPlain(logits.numbers) ? launch(DifferentiateKernel<T, E, true>)
+                                 : launch(DifferentiateKernel<T, E, false>);
 }
 
 #define FASTW2V_INSTANTIATE(T)                                                             \
