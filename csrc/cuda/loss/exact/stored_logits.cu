@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
-// On a multiprocessor, at least: as many as 64 registers a thread allow (double: 128). Not told,
+// On a multiprocessor, at least: as many as 64 registers a thread allow (double: 128). Without this
 // the assembler allots fewer registers to the sums, and spills.
 template <typename A>
 constexpr int kBlocks = sizeof(A) == 8 ? 2 : 4;
