@@ -212,7 +212,7 @@ def test_a_spill_in_a_hot_kernel_fails(tmp_path):
 
 MACHINE_CODE = """\
 arch = sm_80
-\t\tFunction : _Z6LogitsI10Products16IfEEvv
+\t\tFunction : _Z6LogitsI8BFloat16Evv
         /*0000*/   HMMA.16816.F32.BF16 R8, R4, R2, R8 ;
         /*0010*/   LDGSTS.E.BYPASS.128 [R2], [R4.64] ;
         /*0020*/   MUFU.EX2 R1, R1 ;
@@ -228,8 +228,8 @@ def objects(monkeypatch, tmp_path) -> Path:
     report = "".join(
         f"ptxas info    : Compiling entry function '{symbol}' for 'sm_80'\n"
         for symbol in (
-            *("_Z6LogitsI10Products16IfEEvv", "_Z12GatherKernelIffLi4EEvv"),
-            "_Z6LogitsI10Products16IdEEvv",
+            *("_Z6LogitsI8BFloat16Evv", "_Z12GatherKernelIffLi4EEvv"),
+            "_Z6LogitsIdEvv",
         )
     )
     (tmp_path / "a.cu.o").touch()
@@ -248,7 +248,7 @@ def test_a_hot_kernel_without_its_instructions_fails(objects, monkeypatch, capsy
     shown = capsys.readouterr()
     missing = [line for line in shown.err.splitlines() if " has no " in line]
     # The kernel of double is not looked at.
-    assert missing == ["error: Logits<Products16<float> > has no LDSM on sm_80"]
+    assert missing == ["error: Logits<BFloat16> has no LDSM on sm_80"]
     assert "the machine code of 2 kernels was read" in shown.out
 
 

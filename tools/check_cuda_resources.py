@@ -30,13 +30,13 @@ COLD = re.compile(r"\bdouble\b|^(void )?cub::|^(void )?(at_)?thrust::")
 # 16-bit operands are loaded by LDSM, exponentials are MUFU.EX2, and rows of float32 whose width and
 # address allow it are read and written by 16 bytes.
 INSTRUCTIONS = {
-    r"(Logits|FusedGradient|MultiplyGradient)<Products16<": ("HMMA", "LDGSTS", "LDSM"),
-    r"(Logits|MultiplyGradient)<ProductsTf32<": ("HMMA", "LDGSTS"),
-    r"(Logits|FusedGradient)<Products": ("MUFU.EX2",),
+    r"(Logits|FusedGradient)<": ("HMMA", "LDGSTS", "LDSM", "MUFU.EX2"),
+    r"SumKernel<": ("LDG.E.128", "MUFU.EX2"),
+    r"DifferentiateKernel<": ("LDG.E.128", "MUFU.EX2"),
+    r"DifferentiateKernel<float, float, ": ("STG.E.128",),
     r"(Forward|Backward)Kernel<": ("HMMA", "LDGSTS", "MUFU.EX2"),
     r"(Forward|Backward)Kernel<(BFloat16|Half)\b": ("LDSM",),
-    r"hopper::(Forward|Backward|LogitGradients|Multiply)Kernel<": ("HGMMA", "UTMALDG"),
-    r"hopper::(Forward|Backward|LogitGradients)Kernel<": ("MUFU.EX2",),
+    r"hopper::(Forward|Backward|LogitGradients)Kernel<": ("HGMMA", "UTMALDG", "MUFU.EX2"),
     r"(Gather|Update)Kernel<float, float, 4>": ("LDG.E.128", "STG.E.128"),
     r"OwnListKernel<float, 4, true>": ("LDG.E.128", "STG.E.128"),
     r"SumRowsKernel<float, 4, \w+<float>": ("LDG.E.128", "STG.E.128"),

@@ -56,9 +56,17 @@ __device__ __forceinline__ uint64_t Operand(const void* shared, int rows_apart =
          static_cast<uint64_t>(rows_apart >> 4) << 32;
 }
 
-// The same operand, so many bytes further.
+// The same operand, so many bytes further. Addresses never carry into what lies above them, so that
+// an addition of 32 bits is enough.
 __device__ __forceinline__ uint64_t Advance(uint64_t operand, int bytes) {
-  return operand + static_cast<uint64_t>(bytes >> 4);
+  const uint32_t low = static_cast<uint32_t>(operand) + static_cast<uint32_t>(bytes >> 4);
+  return (operand >> 32) << 32 | low;
+}
+
+// Of the thread's warpgroup, as a number that the compiler knows to be the same for a whole warp:
+// what follows from it needs no vector registers.
+__device__ __forceinline__ int WarpgroupNumber() {
+  return __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
 }
 
 }  // namespace fastw2v::cuda::hopper

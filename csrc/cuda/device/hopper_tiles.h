@@ -74,14 +74,29 @@ template <int kBytes, typename T>
 __device__ __forceinline__ void CopyPieces(unsigned char* chunk, const Source<T>& source, int row,
                                            int rows, int column) {
   constexpr int kPieces = kChunkRowBytes / kBytes;
+  constexpr int kRowsAtOnce = kWarpgroup / kPieces;
+  static_assert(8 % kRowsAtOnce == 0);
+  // Rows that are 8 apart are swizzled alike: addresses of 8 rows, then steps.
+  constexpr int kTurns = 8 / kRowsAtOnce;
   const int thread = threadIdx.x % kWarpgroup, piece = thread % kPieces;
-  const int c = column + piece * (kBytes / 2);
-  for (int r = thread / kPieces; r < rows; r += kWarpgroup / kPieces) {
-    const bool valid = row + r < source.count && c < source.columns;
-    const T* const from =
-        valid ? source.rows + static_cast<int64_t>(row + r) * source.columns + c : source.rows;
-    CopyAsync<kBytes>(chunk + SwizzledOffset(r, piece * kBytes / 16) + piece * kBytes % 16, from,
-                      valid);
+  const int first = thread / kPieces, c = column + piece * (kBytes / 2);
+  const T* from = source.rows + static_cast<int64_t>(row + first) * source.columns + c;
+  int left = c < source.columns ? source.count - row - first : 0;
+  unsigned char* to[kTurns];
+#pragma unroll
+  for (int i = 0; i < kTurns; ++i) {
+    to[i] =
+        chunk + SwizzledOffset(first + i * kRowsAtOnce, piece * kBytes / 16) + piece * kBytes % 16;
+  }
+#pragma unroll 4
+  for (int r = 0; r < rows; r += 8) {
+#pragma unroll
+    for (int i = 0; i < kTurns; ++i) {
+      CopyAsync<kBytes>(to[i], left > 0 ? from : source.rows, left > 0);
+      to[i] += 8 * kChunkRowBytes;
+      from += int64_t{kRowsAtOnce} * source.columns;
+      left -= kRowsAtOnce;
+    }
   }
 }
 

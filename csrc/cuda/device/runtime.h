@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "csrc/core/status.h"
+#include "csrc/cuda/device/gemm.h"
 
 namespace fastw2v::cuda {
 
@@ -18,11 +19,14 @@ struct Device {
   int arch = 80;  // 10 * major + minor of the compute capability
   int num_multiprocessors = 1;
   int shared_bytes = 99 << 10;  // that a block can have
+  // That logits may take at a time where they are stored (csrc/cuda/loss/exact/block_loss.h).
+  int64_t logit_bytes = int64_t{256} << 20;
 };
 
 struct Stream {
   cudaStream_t stream = nullptr;
   Device device;
+  Gemm gemm;
 };
 
 // What an error of CUDA says.

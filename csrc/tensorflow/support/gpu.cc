@@ -29,13 +29,16 @@ bool RegisterGpuKernel(tensorflow::KernelDefBuilder& definition, const char* nam
 }
 
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream) {
-#if !defined(FASTW2V_CUDA_EMULATED)
+#if defined(FASTW2V_CUDA_EMULATED)
+  stream->gemm = GemmOf(nullptr);
+#else
   auto* device_context = context->op_device_context();
   if (device_context == nullptr || device_context->stream() == nullptr) {
     return absl::InternalError("the op runs on a device without a stream");
   }
   stream->stream =
       static_cast<cudaStream_t>(device_context->stream()->platform_specific_handle().stream);
+  stream->gemm = GemmOf(device_context->stream());
 #endif
   return ToTensorFlow(cuda::CurrentDevice(&stream->device));
 }

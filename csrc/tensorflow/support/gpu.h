@@ -23,7 +23,14 @@
   ::tensorflow::KernelDefBuilder(name).Device(::tensorflow::DEVICE_GPU)
 #endif
 
+namespace stream_executor {
+class Stream;
+}
+
 namespace fastw2v {
+
+// The library of matrix products on TensorFlow's stream (gemm_gpu.cc).
+cuda::Gemm GemmOf(stream_executor::Stream* stream);
 
 // The stream on which TensorFlow runs the op.
 absl::Status GetStream(tensorflow::OpKernelContext* context, cuda::Stream* stream);

@@ -43,12 +43,9 @@ struct FusedWarps {  // of the product with the others: a warp has kM x kN piece
 constexpr int FusedBlocks(int panels) { return panels == 1 ? 2 : 1; }
 
 // Block (x, 0, z): owner tile x, part z of the tiles of the others.
-template <typename Products, bool kOfHidden, int kPanels>
+template <typename T, bool kOfHidden, int kPanels>
 __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
-    FusedGradient(Operands<Products> operands,
-                  const RowGradientTerms<typename Products::Sum>* terms,
-                  FusedResults<Products> results) {
-  using T = typename Products::Element;
+    FusedGradient(Operands<T> operands, FusedResults<T> results) {
   constexpr int kWidth = kPanelWidth<T>;
   static_assert(kWidth == kOthers);
   // Of the tile of logits: rows, and a warp's place; a warp has 32 x 32 of them.
@@ -70,9 +67,10 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
   const int product_m0 = warp % Warps::kAlongM * Warps::kM * 16;
   const int product_n0 = warp / Warps::kAlongM * Warps::kN * 8;
   const int64_t owner0 = int64_t{blockIdx.x} * kTile;
-  const int64_t count = kOfHidden ? operands.classes : operands.batch;  // of the others
+  const int64_t count =
+      kOfHidden ? operands.examples.classes : operands.examples.batch;  // of the others
   const int all_tiles = static_cast<int>((count + kOthers - 1) / kOthers);
-  const int part = static_cast<int>(results.product.part);
+  const int part = static_cast<int>(results.part);
   const int tile0 = static_cast<int>(blockIdx.z) * part;
   const int tile1 = tile0 + part < all_tiles ? tile0 + part : all_tiles;
   const int panels = static_cast<int>(operands.hidden.pitch / kWidth);
@@ -101,8 +99,7 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
   constexpr int kBiases = kOfHidden ? kOthers : kTile;
   if (threadIdx.x < kBiases) biases[threadIdx.x] = bias_of(tile0);
 
-  const float unit =
-      GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/false);
+  const float unit = GradientUnit<T>(operands.examples.largest, /*inverse=*/false);
   float sum[Warps::kM][Warps::kN][4];
   Clear(sum);
   float column_sum = 0;  // of column SummedColumn()
@@ -127,14 +124,14 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
       const int left = static_cast<int>(operands.dim) - panel * kWidth;
       const int depth = left < kWidth ? left : kWidth;
       if constexpr (kOfHidden) {
-        operands.products.Multiply(c, of_owners, m0, of_others, n0, depth);
+        MultiplyTiles(c, of_owners, m0, of_others, n0, depth);
       } else {
-        operands.products.Multiply(c, of_others, m0, of_owners, n0, depth);
+        MultiplyTiles(c, of_others, m0, of_owners, n0, depth);
       }
     }
-    LogitPiece<Products, kN> piece(operands, c, row0 + m0, class0 + n0);
+    LogitPiece<T, kN> piece(operands, c, row0 + m0, class0 + n0);
     piece.MakeLogits(biases + (kOfHidden ? turn * kOthers : 0) + n0);
-    piece.MakeGradients(terms, unit);
+    piece.MakeGradients(unit);
     if (!kOfHidden && (results.bias_sums != nullptr || results.biases != nullptr)) {
       float sums[2 * kN];
 #pragma unroll
@@ -159,13 +156,12 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
     if (!results.multiply) continue;
     __syncthreads();
     if (product_n0 < panels * kWidth) {
-      operands.products.Multiply(sum, Operand<T, kOfHidden, kRows>{p}, product_m0,
-                                 Operand<T, false, kOthers>{others}, product_n0, kOthers);
+      MultiplyTiles(sum, Operand<T, kOfHidden, kRows>{p}, product_m0,
+                    Operand<T, false, kOthers>{others}, product_n0, kOthers);
     }
   }
 
-  const float inverse =
-      GradientUnit<typename Products::Element>(results.product.largest, /*inverse=*/true);
+  const float inverse = GradientUnit<T>(operands.examples.largest, /*inverse=*/true);
   if (results.multiply) {
 #pragma unroll
     for (int i = 0; i < 2 * Warps::kM; ++i) {
@@ -173,8 +169,8 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
       for (int j = 0; j < Warps::kN; ++j) {
 #pragma unroll
         for (int q = 0; q < 2; ++q) {
-          results.product.Store(owner0 + product_m0 + 8 * i + group, product_n0 + 8 * j + pair + q,
-                                results.product.factor * inverse * sum[i / 2][j][i % 2 * 2 + q]);
+          results.Store(owner0 + product_m0 + 8 * i + group, product_n0 + 8 * j + pair + q,
+                        results.factor * inverse * sum[i / 2][j][i % 2 * 2 + q]);
         }
       }
     }
@@ -188,14 +184,14 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
     shares[warp % kAlongM * kTile + column] = column_sum;
     __syncthreads();
     const int64_t c = owner0 + threadIdx.x;
-    if (threadIdx.x >= kTile || c >= operands.classes) return;
+    if (threadIdx.x >= kTile || c >= operands.examples.classes) return;
     float total = 0;
     for (int w = 0; w < kAlongM; ++w) total += shares[w * kTile + threadIdx.x];
     total *= inverse;
     if (results.biases != nullptr) {
       results.biases[c] = Round<T>(total);
     } else {
-      results.bias_sums[blockIdx.z * operands.classes + c] = total;
+      results.bias_sums[blockIdx.z * operands.examples.classes + c] = total;
     }
   }
 }
@@ -203,27 +199,23 @@ __global__ void __launch_bounds__(kThreads, FusedBlocks(kPanels))
 }  // namespace
 
 template <typename T, bool kOfHidden>
-Status LaunchFusedGradient(int panels, const Operands<Products16<T>>& operands,
-                           const RowGradientTerms<float>* terms,
-                           const FusedResults<Products16<T>>& results, int64_t parts,
-                           const Stream& stream) {
-  const dim3 grid(NumBlocks(results.product.rows, kTile), 1, static_cast<unsigned>(parts));
+Status LaunchFusedGradient(int panels, const Operands<T>& operands, const FusedResults<T>& results,
+                           int64_t parts, const Stream& stream) {
+  const dim3 grid(NumBlocks(results.rows, kTile), 1, static_cast<unsigned>(parts));
   const auto launch = [&](auto kernel) {
-    return Launch(kernel, grid, dim3(kThreads), FusedSharedBytes(panels), stream, operands, terms,
+    return Launch(kernel, grid, dim3(kThreads), FusedSharedBytes(panels), stream, operands,
                   results);
   };
-  if (panels == 1) return launch(FusedGradient<Products16<T>, kOfHidden, 1>);
-  if (panels == 2) return launch(FusedGradient<Products16<T>, kOfHidden, 2>);
-  return launch(FusedGradient<Products16<T>, kOfHidden, 4>);
+  if (panels == 1) return launch(FusedGradient<T, kOfHidden, 1>);
+  if (panels == 2) return launch(FusedGradient<T, kOfHidden, 2>);
+  return launch(FusedGradient<T, kOfHidden, 4>);
 }
 
-#define FASTW2V_INSTANTIATE(T)                                             \
-  template Status LaunchFusedGradient<T, false>(                           \
-      int, const Operands<Products16<T>>&, const RowGradientTerms<float>*, \
-      const FusedResults<Products16<T>>&, int64_t, const Stream&);         \
-  template Status LaunchFusedGradient<T, true>(                            \
-      int, const Operands<Products16<T>>&, const RowGradientTerms<float>*, \
-      const FusedResults<Products16<T>>&, int64_t, const Stream&);
+#define FASTW2V_INSTANTIATE(T)                                                                   \
+  template Status LaunchFusedGradient<T, false>(int, const Operands<T>&, const FusedResults<T>&, \
+                                                int64_t, const Stream&);                         \
+  template Status LaunchFusedGradient<T, true>(int, const Operands<T>&, const FusedResults<T>&,  \
+                                               int64_t, const Stream&);
 FASTW2V_INSTANTIATE(Half)
 FASTW2V_INSTANTIATE(BFloat16)
 #undef FASTW2V_INSTANTIATE

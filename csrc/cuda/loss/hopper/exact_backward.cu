@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   unsigned char* const stages = own + Shape::kOwnBytes;
   auto* const sides = reinterpret_cast<Side*>(stages + p.stages * Shape::kMetBytes);
   auto* const barriers = reinterpret_cast<Barriers*>(sides + p.stages);
-  const int warpgroup = threadIdx.x / kWarpgroup;
+  const int warpgroup = WarpgroupNumber();
   const int own_row = static_cast<int>(blockIdx.x) * kOwnRows;
   const int split = static_cast<int>(blockIdx.y), splits = static_cast<int>(gridDim.y);
   const int first = static_cast<int>(int64_t{p.tiles} * split / splits);

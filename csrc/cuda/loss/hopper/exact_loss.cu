@@ -5,7 +5,6 @@
 #include "csrc/cuda/loss/hopper/exact_forward.h"
 #include "csrc/cuda/loss/hopper/exact_loss.h"
 #include "csrc/cuda/loss/hopper/exact_rows.h"
-#include "csrc/cuda/loss/hopper/products.h"
 
 namespace fastw2v::cuda::hopper {
 
@@ -111,7 +110,7 @@ bool SupportsBackward(const LossProblem<T>& p, const Device& device) {
 template <typename T>
 bool SupportsStoredGradients(const LossProblem<T>& p, const Device& device) {
   const bool rounds = std::is_same_v<T, Half> && p.options.compute_dtype == ComputeDtype::kBFloat16;
-  return !rounds && p.options.margin == 0 && SupportsProducts(p.weights, p.dim, device);
+  return device.arch == 90 && device.shared_bytes >= kShared && !rounds && p.options.margin == 0;
 }
 
 template <typename T>

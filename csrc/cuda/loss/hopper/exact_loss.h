@@ -1,6 +1,6 @@
 // The exact softmax of csrc/cuda/loss/loss.h on Hopper (compute capability 9.0): warp-specialised
-// kernels whose products are wgmma and whose tiles come by the copy engine. Same contract; the
-// portable kernels (exact_loss.cu) take what is not supported here.
+// kernels whose products are wgmma and whose tiles come by the copy engine. Same contract; other
+// ways (csrc/cuda/loss/exact) take what is not supported here.
 //
 // No logit leaves the multiprocessor. Memory beside inputs and outputs: the hidden rows once more,
 // some numbers per row, and, where the batch alone has too few tiles for the chip, partial sums of
@@ -20,8 +20,7 @@ bool SupportsForward(const LossProblem<T>& problem, const Device& device);
 // The same, up to a width of 256.
 template <typename T>
 bool SupportsBackward(const LossProblem<T>& problem, const Device& device);
-// Whether StoreLogitGradients and MultiplyGradient (logit_gradients.h, products.h) take it, whose
-// products have operands as they are.
+// Whether StoreLogitGradients (logit_gradients.h) takes it, given weights in rows that are aligned.
 template <typename T>
 bool SupportsStoredGradients(const LossProblem<T>& problem, const Device& device);
 

@@ -1,6 +1,5 @@
-// Gradients of logits of the exact softmax, stored for the products that follow
-// (products.h), on Hopper: the logits of exact_forward.cu once more, by the same
-// loop. T is BFloat16 or Half.
+// Gradients of logits of the exact softmax, stored for a library's products, on Hopper: the logits
+// of exact_forward.cu once more, by the same loop. T is BFloat16 or Half.
 #ifndef FASTW2V_CUDA_LOSS_HOPPER_LOGIT_GRADIENTS_H_
 #define FASTW2V_CUDA_LOSS_HOPPER_LOGIT_GRADIENTS_H_
 

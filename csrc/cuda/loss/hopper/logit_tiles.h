@@ -167,7 +167,7 @@ struct LogitBlock {
   // + 8 half and class 8 j + 2 (lane % 4) + i of the tile.
   template <typename Use>
   __device__ __forceinline__ void ForEachTile(Use use) const {
-    const int consumer = static_cast<int>(threadIdx.x) / kWarpgroup - 1, lane = threadIdx.x % kWarp;
+    const int consumer = WarpgroupNumber() - 1, lane = threadIdx.x % kWarp;
     const uint64_t left =
         Operand((kStays ? own : stages + kStageBytes) + consumer * kTiles * 64 * kChunkRowBytes);
     const uint64_t right = Operand(stages);

@@ -103,13 +103,9 @@ inline void* ScratchData(const DeviceArray<uint8_t>& scratch, std::size_t bytes)
                               " bytes, fewer than " + std::to_string(bytes));
 }
 
-// The caller's stream, by its address (0: the default one), on the current device.
-inline cuda::Stream StreamAt(std::uintptr_t address) {
-  cuda::Stream stream;
-  stream.stream = reinterpret_cast<cudaStream_t>(address);
-  ThrowIfError(cuda::CurrentDevice(&stream.device));
-  return stream;
-}
+// The caller's stream, by its address (0: the default one), on the current device, with a library
+// of matrix products.
+cuda::Stream StreamAt(std::uintptr_t address);
 
 // A file of bindings adds them to `_kernels.cuda` by a constant of this type.
 class CudaBindings {
