@@ -37,13 +37,20 @@ __device__ __forceinline__ void MultiplyParts(float (&c)[4], const Tf32Parts (&a
                                               const Tf32Parts (&b)[2], bool one_pass) {
   const uint32_t a_big[4] = {a[0].big, a[1].big, a[2].big, a[3].big};
   const uint32_t b_big[2] = {b[0].big, b[1].big};
-  if (!one_pass) {
-    const uint32_t a_small[4] = {a[0].small, a[1].small, a[2].small, a[3].small};
-    const uint32_t b_small[2] = {b[0].small, b[1].small};
-    Mma1688Tf32(c, a_small, b_big);
-    Mma1688Tf32(c, a_big, b_small);
+  if (one_pass) {
+    Mma1688Tf32(c, a_big, b_big);
+    return;
   }
-  Mma1688Tf32(c, a_big, b_big);
+  // Tensor cores cut sums towards zero: what is added to a long sum is added by a float addition,
+  // which rounds.
+  const uint32_t a_small[4] = {a[0].small, a[1].small, a[2].small, a[3].small};
+  const uint32_t b_small[2] = {b[0].small, b[1].small};
+  float step[4] = {};
+  Mma1688Tf32(step, a_small, b_big);
+  Mma1688Tf32(step, a_big, b_small);
+  Mma1688Tf32(step, a_big, b_big);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) c[i] += step[i];
 }
 
 // c[m][n] += a b over `depth` elements. a [16 kM, depth] row-major. b is [16 kPairs columns, depth]
