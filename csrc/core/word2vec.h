@@ -12,10 +12,10 @@
 //   CBOW       h[c] = sum or mean of embeddings[i] over the contexts i of c; softplus(-h[c] w[c]),
 //              and for each n that is not c: negative / shared * softplus(h[c] w[n])
 //
-// With a tree of the words, hierarchical softmax takes the place of negative sampling: a group is
-// one center, its contexts (or their bag) train on all nodes on the way to it, softplus(-h w[node])
-// where the way does not turn and softplus(h w[node]) where it does, and weights has a row for each
-// node.
+// With a tree of the words, hierarchical softmax takes the place of negative sampling: the contexts
+// of a center (or their bag) train on all nodes on the way to it, softplus(-h w[node]) where the
+// way does not turn and softplus(h w[node]) where it does, and weights has a row for each node.
+// Groups have fewer centers, as all ways begin at the same nodes.
 //
 // A group ends early where its contexts lie more than 2 (group + window) words apart, as runs of
 // sentences without pairs can make them.
@@ -45,6 +45,7 @@
 #ifndef FASTW2V_CORE_WORD2VEC_H_
 #define FASTW2V_CORE_WORD2VEC_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -118,7 +119,12 @@ struct Word2VecProblem {
   // without locks ("hogwild").
   bool deterministic = false;
 
-  int64_t CentersOfGroup() const { return tree.splits != nullptr ? 1 : group; }
+  // The ways of four centers share about a third of their nodes. With more centers, most of their
+  // contexts are not paired with most nodes, whose logits are computed all the same.
+  int64_t CentersOfGroup() const {
+    if (tree.splits == nullptr) return group;
+    return std::min(group, std::clamp<int64_t>(256 / std::max<int64_t>(1, tree.longest), 1, 4));
+  }
 };
 
 struct Word2VecResult {

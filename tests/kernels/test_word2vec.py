@@ -239,8 +239,9 @@ def test_widths(kernels, dim):
 
 
 @pytest.mark.parametrize("form", ["skip-gram", "cbow", "cbow sums"])
+@pytest.mark.parametrize("group, centers", [(1, 1), (3, 3), (16, 4)])
 @pytest.mark.parametrize("name", TEXTS)
-def test_hierarchical_softmax_equals_the_definition(kernels, name, form):
+def test_hierarchical_softmax_equals_the_definition(kernels, name, group, centers, form):
     ids = TEXTS[name].astype(np.int32)
     embeddings, weights = tables()
     truth = [table.astype(np.float64) for table in (embeddings, weights)]
@@ -250,9 +251,9 @@ def test_hierarchical_softmax_equals_the_definition(kernels, name, form):
         *(embeddings, weights, ids, None, None, [1, 2]),
         tree=tree,
         **{"window": 3, "shrink_windows": False, "start_alpha": 0.2, "end_alpha": 0.1},
-        **options,
+        **{"group": group, **options},
     )
-    loss, examples, _ = train(ids, *truth, 3, with_tree(tree), 1, 0.2, 0.1, **options)
+    loss, examples, _ = train(ids, *truth, 3, with_tree(tree), centers, 0.2, 0.1, **options)
     assert got == (pytest.approx(loss, rel=1e-5), examples, np.sum(ids >= 0))
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)

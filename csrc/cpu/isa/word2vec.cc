@@ -31,61 +31,97 @@ inline Integers Paired(const CenterRows& pairs, int64_t c, int64_t row) {
          (LoadIntegers(pairs.self + c) != i);
 }
 
+// Columns of logits: the noise and, unless there is a tree, the centers.
+int64_t ColumnsOf(const Word2VecGroup& b) {
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
+  return b.centers_are_classes() ? noise_columns + VectorsFor(b.centers) * kWidth : noise_columns;
+}
+
+// Sums over the centers that row i is paired with, of what is on the ways to them.
+void SumWays(const Word2VecGroup& b, int64_t noise_columns, int64_t row) {
+  for (int64_t n = 0; n < noise_columns; n += kWidth) {
+    V nodes = {}, targets = {};
+    for (int64_t c = b.band_first[row]; c < b.band_last[row]; ++c) {
+      if (row < b.pairs.first[c] || row >= b.pairs.last[c] || row == b.pairs.self[c]) continue;
+      nodes += Load<float>(b.way_nodes + c * noise_columns + n);
+      targets += Load<float>(b.way_targets + c * noise_columns + n);
+    }
+    Store<float>(b.weights + n, nodes);
+    Store<float>(b.targets + n, targets);
+  }
+}
+
+// The centers that a row is paired with: 1 or 0 for each in `paired`. Returns how many they are.
+int32_t FindPaired(const Word2VecGroup& b, int64_t row, float* paired) {
+  Integers met = {};
+  for (int64_t c = 0; c < b.centers; c += kWidth) {
+    const Integers mask = Paired(b.pairs, c, row);
+    met -= mask;
+    Store<float>(paired + c, mask ? V{} + 1.0f : V{});
+  }
+  return SumOf(met);
+}
+
+// Logits of a row with the centers become what the step adds, 0 where they are no pair, and
+// `paired` becomes curvatures. Returns parts of the loss.
+V DifferentiatePairs(const Word2VecGroup& b, int64_t row, float* paired, float* z) {
+  const int64_t band_first = b.band_first[row] / kWidth * kWidth, band_last = b.band_last[row];
+  V loss = {};
+  for (int64_t c = 0; c < b.centers; c += kWidth) {
+    if (c < band_first || c >= band_last) {
+      Store<float>(z + c, V{});
+      continue;
+    }
+    const V x = Load<float>(z + c), weight = Load<float>(paired + c);
+    V softplus, sigmoid;
+    Logistic(x, &softplus, &sigmoid);
+    const V derivative = weight > 0 ? 1.0f - sigmoid : V{};
+    loss += weight > 0 ? softplus - x : V{};
+    Store<float>(z + c, b.rate * derivative);
+    Store<float>(paired + c, b.rate * Bend(derivative));
+  }
+  return loss;
+}
+
 // Logits become what the step adds for a gradient by them, 0 where there is no pair. Returns the
 // loss.
 double Differentiate(const Word2VecGroup& b, int64_t noise_columns, int64_t columns) {
-  const int64_t center_columns = columns - noise_columns;
   double loss = 0;
   for (int64_t c = 0; c < columns; c += kWidth) Store<float>(b.class_curvature + c, V{});
   for (int64_t i = 0; i < b.rows; ++i) {
-    float* z = b.logits + i * columns;
-    float* paired = b.weights + noise_columns;
-    Integers met = {};
-    for (int64_t c = 0; c < center_columns; c += kWidth) {
-      const Integers mask = Paired(b.pairs, c, i);
-      met -= mask;
-      Store<float>(paired + c, mask ? V{} + 1.0f : V{});
-    }
-    const int32_t pairs = SumOf(met);
-    for (int64_t n = 0; n < noise_columns; n += kWidth) {
-      Store<float>(b.weights + n, static_cast<float>(pairs) * Load<float>(b.noise_weight + n));
-    }
-    for (int64_t h = 0; h < b.num_hits; ++h) {
-      const NoiseHit& hit = b.hits[h];
-      b.weights[hit.noise] -= paired[hit.center] * b.noise_weight[hit.noise];
-    }
-    V sum = DifferentiateNoise(b, noise_columns, z);
-    z += noise_columns;
-    const int64_t band_first = b.band_first[i] / kWidth * kWidth, band_last = b.band_last[i];
-    for (int64_t c = 0; c < center_columns; c += kWidth) {
-      if (c < band_first || c >= band_last) {
-        Store<float>(z + c, V{});
-        continue;
+    float* const z = b.logits + i * columns;
+    V sum;
+    if (b.centers_are_classes()) {
+      float* const paired = b.weights + noise_columns;
+      const float pairs = static_cast<float>(FindPaired(b, i, paired));
+      for (int64_t n = 0; n < noise_columns; n += kWidth) {
+        Store<float>(b.weights + n, pairs * Load<float>(b.noise_weight + n));
       }
-      const V x = Load<float>(z + c), weight = Load<float>(paired + c);
-      V softplus, sigmoid;
-      Logistic(x, &softplus, &sigmoid);
-      sum += weight > 0 ? softplus - x : V{};
-      Store<float>(z + c, weight > 0 ? b.rate * (1.0f - sigmoid) : V{});
+      for (int64_t h = 0; h < b.num_hits; ++h) {
+        const NoiseHit& hit = b.hits[h];
+        b.weights[hit.noise] -= paired[hit.center] * b.noise_weight[hit.noise];
+      }
+      sum = DifferentiateNoise(b, noise_columns, nullptr, z);
+      sum += DifferentiatePairs(b, i, paired, z + noise_columns);
+    } else {
+      SumWays(b, noise_columns, i);
+      sum = DifferentiateNoise(b, noise_columns, b.targets, z);
     }
     const float length = SquaredLength(b.hidden[i], VectorsFor(b.dim) * kWidth);
-    b.hidden_curvature[i] = FindCurvatures(b, b.logits + i * columns, columns, length);
+    b.hidden_curvature[i] = FindCurvatures(b, columns, length);
     loss += static_cast<double>(Sum<float>(sum));
   }
   return loss;
 }
 
 double FindSteps(const Word2VecGroup& b) {
-  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
-  const int64_t classes = b.centers_are_classes ? VectorsFor(b.centers) * kWidth : 0;
-  const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
-  const int64_t met = noise_columns + classes;
-  PackClasses(b, met);
-  for (int64_t c = met; c < columns; c += kWidth) Store<float>(b.lengths + c, V{});
-  FindBands(b.pairs, b.centers_are_classes ? b.centers : 0, b.rows, b.band_first, b.band_last);
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth, columns = ColumnsOf(b);
+  PackClasses(b, columns);
+  FindBands(b.pairs, b.centers, b.rows, b.band_first, b.band_last);
   ForTiles(b.rows, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
-    const Range band = Join(b.band_first, b.band_last, first, kRows);
+    Range band = {0, 0};
+    if (b.centers_are_classes()) band = Join(b.band_first, b.band_last, first, kRows);
     const int64_t noise = noise_columns / kWidth;
     LogitTiles<kRows>(b, first, noise, {noise + band.first / kWidth, noise + VectorsFor(band.last)},
                       columns, b.ahead);
@@ -94,16 +130,17 @@ double FindSteps(const Word2VecGroup& b) {
 }
 
 void AddSteps(const Word2VecGroup& b) {
-  const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
-  const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
+  const int64_t noise_columns = VectorsFor(b.noise) * kWidth, columns = ColumnsOf(b);
   RowSums of_rows = StepsOfRows(b, columns);
-  of_rows.band_first = b.band_first;
-  of_rows.band_last = b.band_last;
-  of_rows.offset = noise_columns;
+  if (b.centers_are_classes()) {
+    of_rows.band_first = b.band_first;
+    of_rows.band_last = b.band_last;
+    of_rows.offset = noise_columns;
+  }
   AddSums(of_rows, b.ahead);
   const RowSums of_noise = StepsOfNoise(b, columns);
   AddSums(of_noise, b.ahead);
-  if (b.centers_are_classes) {
+  if (b.centers_are_classes()) {
     RowSums of_centers = of_noise;
     of_centers.coefficients = b.logits + noise_columns;
     of_centers.always = {0, 0};

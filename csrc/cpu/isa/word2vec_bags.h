@@ -44,8 +44,8 @@ V DifferentiateCenters(const Word2VecGroup& b, int64_t noise_columns, float* log
     V softplus, sigmoid;
     Logistic(x, &softplus, &sigmoid);
     loss += is_center ? softplus - x : V{};
-    const V step = is_center ? b.rate * (one - sigmoid) : V{}, bent = Bend(step, one, b.rate);
-    Store<float>(logits + c, step);
+    const V derivative = is_center ? one - sigmoid : V{}, bent = b.rate * Bend(derivative);
+    Store<float>(logits + c, b.rate * derivative);
     float* const of_hidden = b.hidden_curvature + c;
     float* const of_class = b.class_curvature + noise_columns + c;
     const V of_h = is_center ? Load<float>(b.hidden_lengths + c) : V{};
@@ -70,7 +70,7 @@ double FindStepsOfBags(const Word2VecGroup& b) {
   });
   float* const own = OwnSteps(b, noise_columns);
   for (int64_t c = 0; c < noise_columns; c += kWidth) Store<float>(b.class_curvature + c, V{});
-  if (b.centers_are_classes) {
+  if (b.centers_are_classes()) {
     MeetCenters(b, noise_columns, own);
   } else {
     for (int64_t i = 0; i < b.rows; ++i) {
@@ -80,15 +80,19 @@ double FindStepsOfBags(const Word2VecGroup& b) {
   V loss = {};
   const NoiseHit *hit = b.hits, *const last_hit = b.hits + b.num_hits;
   for (int64_t i = 0; i < b.rows; ++i) {
+    const float* const weights =
+        b.centers_are_classes() ? b.noise_weight : b.way_nodes + i * noise_columns;
+    const float* const targets =
+        b.centers_are_classes() ? nullptr : b.way_targets + i * noise_columns;
     for (int64_t n = 0; n < noise_columns; n += kWidth) {
-      Store<float>(b.weights + n, Load<float>(b.noise_weight + n));
+      Store<float>(b.weights + n, Load<float>(weights + n));
     }
     for (; hit != last_hit && hit->center == i; ++hit) b.weights[hit->noise] = 0;
     float* const z = b.logits + i * noise_columns;
-    loss += DifferentiateNoise(b, noise_columns, z);
-    b.hidden_curvature[i] = FindCurvatures(b, z, noise_columns, b.hidden_lengths[i]);
+    loss += DifferentiateNoise(b, noise_columns, targets, z);
+    b.hidden_curvature[i] = FindCurvatures(b, noise_columns, b.hidden_lengths[i]);
   }
-  if (b.centers_are_classes) loss += DifferentiateCenters(b, noise_columns, own);
+  if (b.centers_are_classes()) loss += DifferentiateCenters(b, noise_columns, own);
   return static_cast<double>(Sum<float>(loss));
 }
 
@@ -97,7 +101,7 @@ void AddStepsOfBags(const Word2VecGroup& b) {
   const float* const own = OwnSteps(b, noise_columns);
   AddSums(StepsOfRows(b, noise_columns), b.ahead);
   // Each bag reads its center before a step of the noise may change it.
-  for (int64_t c = 0; b.centers_are_classes && c < b.centers; ++c) {
+  for (int64_t c = 0; b.centers_are_classes() && c < b.centers; ++c) {
     const float* const w = b.classes[noise_columns + c];
     ForColumns(b.dim, [&](int64_t column, int64_t count) {
       float* const d = b.to_hidden[c] + column;
@@ -105,7 +109,7 @@ void AddStepsOfBags(const Word2VecGroup& b) {
     });
   }
   AddSums(StepsOfNoise(b, noise_columns), b.ahead);
-  for (int64_t c = 0; b.centers_are_classes && c < b.centers; ++c) {
+  for (int64_t c = 0; b.centers_are_classes() && c < b.centers; ++c) {
     PrefetchOne(b.ahead);
     const float* const h = b.hidden[c];
     const float factor = b.class_factors == nullptr ? 1.0f : b.class_factors[noise_columns + c];

@@ -42,36 +42,44 @@ float SquaredLength(const float* row, int64_t padded) {
   return Sum<float>(sum);
 }
 
-// Bounds the curvature of the loss along the logits that have these steps.
-inline V Bend(V step, V weight, float rate) {
-  const V most = (0.25f * rate) * weight, size = step < 0 ? -step : step;
-  return size < most ? size : most;
+// Bounds the curvature of a logistic loss of that derivative along its logit.
+inline V Bend(V derivative) {
+  const V most = V{} + 0.25f;
+  return derivative < most ? derivative : most;
 }
 
-// What a row of that squared length adds to the curvatures of the classes, by its steps and their
-// weights. Returns its own.
-inline float FindCurvatures(const Word2VecGroup& b, const float* steps, int64_t columns,
-                            float length) {
+// What a row of that squared length adds to the curvatures of the classes, by those of the loss
+// along its logits, which are in `b.weights`. Returns its own.
+inline float FindCurvatures(const Word2VecGroup& b, int64_t columns, float length) {
   V curvature = {};
   for (int64_t c = 0; c < columns; c += kWidth) {
-    const V bent = Bend(Load<float>(steps + c), Load<float>(b.weights + c), b.rate);
+    const V bent = Load<float>(b.weights + c);
     curvature += bent * Load<float>(b.lengths + c);
     Store<float>(b.class_curvature + c, Load<float>(b.class_curvature + c) + bent * length);
   }
   return Sum<float>(curvature);
 }
 
-// Logits of a row with the noise, each of the weight in `b.weights`, become what the step adds for
-// a gradient by them. Returns parts of the loss.
-inline V DifferentiateNoise(const Word2VecGroup& b, int64_t noise_columns, float* z) {
+// Logits of a row with the noise, each of the weight in `b.weights`, of which that in `targets` has
+// the target 1 (null: none has), become what the step adds for a gradient by them, and the weights
+// become curvatures along them. Returns parts of the loss.
+inline V DifferentiateNoise(const Word2VecGroup& b, int64_t noise_columns, const float* targets,
+                            float* z) {
   V loss = {};
   for (int64_t n = 0; n < noise_columns; n += kWidth) {
     const V x = Load<float>(z + n), weight = Load<float>(b.weights + n);
-    const V target = Load<float>(b.noise_target + n);
     V softplus, sigmoid;
     Logistic(x, &softplus, &sigmoid);
-    loss += weight * (softplus - target * x);
-    Store<float>(z + n, b.rate * weight * (target - sigmoid));
+    loss += weight * softplus;
+    V step = -weight * sigmoid, bent = weight * Bend(sigmoid);
+    if (targets != nullptr) {
+      const V target = Load<float>(targets + n);
+      loss -= target * x;
+      step += target;
+      bent += target * (Bend(1.0f - sigmoid) - Bend(sigmoid));
+    }
+    Store<float>(z + n, b.rate * step);
+    Store<float>(b.weights + n, b.rate * bent);
   }
   return loss;
 }

@@ -34,8 +34,9 @@ struct Word2VecGroup {
   int64_t num_hits;
   float rate;
   const float* noise_weight;  // [noise columns], of a pair; 0 past the last
-  const float* noise_target;  // [noise columns]
-  bool centers_are_classes;   // else only the noise is
+  // Of a tree, where only the noise are classes, its nodes: [centers, noise columns], how often
+  // each is on the way to a center, and in how many of these the way does not turn. Else null.
+  const float *way_nodes, *way_targets;
 
   const float* const* hidden;   // [rows], each filled up with zeros to a multiple of `lanes`
   const float* const* classes;  // [columns], dim wide; past the last any row will do
@@ -48,12 +49,14 @@ struct Word2VecGroup {
   // terms the sum of weight * min(1/4, |derivative|) times the squared length of the other vector.
   float *hidden_curvature, *class_curvature;  // [rows], [columns]
 
+  bool centers_are_classes() const { return way_nodes == nullptr; }
+
   RowsAhead* ahead;
   float* hidden_lengths;  // scratch [center columns], of bags: their squared lengths
   // Scratch: the classes transposed, their last columns, [columns] x [dim], [lanes], filled up to
-  // multiples of `lanes`; logits [rows, columns]; [columns] of weights and of squared lengths;
-  // bands [2, rows].
-  float *packed, *tails, *logits, *weights, *lengths;
+  // multiples of `lanes`; logits [rows, columns]; [columns] of weights, targets and squared
+  // lengths; bands [2, rows].
+  float *packed, *tails, *logits, *weights, *targets, *lengths;
   const float** tail_rows;  // [columns]
   int32_t *band_first, *band_last;
 };

@@ -38,10 +38,11 @@ struct Sizes {
   explicit Sizes(const Word2VecProblem& p)
       : lanes(cpu::ActiveKernels().word2vec->lanes),
         stride(cpu::RoundUp(p.dim, lanes)),
-        noise(cpu::RoundUp(p.tree.splits != nullptr ? p.tree.longest : p.shared, lanes)),
+        noise(cpu::RoundUp(p.tree.splits != nullptr ? MaxNodes(p) : p.shared, lanes)),
         centers(cpu::RoundUp(p.CentersOfGroup(), lanes)),
         rows(MaxRows(p)),
-        hidden(p.cbow ? p.CentersOfGroup() : rows) {}
+        hidden(p.cbow ? p.CentersOfGroup() : rows),
+        ways(p.tree.splits != nullptr ? p.CentersOfGroup() * noise : 0) {}
 
   int64_t columns() const { return noise + centers; }
   // Of one group's updates.
@@ -50,6 +51,7 @@ struct Sizes {
   int64_t lanes, stride;
   int64_t noise, centers;  // columns
   int64_t rows, hidden;
+  int64_t ways;  // numbers: a row of noise for each center
 };
 
 // Trains on one group after the other, in memory of its own.
@@ -66,6 +68,7 @@ class Worker {
     logits_ = scratch->Take<float>(s.hidden * s.columns());
     tails_ = scratch->Take<float>(std::max(s.columns(), s.rows) * s.lanes);
     weights_ = scratch->Take<float>(s.columns());
+    targets_ = scratch->Take<float>(s.noise);
     lengths_ = scratch->Take<float>(s.columns());
     hidden_curvatures_ = scratch->Take<float>(cpu::RoundUp(s.hidden, s.lanes));
     embedding_curvatures_ = scratch->Take<float>(s.rows);
@@ -77,7 +80,8 @@ class Worker {
     embedding_crowds_ = scratch->Take<float>(s.rows);
     class_crowds_ = scratch->Take<float>(s.columns());
     noise_weight_ = scratch->Take<float>(s.noise);
-    noise_target_ = scratch->Take<float>(s.noise);
+    way_nodes_ = scratch->Take<float>(s.ways);
+    way_targets_ = scratch->Take<float>(s.ways);
     forward_ = scratch->Take<float>(s.centers);
     backward_ = scratch->Take<float>(s.centers);
     zeros_ = scratch->Take<float>(s.stride);
@@ -117,12 +121,15 @@ class Worker {
     b.rows = rows;
     b.noise = static_cast<int64_t>(group.noise.size());
     b.centers = centers;
-    b.centers_are_classes = p_.tree.splits == nullptr;
     b.hits = hits_.data();
     b.num_hits = static_cast<int64_t>(hits_.size());
     b.rate = Rate(group);
     b.noise_weight = noise_weight_;
-    b.noise_target = noise_target_;
+    if (p_.tree.splits != nullptr) {
+      FindWays(group);
+      b.way_nodes = way_nodes_;
+      b.way_targets = way_targets_;
+    }
     b.hidden = hidden_rows_;
     b.classes = classes_;
     b.to_hidden = p_.cbow ? d_hidden_rows_ : to_embeddings_;
@@ -137,6 +144,7 @@ class Worker {
     b.tail_rows = tail_rows_;
     b.logits = logits_;
     b.weights = weights_;
+    b.targets = targets_;
     b.lengths = lengths_;
     b.hidden_lengths = hidden_lengths_;
     b.band_first = bands_;
@@ -192,7 +200,7 @@ class Worker {
   // them are known.
   void Shorten(const Group& group, Updates* updates, Shortening* steps, cpu::Word2VecGroup* b) {
     const int64_t noise_columns = cpu::RoundUp(b->noise, sizes_.lanes);
-    const int64_t centers = b->centers_are_classes ? b->centers : 0;
+    const int64_t centers = b->centers_are_classes() ? b->centers : 0;
     if (updates != nullptr) {
       const float *of_rows = embedding_curvatures_, *of_noise = class_curvatures_;
       const float* of_centers = class_curvatures_ + noise_columns;
@@ -268,15 +276,11 @@ class Worker {
     std::fill_n(classes_, columns, zeros_);
     std::iota(class_copies_, class_copies_ + columns, 0);
     std::fill_n(class_crowds_, columns, 1.0f);
-    const float share = p_.tree.splits != nullptr
-                            ? 1.0f
-                            : static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
+    const float share = static_cast<float>(p_.negative) / static_cast<float>(p_.shared);
     std::fill_n(noise_weight_, noise_columns, 0.0f);
-    std::fill_n(noise_target_, noise_columns, 0.0f);
     for (int64_t n = 0; n < noise; ++n) {
       find_class(n, group.noise[n]);
       noise_weight_[n] = share;
-      noise_target_[n] = group.targets[n];
     }
     PairWithContexts(group);
     hits_.clear();
@@ -291,6 +295,17 @@ class Worker {
         if (group.noise[n] != word) continue;
         hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});
       }
+    }
+  }
+
+  void FindWays(const Group& group) {
+    const int64_t columns = cpu::RoundUp(static_cast<int64_t>(group.noise.size()), sizes_.lanes);
+    const int64_t size = static_cast<int64_t>(group.centers.size()) * columns;
+    std::fill_n(way_nodes_, size, 0.0f);
+    std::fill_n(way_targets_, size, 0.0f);
+    for (const WayStep& step : group.ways) {
+      way_nodes_[step.center * columns + step.node] += 1;
+      way_targets_[step.center * columns + step.node] += step.target;
     }
   }
 
@@ -354,11 +369,12 @@ class Worker {
 
   const Word2VecProblem& p_;
   const Sizes sizes_;
-  float *hidden_, *d_hidden_, *sums_, *hidden_lengths_, *packed_, *logits_, *tails_, *weights_;
+  float *hidden_, *d_hidden_, *sums_, *hidden_lengths_, *packed_, *logits_, *tails_, *weights_,
+      *targets_;
   float *lengths_, *hidden_curvatures_, *embedding_curvatures_, *class_curvatures_;
   float *embedding_factors_, *class_factors_, *embedding_crowds_, *class_crowds_;
   int32_t *embedding_copies_, *class_copies_;
-  float *noise_weight_, *noise_target_, *forward_, *backward_, *zeros_;
+  float *noise_weight_, *way_nodes_, *way_targets_, *forward_, *backward_, *zeros_;
   int32_t *places_, *bands_;
   const float** tail_rows_;
   float **embeddings_, **hidden_rows_, **d_hidden_rows_, **classes_;

@@ -10,12 +10,18 @@
 #include "csrc/core/random.h"
 #include "csrc/core/skipgram.h"
 #include "csrc/core/word2vec.h"
+#include "csrc/cpu/word2vec/word2vec_steps.h"
 
 namespace fastw2v {
 
 // A group ends where its words would be more than that.
 inline int64_t MaxRows(const Word2VecProblem& problem) {
   return 2 * (problem.CentersOfGroup() + std::min(problem.window, problem.size));
+}
+
+// Of a group, where there is a tree.
+inline int64_t MaxNodes(const Word2VecProblem& problem) {
+  return problem.CentersOfGroup() * problem.tree.longest;
 }
 
 // Where the contexts of a center lie: [first, last) of the words, except the center itself.
@@ -131,6 +137,12 @@ class Text {
   int64_t k_ = 0, end_ = 0;
 };
 
+// A node of the noise on the way to a center; the target is 0 where the way turns there.
+struct WayStep {
+  int32_t center, node;
+  float target;
+};
+
 // Centers that are trained on together, and the other classes that they train on.
 struct Group {
   int64_t rows() const { return last - first; }
@@ -139,8 +151,8 @@ struct Group {
   std::vector<Center> centers;
   int64_t first = 0, last = 0;  // their contexts are among these words
   int64_t token = 0;            // where the first of these words stood in the text
-  std::vector<int32_t> noise;   // words that were drawn, or nodes on the way to the center
-  std::vector<float> targets;   // of the noise
+  std::vector<int32_t> noise;   // words that were drawn, or the nodes on the ways to the centers
+  std::vector<WayStep> ways;    // to the centers
 };
 
 // Calls body(node, target) on the way to a word. What is no way in the tree is not followed.
@@ -166,6 +178,7 @@ class Groups {
         columns_(problem.shared),
         choices_(problem.shared),
         next_draws_(begin),
+        nodes_(MaxNodes(problem)),
         more_(text_.Next(&center_, &words_)) {
     if (p_.tree.splits == nullptr) DrawColumns();
   }
@@ -179,11 +192,14 @@ class Groups {
       group->last = std::max(group->last, center_.last);
       group->first = std::min(group->first, center_.first);
       group->centers.push_back(center_);
+      if (p_.tree.splits != nullptr) {
+        __builtin_prefetch(p_.tree.steps + p_.tree.splits[text_.word(center_.position)]);
+      }
     }
     if (group->empty()) return;
     group->token = text_.token(group->first);
     if (p_.tree.splits != nullptr) {
-      FindNodes(text_.word(group->centers[0].position), group);
+      FindNodes(group);
     } else {
       DrawNoise(group);
     }
@@ -203,7 +219,6 @@ class Groups {
   // block of random bits. Those of the next group are already on their way from memory.
   void DrawNoise(Group* group) {
     group->noise.resize(p_.shared);
-    group->targets.assign(p_.shared, 0);
     for (int64_t n = 0; n < p_.shared; ++n) {
       const NoiseColumn& drawn = p_.noise[columns_[n]];
       // A table that BuildNoiseTable did not make must not lead outside the range. What comes out
@@ -229,13 +244,19 @@ class Groups {
     }
   }
 
-  void FindNodes(int32_t word, Group* group) const {
+  void FindNodes(Group* group) {
     group->noise.clear();
-    group->targets.clear();
-    ForNodes(p_, word, [&](int32_t node, float target) {
-      group->noise.push_back(node);
-      group->targets.push_back(target);
-    });
+    group->ways.clear();
+    nodes_.Clear();
+    for (std::size_t c = 0; c < group->centers.size(); ++c) {
+      ForNodes(p_, text_.word(group->centers[c].position), [&](int32_t node, float target) {
+        const int32_t next = static_cast<int32_t>(group->noise.size());
+        const int32_t found = nodes_.Add(node, next);
+        group->noise.push_back(node);
+        group->noise.resize(next + (found == next));
+        group->ways.push_back({static_cast<int32_t>(c), found, target});
+      });
+    }
   }
 
   const Word2VecProblem& p_;
@@ -244,6 +265,7 @@ class Groups {
   std::vector<int32_t> columns_;  // of the noise table, for the next group
   std::vector<uint32_t> choices_;
   int64_t next_draws_;
+  FirstPlaces nodes_;  // of a group
   Center center_ = {};
   int64_t words_ = 0;
   bool more_;

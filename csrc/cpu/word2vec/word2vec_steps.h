@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <vector>
 
 #include "csrc/core/word2vec.h"
@@ -61,33 +60,43 @@ class GroupLength {
   int64_t most_, length_;
 };
 
-// The place at which each number of a sequence occurs first. Most numbers occur once: a bit for
-// each, which some share, shows which ones need no search.
+// The place at which each number of a sequence occurs first: a hash table that is never more than
+// half full. An entry counts if it was made since the last call of Clear.
 class FirstPlaces {
  public:
-  explicit FirstPlaces(int64_t most) : numbers_(most, -1) {}
+  // For at most so many numbers between two calls of Clear.
+  explicit FirstPlaces(int64_t most) {
+    while ((int64_t{1} << bits_) < 2 * most) ++bits_;
+    entries_.resize(std::size_t{1} << bits_);
+  }
 
-  void Clear() { std::fill(std::begin(met_), std::end(met_), 0); }
+  void Clear() {
+    if (++time_ == 0) {
+      std::fill(entries_.begin(), entries_.end(), Entry());
+      time_ = 1;
+    }
+  }
 
-  // Of a number, not negative, at a place; places ascend between two calls of Clear.
+  // Of a number at a place.
   int32_t Add(int32_t number, int32_t place) {
-    const uint32_t hash = static_cast<uint32_t>(number) * 2654435769u >> 23;
-    const uint64_t bit = uint64_t{1} << (hash & 63);
-    uint64_t* const met = met_ + (hash >> 6);
-    numbers_[place] = number;
-    if ((*met & bit) == 0) {
-      *met |= bit;
-      return place;
+    uint32_t i = static_cast<uint32_t>(number) * 2654435769u >> (32 - bits_);
+    while (entries_[i].time == time_) {
+      if (entries_[i].number == number) return entries_[i].place;
+      i = (i + 1) & ((uint32_t{1} << bits_) - 1);
     }
-    for (int32_t i = 0; i < place; ++i) {
-      if (numbers_[i] == number) return i;
-    }
+    entries_[i] = {time_, number, place};
     return place;
   }
 
  private:
-  uint64_t met_[8] = {};
-  std::vector<int32_t> numbers_;  // by place; -1 where there never was one
+  struct Entry {
+    uint32_t time = 0;
+    int32_t number = 0, place = 0;
+  };
+
+  int bits_ = 4;
+  uint32_t time_ = 1;
+  std::vector<Entry> entries_;
 };
 
 // Threads that update the same tables do not see each other's steps: how many of their groups hold
