@@ -96,24 +96,30 @@ double FindSteps(const Word2VecGroup& b) {
 void AddSteps(const Word2VecGroup& b) {
   const int64_t noise_columns = VectorsFor(b.noise) * kWidth;
   const int64_t columns = noise_columns + VectorsFor(b.centers) * kWidth;
-  RowSums of_rows = StepsOfRows(b, columns);
-  of_rows.band_first = b.band_first;
-  of_rows.band_last = b.band_last;
-  of_rows.offset = noise_columns;
-  AddSums(of_rows, b.ahead);
   const RowSums of_noise = StepsOfNoise(b, columns);
-  AddSums(of_noise, b.ahead);
-  if (b.centers_are_classes) {
+  const auto add_to_centers = [&](const float* factors) {
     RowSums of_centers = of_noise;
     of_centers.coefficients = b.logits + noise_columns;
     of_centers.always = {0, 0};
     of_centers.band_first = b.pairs.first;
     of_centers.band_last = b.pairs.last;
     of_centers.results = b.to_classes + noise_columns;
-    if (b.class_factors != nullptr) of_centers.factors = b.class_factors + noise_columns;
+    of_centers.factors = factors;
     of_centers.num_results = b.centers;
     AddSums(of_centers, b.ahead);
+  };
+  if (b.first_factors != nullptr) {
+    add_to_centers(b.first_factors);
+    // The noise may be one of these rows.
+    CopyTails(b.classes, noise_columns + b.centers, b.dim, b.tails, b.tail_rows);
   }
+  RowSums of_rows = StepsOfRows(b, columns);
+  of_rows.band_first = b.band_first;
+  of_rows.band_last = b.band_last;
+  of_rows.offset = noise_columns;
+  AddSums(of_rows, b.ahead);
+  AddSums(of_noise, b.ahead);
+  if (b.last_factors != nullptr) add_to_centers(b.last_factors);
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 

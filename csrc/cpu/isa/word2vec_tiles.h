@@ -251,10 +251,17 @@ inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t 
   }
 }
 
+inline bool AreZeros(const float* factors, int64_t n) {
+  bool zeros = true;
+  for (int64_t i = 0; i < n; ++i) zeros &= factors[i] == 0;
+  return zeros;
+}
+
 template <bool kByRows>
 void AddSums(const RowSums& s, RowsAhead* ahead) {
   ForTiles(s.num_results, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
+    if (s.factors != nullptr && AreZeros(s.factors + first, kRows)) return;
     Range band = {0, 0};
     if (s.band_first != nullptr) {
       band = Join(s.band_first, s.band_last, first, kRows);
