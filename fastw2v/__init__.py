@@ -43,8 +43,13 @@ _MODULES = (
     "samplers",
     "word2vec",
 )
+_ABSENT = {
+    "Doc2Vec": "vectors of documents are not trained here; use gensim.models.Doc2Vec",
+    "FastText": "vectors of subwords are not trained here; use gensim.models.FastText",
+    "models": "from fastw2v import Word2Vec, KeyedVectors, Phrases",
+}
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
-__getattr__, __dir__ = lazy.names(__name__, _HOMES, _MODULES)
+__getattr__, __dir__ = lazy.names(__name__, _HOMES, _MODULES, _ABSENT)
 
 with_tensorflow.load()

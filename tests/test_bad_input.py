@@ -154,6 +154,11 @@ def test_bad_num_sampled(loss, bad, message, in_graph):
 
 
 BAD_OPTIONS = [
+    (
+        cases.SAMPLED,
+        {"remove_accidental_hits": "no"},
+        "remove_accidental_hits = 'no' is not True or False",
+    ),
     (cases.IDS, {"combiner": "max"}, r"combiner = 'max' is not one of \"mean\", \"sum\""),
     (cases.LOSSES, {"reduction": "avg"}, 'reduction = \'avg\' is not one of "none", "mean", "sum'),
     (cases.LOSSES, {"reduction": None}, "reduction = None is not one of"),
@@ -163,6 +168,11 @@ BAD_OPTIONS = [
         r"logit_scale = nan is not a Python number in \(-inf, inf\)",
     ),
     (cases.LOSSES, {"logit_scale": 1e300}, r"logit_scale = 1e\+300 is not a Python number in"),
+    (
+        cases.LOSSES,
+        {"logit_scale": 10**400},
+        r"logit_scale = 10+\.\.\.0+ is not a Python",
+    ),
     (cases.LOSSES, {"logit_scale": "1"}, "logit_scale = '1' is not a Python number"),
     (cases.LOSSES, {"logit_scale": True}, "logit_scale = True is not a Python number"),
     (

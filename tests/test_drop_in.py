@@ -64,7 +64,7 @@ def value_and_gradients(function, tables, others, upstream, form):
     return loss, dense
 
 
-@pytest.mark.parametrize("hits", [None, False, True])
+@pytest.mark.parametrize("hits", [None, False, True, np.True_])
 @pytest.mark.parametrize("form", ["variable", "tensor", "shards"])
 @pytest.mark.parametrize("labels_dtype", ["int64", "int32", "float32"])
 @pytest.mark.parametrize("num_true", [1, 3])

@@ -24,6 +24,12 @@
 // taken at its beginning, times a learning rate that falls linearly from the first token to the
 // last. As in word2vec, CBOW hands the whole gradient of a mean to each of its contexts.
 //
+// In word2vec a context uses the row of its center as earlier contexts have moved it, and rows that
+// are short, as at the beginning, grow faster for that. So in skip-gram weights of centers whose
+// curvature, see below, is less than 1/8 move first, and all words of the group move along the rows
+// as they are by then. With longer steps that would overshoot; the updates of a deterministic round
+// come all at once.
+//
 // Updates that are made at once add up, and would overshoot where a word is in many pairs of a
 // group: in sessions of few items, with wide windows, many negatives or a high rate. So a row's
 // curvature is found with its step,

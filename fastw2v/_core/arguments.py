@@ -3,6 +3,7 @@ that names it, the value given and what is allowed."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
@@ -72,7 +73,7 @@ def to_number(name: str, value: Any, low: float, high: float) -> float:
     """A finite Python number in [low, high), as float32 keeps it."""
     number = math.nan
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        with np.errstate(over="ignore"):
+        with contextlib.suppress(OverflowError), np.errstate(over="ignore"):
             number = float(np.float32(value))
     if not math.isfinite(number) or not low <= number < high:
         left = "(-inf" if low == -math.inf else f"[{low}"
@@ -111,6 +112,13 @@ def to_integer(name: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
             f"{name} = {reprlib.repr(value)} is not a Python integer in [{low}, {high}]"
         )
     return integer
+
+
+def to_bool(name: str, value: Any) -> bool:
+    """A bool of Python or NumPy, as Python's."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} = {reprlib.repr(value)} is not True or False")
+    return bool(value)
 
 
 def to_ignore_label(value: Any) -> int | None:

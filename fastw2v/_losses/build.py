@@ -10,6 +10,7 @@ import tensorflow as tf
 from fastw2v import samplers
 from fastw2v._core.arguments import (
     check_one_of,
+    to_bool,
     to_floats,
     to_ids,
     to_integer,
@@ -95,6 +96,8 @@ def loss_call(
     else:
         inputs = ragged_ids(inputs)
     labels = to_ids("labels", labels, label_classes)
+    if sampling is not None:
+        remove_hits = to_bool("remove_accidental_hits", sampling.remove_accidental_hits)
     if sample_weight is not None:
         sample_weight = to_floats("sample_weight", sample_weight, ACCUMULATORS[weights.dtype])
     if embeddings is None:
@@ -135,7 +138,7 @@ def loss_call(
         attributes.update(
             link=sampling.link,
             split_target=sampling.split_target,
-            remove_accidental_hits=sampling.remove_accidental_hits,
+            remove_accidental_hits=remove_hits,
         )
     reduction = Reduction(
         chosen.reduction,

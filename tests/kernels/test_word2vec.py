@@ -45,6 +45,7 @@ def sigmoid(z):
 
 
 MOST_CURVATURE = 2
+FIRST_CURVATURE = 0.125
 
 
 def factor(curvature):
@@ -62,7 +63,17 @@ def adapted(length, most, curvatures):
 
 
 def train(
-    ids, embeddings, weights, window, classes_of, group, rate, end_alpha, cbow=False, mean=True
+    ids,
+    embeddings,
+    weights,
+    window,
+    classes_of,
+    group,
+    rate,
+    end_alpha,
+    cbow=False,
+    mean=True,
+    words_are_classes=True,
 ):
     """The definition in csrc/core/word2vec.h; returns the loss, the number of examples, and how
     many centers each group had.
@@ -88,27 +99,34 @@ def train(
         step = rate + (end_alpha - rate) * begin / len(ids)
         d_embeddings, d_weights = np.zeros_like(embeddings), np.zeros_like(weights)
         of_embeddings, of_weights = np.zeros(len(embeddings)), np.zeros(len(weights))
+        d_centers, along = np.zeros_like(weights), []
         for k, contexts in part:
             center = ids[k]
             bags = [(contexts, 1 / len(contexts) if mean else 1)] if cbow else []
             for bag, scale in bags or [([i], 1) for i in contexts]:
                 rows = [ids[i] for i in bag]
                 hidden = scale * embeddings[rows].sum(axis=0)
-                d_hidden, curvature = np.zeros_like(hidden), 0.0
+                curvature, steps_by_z = 0.0, np.zeros(len(weights))
                 for row, weight, sign in classes_of(center):
                     z = sign * (hidden @ weights[row])
                     loss += weight * softplus(-z)
                     step_by_z = weight * sign * sigmoid(-z)
-                    d_hidden += step_by_z * weights[row]
+                    steps_by_z[row] += step_by_z
                     d_weights[row] += step_by_z * hidden
+                    if row == center and words_are_classes and not cbow:
+                        d_centers[row] += step_by_z * hidden
                     bend = step * weight * min(0.25, sigmoid(-z))
                     curvature += bend * weights[row] @ weights[row]
                     of_weights[row] += bend * hidden @ hidden
                 examples += 1
                 share = 1 if not cbow or mean else 1 / len(contexts)
+                along.append((rows, share * steps_by_z))
                 for row in rows:
-                    d_embeddings[row] += share * d_hidden
                     of_embeddings[row] += curvature
+        moved = weights + step * d_centers * (of_weights < FIRST_CURVATURE)[:, None]
+        for rows, steps_by_z in along:
+            for row in rows:
+                d_embeddings[row] += steps_by_z @ moved
         embeddings += step * d_embeddings * np.vectorize(factor)(of_embeddings)[:, None]
         weights += step * d_weights * np.vectorize(factor)(of_weights)[:, None]
         length = adapted(length, group, [*of_embeddings, *of_weights])
@@ -253,7 +271,9 @@ def test_hierarchical_softmax_equals_the_definition(kernels, name, group, center
         **{"window": 3, "shrink_windows": False, "start_alpha": 0.2, "end_alpha": 0.1},
         **{"group": group, **options},
     )
-    loss, examples, _ = train(ids, *truth, 3, with_tree(tree), centers, 0.2, 0.1, **options)
+    loss, examples, _ = train(
+        ids, *truth, 3, with_tree(tree), centers, 0.2, 0.1, words_are_classes=False, **options
+    )
     assert got == (pytest.approx(loss, rel=1e-5), examples, np.sum(ids >= 0))
     np.testing.assert_allclose(embeddings, truth[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, truth[1], rtol=1e-5, atol=1e-5)

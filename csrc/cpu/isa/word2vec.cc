@@ -131,6 +131,23 @@ double FindSteps(const Word2VecGroup& b) {
 
 void AddSteps(const Word2VecGroup& b) {
   const int64_t noise_columns = VectorsFor(b.noise) * kWidth, columns = ColumnsOf(b);
+  const RowSums of_noise = StepsOfNoise(b, columns);
+  const auto add_to_centers = [&](const float* factors) {
+    RowSums of_centers = of_noise;
+    of_centers.coefficients = b.logits + noise_columns;
+    of_centers.always = {0, 0};
+    of_centers.band_first = b.pairs.first;
+    of_centers.band_last = b.pairs.last;
+    of_centers.results = b.to_classes + noise_columns;
+    of_centers.factors = factors;
+    of_centers.num_results = b.centers;
+    AddSums(of_centers, b.ahead);
+  };
+  if (b.first_factors != nullptr) {
+    add_to_centers(b.first_factors);
+    for (int64_t c = 0; c < b.centers; ++c) CopyTail(b, noise_columns + c);
+    for (int64_t h = 0; h < b.num_hits; ++h) CopyTail(b, b.hits[h].noise);
+  }
   RowSums of_rows = StepsOfRows(b, columns);
   if (b.centers_are_classes()) {
     of_rows.band_first = b.band_first;
@@ -138,19 +155,8 @@ void AddSteps(const Word2VecGroup& b) {
     of_rows.offset = noise_columns;
   }
   AddSums(of_rows, b.ahead);
-  const RowSums of_noise = StepsOfNoise(b, columns);
   AddSums(of_noise, b.ahead);
-  if (b.centers_are_classes()) {
-    RowSums of_centers = of_noise;
-    of_centers.coefficients = b.logits + noise_columns;
-    of_centers.always = {0, 0};
-    of_centers.band_first = b.pairs.first;
-    of_centers.band_last = b.pairs.last;
-    of_centers.results = b.to_classes + noise_columns;
-    if (b.class_factors != nullptr) of_centers.factors = b.class_factors + noise_columns;
-    of_centers.num_results = b.centers;
-    AddSums(of_centers, b.ahead);
-  }
+  if (b.last_factors != nullptr) add_to_centers(b.last_factors);
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 

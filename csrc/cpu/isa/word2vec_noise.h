@@ -86,7 +86,7 @@ inline V DifferentiateNoise(const Word2VecGroup& b, int64_t noise_columns, const
 
 // Classes as operands of the logits.
 void PackClasses(const Word2VecGroup& b, int64_t columns) {
-  CopyTails(b.classes, columns, b.dim, b.tails, b.tail_rows);
+  for (int64_t c = 0; c < columns; ++c) CopyTail(b, c);
   PackRows(b.classes, b.tail_rows, columns, b.dim, b.packed);
   SquaredLengths(b.packed, columns, b.dim, b.lengths);
 }

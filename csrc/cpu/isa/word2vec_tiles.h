@@ -128,16 +128,13 @@ void PackRows(const float* const* rows, const float* const* tails, int64_t num_r
   }
 }
 
-// The last dim % kWidth columns of rows, filled up with zeros, and where they begin.
-void CopyTails(const float* const* rows, int64_t num_rows, int64_t dim, float* tails,
-               const float** tail_rows) {
-  const int64_t whole = dim / kWidth * kWidth;
-  for (int64_t i = 0; i < num_rows; ++i) {
-    float* tail = tails + i * kWidth;
-    Store<float>(tail, V{});
-    for (int64_t p = whole; p < dim; ++p) tail[p - whole] = rows[i][p];
-    tail_rows[i] = tail;
-  }
+// The last dim % kWidth columns of a class, filled up with zeros, and where they are.
+inline void CopyTail(const Word2VecGroup& b, int64_t column) {
+  const int64_t count = b.dim % kWidth;
+  if (count == 0) return;  // nobody reads it
+  float* const tail = b.tails + column * kWidth;
+  Store<float>(tail, LoadFirst<float>(b.classes[column] + b.dim - count, count));
+  b.tail_rows[column] = tail;
 }
 
 // Logits of some rows with the classes of vectors of columns.
@@ -251,10 +248,17 @@ inline void SumTile(const RowSums& s, int64_t first, const Range& band, int64_t 
   }
 }
 
+inline bool AreZeros(const float* factors, int64_t n) {
+  bool zeros = true;
+  for (int64_t i = 0; i < n; ++i) zeros &= factors[i] == 0;
+  return zeros;
+}
+
 template <bool kByRows>
 void AddSums(const RowSums& s, RowsAhead* ahead) {
   ForTiles(s.num_results, [&](int64_t first, auto rows) {
     constexpr int kRows = decltype(rows)::kValue;
+    if (s.factors != nullptr && AreZeros(s.factors + first, kRows)) return;
     Range band = {0, 0};
     if (s.band_first != nullptr) {
       band = Join(s.band_first, s.band_last, first, kRows);

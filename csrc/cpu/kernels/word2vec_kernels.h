@@ -44,6 +44,9 @@ struct Word2VecGroup {
   float* const* to_hidden;   // [rows]
   float* const* to_classes;  // [columns]
   const float *hidden_factors, *class_factors;
+  // Not of bags: the factors of the centers that move before the rows do, which then move along the
+  // centers as they are by then, and of those that move afterwards; null: none.
+  const float *first_factors, *last_factors;  // [center columns]
 
   // The rate times a bound of the second derivative of the loss along each row and class: over its
   // terms the sum of weight * min(1/4, |derivative|) times the squared length of the other vector.

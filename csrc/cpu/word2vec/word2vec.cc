@@ -75,6 +75,8 @@ class Worker {
     class_curvatures_ = scratch->Take<float>(s.columns());
     embedding_factors_ = scratch->Take<float>(s.rows);
     class_factors_ = scratch->Take<float>(s.columns());
+    first_factors_ = scratch->Take<float>(s.centers);
+    last_factors_ = scratch->Take<float>(s.centers);
     embedding_copies_ = scratch->Take<int32_t>(s.rows);
     class_copies_ = scratch->Take<int32_t>(s.columns());
     embedding_crowds_ = scratch->Take<float>(s.rows);
@@ -171,6 +173,7 @@ class Worker {
     result->loss += kernels.find_steps(b);
     std::copy_n(hidden_curvatures_, rows, embedding_curvatures_);
     Shorten(group, updates, steps, &b);
+    OrderCenters(updates == nullptr, &b);
     kernels.add_steps(b);
     for (const Center& center : group.centers) result->examples += center.last - center.first - 1;
   }
@@ -216,6 +219,25 @@ class Worker {
             class_factors_, steps);
     b->hidden_factors = embedding_factors_;
     b->class_factors = class_factors_;
+  }
+
+  // Which centers move before the rows do. The updates of a round move none of them.
+  void OrderCenters(bool in_place, cpu::Word2VecGroup* b) {
+    if (!b->centers_are_classes()) return;
+    const int64_t noise_columns = cpu::RoundUp(b->noise, sizes_.lanes);
+    bool any_first = false, any_last = false;
+    for (int64_t c = 0; c < b->centers; ++c) {
+      const int64_t column = noise_columns + c, copy = class_copies_[column];
+      const float factor = in_place ? class_factors_[column] : 1.0f;
+      const bool first =
+          in_place && class_crowds_[copy] * class_curvatures_[copy] < kFirstCurvature;
+      first_factors_[c] = first ? factor : 0.0f;
+      last_factors_[c] = first ? 0.0f : factor;
+      any_first |= first;
+      any_last |= !first;
+    }
+    b->first_factors = any_first ? first_factors_ : nullptr;
+    b->last_factors = any_last ? last_factors_ : nullptr;
   }
 
   // The copies of a row in a group have one step.
@@ -372,7 +394,8 @@ class Worker {
   float *hidden_, *d_hidden_, *sums_, *hidden_lengths_, *packed_, *logits_, *tails_, *weights_,
       *targets_;
   float *lengths_, *hidden_curvatures_, *embedding_curvatures_, *class_curvatures_;
-  float *embedding_factors_, *class_factors_, *embedding_crowds_, *class_crowds_;
+  float *embedding_factors_, *class_factors_, *first_factors_, *last_factors_;
+  float *embedding_crowds_, *class_crowds_;
   int32_t *embedding_copies_, *class_copies_;
   float *noise_weight_, *way_nodes_, *way_targets_, *forward_, *backward_, *zeros_;
   int32_t *places_, *bands_;

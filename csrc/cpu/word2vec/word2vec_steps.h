@@ -11,6 +11,8 @@
 namespace fastw2v {
 
 inline constexpr float kMostCurvature = 2;
+// Centers of a curvature below that move before their contexts do.
+inline constexpr float kFirstCurvature = 0.125f;
 
 // How much of its step a row of that curvature makes, see csrc/core/word2vec.h.
 inline float StepFactor(float curvature) {

@@ -203,7 +203,7 @@ def _read_binary(
                 )
             block, begin = block[begin:] + more, 0
         # The original program ends each vector with a line end, others do not.
-        if row == 0 and size > 1 and not block[space + 1 : end].translate(None, _OF_NUMBERS):
+        if row == 0 and _is_written_in_digits(block[space + 1 : end], size):
             raise ValueError(
                 f"{path} is not in word2vec's binary format: its first vector is written in "
                 "digits; read it as text (format='text', binary=False)"
@@ -217,6 +217,16 @@ def _read_binary(
             "damaged or not in word2vec's binary format"
         )
     return words, vectors
+
+
+def _is_written_in_digits(vector: bytes, size: int) -> bool:
+    """Whether the bytes where float32 numbers should be are the text of a vector.
+
+    Short numbers, such as those of "a 0 0 1", leave room for words of the next lines.
+    """
+    line = vector.partition(b"\n")[0]
+    is_whole = len(line) == len(vector) or len(line.split()) == size
+    return size > 1 and is_whole and not line.translate(None, _OF_NUMBERS)
 
 
 def _read_text(

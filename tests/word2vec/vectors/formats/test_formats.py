@@ -190,6 +190,10 @@ def test_files_under_names_of_other_formats(vectors, tmp_path):
     for name, other in (("v.npz", "v.model"), ("v.kv", "v.txt"), ("v.npz", "v.bin")):
         (tmp_path / other).write_bytes((tmp_path / name).read_bytes())
         assert_same(WordVectors.load(tmp_path / other), vectors)
+    short = WordVectors([f"word{i}" for i in range(60)], np.eye(60, 3))  # words between the digits
+    short.save(tmp_path / "short.bin", "text")
+    with pytest.raises(ValueError, match=r"short\.bin is not .* binary format: .*format='text'"):
+        WordVectors.load(tmp_path / "short.bin", limit=2)
     vectors.save(tmp_path / "v.bin", "text")
     for limit in (None, 2):
         with pytest.raises(ValueError, match=r"v\.bin is not .* binary format: .*format='text'"):
