@@ -143,6 +143,7 @@ def test_kernels_of_a_gpu_are_registered_where_it_is_new_enough(arch, tmp_path):
 
 def test_gpus_that_are_too_old_are_warned_of(monkeypatch):
     monkeypatch.setattr(library, "why_no_gpu_kernels", "the GPU is too old")
+    monkeypatch.setattr(with_tensorflow, "warn", True)  # the doctor's tests have turned it off
     with pytest.warns(RuntimeWarning, match="^the GPU is too old$"):
         with_tensorflow.load()
     monkeypatch.setattr(with_tensorflow, "warn", False)
