@@ -102,6 +102,7 @@ ORDER = [
     ["_losses"],
     ["gradients"],
     ["ops"],
+    ["adaptive"],
     ["optimizers"],
     ["training"],
     ["keras"],
