@@ -45,7 +45,6 @@ struct SharedPlan {
   int64_t pitch = 0;  // of its logits
   SumRuns sum_runs;
 
-  SharedPlan() = default;
   SharedPlan(const SharedProblem<E>& problem, const Device& device);
 };
 

@@ -231,7 +231,8 @@ SharedProblem<E> MakeSharedProblem(const LossProblem<T>& p) {
   shared.link = p.options.link;
   shared.numbers = MakeLogitNumbers<Accumulator<T>>(p.options);
   shared.allow_tf32 = p.allow_tf32;
-  shared.rounds = p.options.compute_dtype == ComputeDtype::kBFloat16 && std::is_same_v<T, E>;
+  shared.rounds =
+      p.options.compute_dtype == ComputeDtype::kBFloat16 && !std::is_same_v<E, BFloat16>;
   shared.finds_hits = p.options.remove_accidental_hits;
   return shared;
 }
