@@ -31,11 +31,8 @@ COLD = re.compile(r"\bdouble\b|^(void )?cub::|^(void )?(at_)?thrust::")
 # address allow it are read and written by 16 bytes.
 INSTRUCTIONS = {
     r"(Logits|FusedGradient)<": ("HMMA", "LDGSTS", "LDSM", "MUFU.EX2"),
-    r"SumKernel<": ("LDG.E.128", "MUFU.EX2"),
-    r"DifferentiateKernel<": ("LDG.E.128", "MUFU.EX2"),
-    r"DifferentiateKernel<float, float, ": ("STG.E.128",),
-    r"(Forward|Backward)Kernel<": ("HMMA", "LDGSTS", "MUFU.EX2"),
-    r"(Forward|Backward)Kernel<(BFloat16|Half)\b": ("LDSM",),
+    r"(Sum|Differentiate)LogitsKernel<": ("LDG.E.128", "MUFU.EX2"),
+    r"DifferentiateLogitsKernel<\w+<float[^>]*>, float, ": ("STG.E.128",),
     r"hopper::(Forward|Backward|LogitGradients)Kernel<": ("HGMMA", "UTMALDG", "MUFU.EX2"),
     r"(Gather|Update)Kernel<float, float, 4>": ("LDG.E.128", "STG.E.128"),
     r"OwnListKernel<float, 4, true>": ("LDG.E.128", "STG.E.128"),

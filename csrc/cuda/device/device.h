@@ -60,12 +60,11 @@ __device__ __forceinline__ A WarpMax(A x, int lanes = kWarp) {
   return x;
 }
 
-// ---- products of a warp: c[m, n] += a[m, k] b[k, n]
+// ---- products of a warp, m16n8k16 of 16 bits: c[m, n] += a[m, k] b[k, n]
 //
 // With g = lane / 4 and t = lane % 4 a lane holds, pairs side by side in a register,
-//   m16n8k16, 16-bit:  a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..);  b: (2t.., g) (2t+8..,
-//   g) m16n8k8, TF32:     a: (g, t) (g+8, t) (g, t+4) (g+8, t+4);              b: (t, g) (t+4, g)
-//   both               c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1)
+//   a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..);  b: (2t.., g) (2t+8.., g)
+//   c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1)
 template <typename T>  // BFloat16 or Half
 __device__ __forceinline__ void Mma16816(float (&c)[4], const uint32_t (&a)[4],
                                          const uint32_t (&b)[2]);

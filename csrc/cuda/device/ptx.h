@@ -44,13 +44,6 @@ __device__ __forceinline__ uint32_t RoundPair<Half>(float low, float high) {
   return pair;
 }
 
-// The nearest number with the 10 bits of mantissa that TF32 has, ties away from zero.
-__device__ __forceinline__ float RoundTf32(float x) {
-  uint32_t bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return __uint_as_float(bits);
-}
-
 // 2^x and log2(x) with a relative error of about 2^-22; 2^x of a result below 2^-126 is 0.
 __device__ __forceinline__ float FastExp2(float x) {
   float y;
@@ -84,15 +77,6 @@ __device__ __forceinline__ void Mma16816<Half>(float (&c)[4], const uint32_t (&a
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-__device__ __forceinline__ void Mma1688Tf32(float (&c)[4], const uint32_t (&a)[4],
-                                            const uint32_t (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 // ---- shared memory
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* shared) {
@@ -120,7 +104,7 @@ __device__ __forceinline__ void LoadMatrices(uint32_t (&r)[4], const void* share
 
 // Copies 16 (or 8 or 4) bytes from global to shared memory in the background, or zeros where not
 // `valid` (the address is then not read). Both are aligned to their size.
-template <int kBytes = 16>
+template <int kBytes>
 __device__ __forceinline__ void CopyAsync(void* shared, const void* global, bool valid) {
   const uint32_t address = SharedAddress(shared);
   const int bytes = valid ? kBytes : 0;

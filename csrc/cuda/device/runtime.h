@@ -19,7 +19,7 @@ struct Device {
   int arch = 80;  // 10 * major + minor of the compute capability
   int num_multiprocessors = 1;
   int shared_bytes = 99 << 10;  // that a block can have
-  // That logits may take at a time where they are stored (csrc/cuda/loss/exact/block_loss.h).
+  // That logits may take at a time where they are stored (csrc/cuda/loss/stored_logits.h).
   int64_t logit_bytes = int64_t{256} << 20;
 };
 

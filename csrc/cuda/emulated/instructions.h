@@ -47,12 +47,6 @@ __device__ __forceinline__ uint32_t RoundPair<Half>(float low, float high) {
   return Round<Half>(low).bits | static_cast<uint32_t>(Round<Half>(high).bits) << 16;
 }
 
-__device__ __forceinline__ float RoundTf32(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  if ((bits & 0x7F800000) == 0x7F800000) return x;
-  return __uint_as_float((bits + 0x1000) & 0xFFFFE000);
-}
-
 __device__ __forceinline__ float FastExp2(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0 : y;
@@ -60,12 +54,11 @@ __device__ __forceinline__ float FastExp2(float x) {
 
 __device__ __forceinline__ float FastLog2(float x) { return std::log2(x); }
 
-// ---- products of a warp: c[m, n] += a[m, k] b[k, n]
+// ---- products of a warp, m16n8k16 of 16 bits: c[m, n] += a[m, k] b[k, n]
 //
 // With g = lane / 4 and t = lane % 4 a lane holds, pairs side by side in a register,
-//   m16n8k16, 16-bit:  a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..);  b: (2t.., g) (2t+8..,
-//   g) m16n8k8, TF32:     a: (g, t) (g+8, t) (g, t+4) (g+8, t+4);              b: (t, g) (t+4, g)
-//   both               c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1)
+//   a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..);  b: (2t.., g) (2t+8.., g)
+//   c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1)
 namespace emulated {
 
 struct MmaRecord {
@@ -87,10 +80,10 @@ float Element(uint32_t pair, int half) {
 
 // element_a(row, k) and element_b(k, column) find the operands.
 template <typename ElementA, typename ElementB>
-void Multiply(void** records, TensorCore core, int depth, int min_exponent, ElementA element_a,
-              ElementB element_b) {
-  Factor a[16][16], b[8][16];
-  for (int k = 0; k < depth; ++k) {
+void Multiply(void** records, int min_exponent, ElementA element_a, ElementB element_b) {
+  constexpr int kDepth = 16;
+  Factor a[16][kDepth], b[8][kDepth];
+  for (int k = 0; k < kDepth; ++k) {
     for (int m = 0; m < 16; ++m) a[m][k] = ToFactor(element_a(m, k), min_exponent);
     for (int n = 0; n < 8; ++n) b[n][k] = ToFactor(element_b(k, n), min_exponent);
   }
@@ -98,7 +91,7 @@ void Multiply(void** records, TensorCore core, int depth, int min_exponent, Elem
     float* c = static_cast<MmaRecord*>(records[lane])->c;
     for (int i = 0; i < 4; ++i) {
       const int m = lane / 4 + 8 * (i / 2), n = 2 * (lane % 4) + i % 2;
-      c[i] = AddProducts(core, c[i], a[m], b[n], depth);
+      c[i] = AddProducts(kAmpere16, c[i], a[m], b[n], kDepth);
     }
   }
 }
@@ -109,7 +102,7 @@ void Mma16816(float* c, const uint32_t* a, const uint32_t* b) {
   MeetLanes(kAllLanes, &record, [](void** records) {
     const auto at = [&](int lane) { return static_cast<MmaRecord*>(records[lane]); };
     Multiply(
-        records, kAmpere16, 16, kMinExponent<T>,
+        records, kMinExponent<T>,
         [&](int m, int k) {
           const MmaRecord* record = at(m % 8 * 4 + k % 8 / 2);
           return Element<T>(record->a[m / 8 + k / 8 * 2], k % 2);
@@ -118,19 +111,6 @@ void Mma16816(float* c, const uint32_t* a, const uint32_t* b) {
           const MmaRecord* record = at(n * 4 + k % 8 / 2);
           return Element<T>(record->b[k / 8], k % 2);
         });
-  });
-}
-
-inline void Mma1688Tf32(float* c, const uint32_t* a, const uint32_t* b) {
-  MmaRecord record{c, a, b};
-  MeetLanes(kAllLanes, &record, [](void** records) {
-    const auto at = [&](int lane) { return static_cast<MmaRecord*>(records[lane]); };
-    // The tensor core does not look at the lowest 13 bits.
-    const auto cut = [](uint32_t bits) { return __uint_as_float(bits & 0xFFFFE000); };
-    Multiply(
-        records, kAmpereTf32, 8, kFloatMinExponent,
-        [&](int m, int k) { return cut(at(m % 8 * 4 + k % 4)->a[m / 8 + k / 4 * 2]); },
-        [&](int k, int n) { return cut(at(n * 4 + k % 4)->b[k / 4]); });
   });
 }
 
@@ -146,11 +126,6 @@ template <>
 __device__ __forceinline__ void Mma16816<Half>(float (&c)[4], const uint32_t (&a)[4],
                                                const uint32_t (&b)[2]) {
   emulated::Mma16816<Half>(c, a, b);
-}
-
-__device__ __forceinline__ void Mma1688Tf32(float (&c)[4], const uint32_t (&a)[4],
-                                            const uint32_t (&b)[2]) {
-  emulated::Mma1688Tf32(c, a, b);
 }
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* shared) {
@@ -183,7 +158,7 @@ __device__ __forceinline__ void LoadMatrices(uint32_t (&r)[4], const void* share
   });
 }
 
-template <int kBytes = 16>
+template <int kBytes>
 __device__ __forceinline__ void CopyAsync(void* shared, const void* global, bool valid) {
   if (valid) {
     std::memcpy(shared, global, kBytes);

@@ -20,7 +20,7 @@ struct TensorCore {
 
 // mma.sync on an A100 (and all of compute capability 8): half the depth of an instruction at a
 // time, with a bit more than a float has. Hopper's is the more exact one.
-constexpr TensorCore kAmpere16{8, 24}, kAmpereTf32{4, 24};
+constexpr TensorCore kAmpere16{8, 24};
 // wgmma.
 constexpr TensorCore kHopper16{16, 25};
 

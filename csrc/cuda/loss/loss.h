@@ -8,10 +8,10 @@
 //   - gradients of rows are padded, since their number is known on the device alone: rows that
 //     repeat the largest one, with values of 0.
 //
-// Products: 16-bit tables on tensor cores with sums in float. Exact losses leave the others, and
-// what is wider than a kernel's registers, to the stream's library (gemm.h): float in TF32 where
-// allow_tf32 says so. Sampled losses multiply float in three products of TF32 parts (allow_tf32: in
-// one), double by plain arithmetic. Same bits on every run on one kind of device.
+// Products: 16-bit tables on tensor cores with sums in float. Sampled losses with a shared list,
+// and exact ones of other types or wider than a kernel's registers, leave products to the stream's
+// library (gemm.h): float in TF32 where allow_tf32 says so. Same bits on every run on one kind of
+// device.
 #ifndef FASTW2V_CUDA_LOSS_LOSS_H_
 #define FASTW2V_CUDA_LOSS_LOSS_H_
 

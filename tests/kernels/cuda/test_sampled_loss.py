@@ -131,17 +131,19 @@ def test_the_gradient_of_hidden_rows_may_be_left_out(cuda, device, form, one_cal
     np.testing.assert_array_equal(alone.loss, wanted.loss)
 
 
-# (batch, num_sampled, dim) and why: tiles of 64 examples and classes, up to 512 columns at a time,
-# pieces of 16 of them.
+# (batch, num_sampled, dim) and why: logits lie in rows of whole 128, a warp sums 256 of them at a
+# time and at least 1024, gradients of biases are sums over 32 examples, rows of operands are padded
+# to 16 bytes.
 SIZES = {
     "one of all": (1, 1, 1),
     "no width": (3, 2, 0),
-    "a tile": (64, 64, 16),
-    "above a tile, odd width": (65, 66, 17),
-    "parts of the classes": (5, 260, 4),
-    "parts of the examples": (260, 5, 4),
+    "whole rows of logits": (32, 128, 16),
+    "above them, odd width": (33, 129, 17),
+    "two steps of a warp": (5, 260, 4),
+    "two runs of sums": (3, 1100, 4),
+    "many examples": (260, 5, 4),
     "rows of 600 bytes": (6, 10, 300),
-    "columns in two chunks": (4, 5, 530),
+    "wide rows": (4, 5, 530),
 }
 
 
@@ -268,6 +270,71 @@ def test_what_is_out_of_range_gives_nan_and_no_gradient(cuda, device, what, form
             )
 
 
+@pytest.fixture
+def blocks_of_32_examples(cuda):
+    """The fewest that a block can have where rows have at most 32 columns."""
+    cuda.set_logit_bytes(1)
+    yield
+    cuda.set_logit_bytes(0)
+
+
+@pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["shared", "shared_logistic"])
+def test_several_blocks_of_examples(cuda, device, blocks_of_32_examples, form, dtype, one_call):
+    options = OPTIONS["sampled, all at once"]
+    problem, d_loss = sampled_problem(form, dtype=dtype, **options | {"batch": 75, "dim": 18})
+    check(cuda, device, problem, d_loss, dtype, one_call=one_call)
+
+
+def test_blocks_give_what_all_examples_give_together(cuda, device, blocks_of_32_examples):
+    """A block has at least as many examples as rows have columns, here 64 and the other 6."""
+    problem, d_loss = sampled_problem("shared", batch=70, dim=40, num_sampled=200)
+    in_blocks = compute(cuda, device, problem, d_loss, "float32", one_call=True).arrays()
+    cuda.set_logit_bytes(0)
+    together = compute(cuda, device, problem, d_loss, "float32", one_call=True).arrays()
+    for name, values in together.items():
+        scale = np.max(np.abs(values))
+        np.testing.assert_allclose(in_blocks[name], values, rtol=0, atol=1e-6 * scale)
+
+
+def test_scratch_memory_is_bounded(cuda, device):
+    """By the bytes of a block, and numbers and rows of each example and class."""
+    most = 1 << 20
+    cuda.set_logit_bytes(most)
+    try:
+        problem, _ = sampled_problem("shared", batch=4000, num_sampled=2000, dim=20)
+        put = device.to_device
+        loss = cuda.SampledLoss_float32(
+            *map(put, (problem.hidden, problem.weights, problem.biases, problem.labels)),
+            sampled=put(problem.sampled),
+        )
+        assert loss.scratch_bytes() < most + (4000 + 2000) * (2 * 20 * 4 + 200)
+    finally:
+        cuda.set_logit_bytes(0)
+
+
+@pytest.mark.parametrize("one_call", [False, True], ids=["two calls", "one call"])
+@pytest.mark.parametrize("form", ["shared", "shared_logistic"])
+def test_small_gradients_of_float16_do_not_vanish(
+    cuda, device, blocks_of_32_examples, form, one_call
+):
+    """A mean over many examples: gradients of logits lie below the smallest number of float16.
+
+    Where both passes are one call, each block of examples has a unit of its own.
+    """
+    problem, d_loss = sampled_problem(form, dtype="float16", batch=70, num_sampled=300, dim=24)
+    d_loss = (np.abs(d_loss) + 1) * np.repeat([2.0**-40, 2.0**-30, 2.0**-35], [32, 32, 6])
+    d_loss = d_loss.astype(np.float32)
+    computed = compute(cuda, device, problem, d_loss, "float16", one_call=one_call).gradients
+    truth = named(*define_loss(problem, d_loss))["d_hidden"]
+    blocks = np.split(np.arange(70), [32, 64]) if one_call else [np.arange(70)]
+    for block in blocks:
+        largest = np.max(np.abs(truth[block]))
+        error = np.max(np.abs(computed.d_hidden[block].astype(np.float64) - truth[block]))
+        assert error <= 2**-9 * largest
+
+
 @pytest.mark.parametrize("form", SAMPLED)
 def test_nothing_in_nothing_out(cuda, device, form):
     problem, d_loss = sampled_problem(form, batch=0)
@@ -277,11 +344,14 @@ def test_nothing_in_nothing_out(cuda, device, form):
         assert not computed.gradients.d_weights.any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("form", ["shared", "per_example"])
-def test_same_bits_on_every_run(cuda, device, form):
-    problem, d_loss = sampled_problem(form, dtype="bfloat16")
-    first, second = (
-        compute(cuda, device, problem, d_loss, "bfloat16", one_call=True) for _ in range(2)
-    )
-    for name, values in first.arrays().items():
-        assert values.tobytes() == second.arrays()[name].tobytes(), name
+def test_same_bits_on_every_run(cuda, device, blocks_of_32_examples, form, dtype, monkeypatch):
+    problem, d_loss = sampled_problem(form, dtype=dtype, batch=40, dim=20)
+    first = compute(cuda, device, problem, d_loss, dtype, one_call=True).arrays()
+    for order in ("reverse", "3"):
+        if device.emulated:
+            monkeypatch.setenv("FASTW2V_EMULATED_ORDER", order)
+        again = compute(cuda, device, problem, d_loss, dtype, one_call=True).arrays()
+        for name, values in first.items():
+            assert values.tobytes() == again[name].tobytes(), name

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-CORES = {"ampere 16": (8, 24), "ampere tf32": (4, 24), "hopper 16": (16, 25)}
+CORES = {"ampere 16": (8, 24), "hopper 16": (16, 25)}
 
 
 @pytest.fixture(params=CORES)

@@ -4,6 +4,7 @@
 #include "csrc/core/scratch.h"
 #include "csrc/cuda/device/gemm.h"
 #include "csrc/cuda/device/vectors.h"
+#include "csrc/cuda/loss/add_parts.h"
 #include "csrc/cuda/loss/exact/block_loss.h"
 #include "csrc/cuda/loss/exact/examples.h"
 #include "csrc/cuda/loss/exact/stored_logits.h"
@@ -16,10 +17,6 @@ namespace {
 
 int64_t Divide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int64_t RoundUp(int64_t x, int64_t y) { return Divide(x, y) * y; }
-
-// Warps that sum at the same time, more than any device runs.
-constexpr int64_t kManyWarps = 16384;
-constexpr int64_t kShortestRun = 1024;  // classes, where that leaves some warps without one
 
 // Rows of a block from which on it pays to keep logits: for each block weights are read, and their
 // gradient is read and written, once more. With M bytes and F operations a second that is 16 V D /
@@ -59,7 +56,7 @@ struct BlockPlan {
   int64_t rows, classes;  // of a block
   int64_t pitch;          // of its logits
   bool keeps;             // blocks have all classes: sums and gradients in one go
-  int64_t run, runs;      // classes of a run of sums, and how many in a block
+  SumRuns sum_runs;
 
   // one_call: forward and backward together.
   BlockPlan(const LossProblem<T>& p, const Device& device, bool one_call) {
@@ -98,9 +95,7 @@ struct BlockPlan {
       keeps = true;
     }
     pitch = RoundUp(classes, kPitchColumns);
-    const int64_t busy = std::clamp<int64_t>(kManyWarps / rows, 1, Divide(classes, kShortestRun));
-    run = RoundUp(Divide(classes, busy), kPitchColumns);
-    runs = Divide(classes, run);
+    sum_runs = SumRuns(rows, classes);
   }
 
   int64_t blocks_of_classes(const LossProblem<T>& p) const { return Divide(p.classes, classes); }
@@ -116,7 +111,8 @@ class BlockLoss {
       : p_(problem),
         plan_(plan),
         stream_(stream),
-        examples_(p_, plan_.hidden_rows, plan_.blocks_of_classes(p_) * plan_.runs, scratch),
+        examples_(p_, plan_.hidden_rows, plan_.blocks_of_classes(p_) * plan_.sum_runs.runs,
+                  scratch),
         hidden_(scratch->Take<E>(plan_.hidden_rows * plan_.hidden_pitch)),
         weights_(scratch->Take<E>(plan_.copies_weights ? plan_.classes * plan_.weights_pitch : 0)),
         logits_(scratch->Take<A>(plan_.stores_logits ? plan_.rows * plan_.pitch : 0)),
@@ -223,9 +219,9 @@ class BlockLoss {
   }
 
   Status Sum(const StoredLogits<T>& block) {
-    const int64_t first_run = block.class0 / plan_.classes * plan_.runs;
     // The last block may have fewer runs: the others are without a class.
-    return SumStoredLogits(block, examples_, plan_.run, first_run, plan_.runs,
+    const int64_t first_run = block.class0 / plan_.classes * plan_.sum_runs.runs;
+    return SumStoredLogits(block, examples_, plan_.sum_runs, first_run,
                            p_.options.label_smoothing != 0, stream_);
   }
 

@@ -141,25 +141,11 @@ __global__ void __launch_bounds__(kThreads)
     row.factor = gradient.scale * static_cast<A>(exp(-log_sum));
     row.shift = gradient.shift;
     row.target = gradient.target;
-    const float bound = static_cast<float>(fabs(gradient.scale) + fabs(row.shift) +
-                                           fabs(row.target) * static_cast<A>(examples.num_true));
-    const uint32_t bits = __float_as_uint(bound);
-    if (bits < 0x7F800000) atomicMax(examples.largest, bits);
+    WidenUnit(fabs(gradient.scale) + fabs(row.shift) +
+                  fabs(row.target) * static_cast<A>(examples.num_true),
+              examples.largest);
   }
   examples.terms[b] = row;
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    AddPartsKernel(const Accumulator<T>* parts, int64_t count, int64_t stride, int64_t size,
-                   bool first, const uint32_t* largest, T* sum) {
-  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= size) return;
-  Accumulator<T> total = 0;
-  for (int64_t part = 0; part < count; ++part) total += parts[part * stride + i];
-  if (largest != nullptr) total *= GradientUnit<Half>(largest, /*inverse=*/true);
-  if (!first) total += ToFloat(sum[i]);
-  sum[i] = Round<T>(total);
 }
 
 dim3 BlocksFor(int64_t count) { return dim3(NumBlocks(count, kThreads)); }
@@ -216,24 +202,15 @@ Status PrepareGradient(const LossProblem<T>& p, const Examples<Accumulator<T>>& 
                 MakeLossNumbers<Accumulator<T>>(p.options, p.all_classes()), d_loss, normalizer);
 }
 
-template <typename T>
-Status AddParts(const Accumulator<T>* parts, int64_t count, int64_t stride, int64_t size,
-                bool first, const uint32_t* largest, const Stream& stream, T* sum) {
-  return Launch(AddPartsKernel<T>, BlocksFor(size), dim3(kThreads), 0, stream, parts, count, stride,
-                size, first, largest, sum);
-}
-
-#define FASTW2V_INSTANTIATE(T)                                                             \
-  template Status FinishLoss(const LossProblem<T>&, const Examples<Accumulator<T>>&,       \
-                             const RowRange&, const Stream&, Accumulator<T>*,              \
-                             const Normalizer<Accumulator<T>>&);                           \
-  template Status FinishPart(const LossProblem<T>&, const Examples<Accumulator<T>>&,       \
-                             const Stream&, const SoftmaxPart<Accumulator<T>>&);           \
-  template Status PrepareGradient(const LossProblem<T>&, const Examples<Accumulator<T>>&,  \
-                                  const RowRange&, const Accumulator<T>*,                  \
-                                  const Normalizer<const Accumulator<T>>&, const Stream&); \
-  template Status AddParts<T>(const Accumulator<T>*, int64_t, int64_t, int64_t, bool,      \
-                              const uint32_t*, const Stream&, T*);
+#define FASTW2V_INSTANTIATE(T)                                                            \
+  template Status FinishLoss(const LossProblem<T>&, const Examples<Accumulator<T>>&,      \
+                             const RowRange&, const Stream&, Accumulator<T>*,             \
+                             const Normalizer<Accumulator<T>>&);                          \
+  template Status FinishPart(const LossProblem<T>&, const Examples<Accumulator<T>>&,      \
+                             const Stream&, const SoftmaxPart<Accumulator<T>>&);          \
+  template Status PrepareGradient(const LossProblem<T>&, const Examples<Accumulator<T>>&, \
+                                  const RowRange&, const Accumulator<T>*,                 \
+                                  const Normalizer<const Accumulator<T>>&, const Stream&);
 FASTW2V_INSTANTIATE(float)
 FASTW2V_INSTANTIATE(double)
 FASTW2V_INSTANTIATE(Half)

@@ -8,7 +8,7 @@
 
 #include "csrc/core/scratch.h"
 #include "csrc/cuda/device/runtime.h"
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 #include "csrc/cuda/loss/loss.h"
 #include "csrc/cuda/loss/partial_softmax.h"
 
@@ -96,13 +96,6 @@ template <typename T>
 Status PrepareGradient(const LossProblem<T>& problem, const Examples<Accumulator<T>>& examples,
                        const RowRange& rows, const Accumulator<T>* d_loss,
                        const Normalizer<const Accumulator<T>>& normalizer, const Stream& stream);
-
-// sum[i] = parts[i] + parts[stride + i] + ..., over `count` parts, beside what is there where not
-// `first`. `largest` is null, or that of the gradients of logits in float16, whose unit the parts
-// are in.
-template <typename T>
-Status AddParts(const Accumulator<T>* parts, int64_t count, int64_t stride, int64_t size,
-                bool first, const uint32_t* largest, const Stream& stream, T* sum);
 
 }  // namespace fastw2v::cuda
 

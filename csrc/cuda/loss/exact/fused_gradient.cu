@@ -1,5 +1,5 @@
 #include "csrc/cuda/loss/exact/fused_gradient.h"
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 
 namespace fastw2v::cuda {
 

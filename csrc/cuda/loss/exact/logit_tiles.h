@@ -9,7 +9,7 @@
 #include "csrc/cuda/device/runtime.h"
 #include "csrc/cuda/device/tiles.h"
 #include "csrc/cuda/loss/exact/examples.h"
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 #include "csrc/cuda/loss/partial_softmax.h"
 
 namespace fastw2v::cuda {

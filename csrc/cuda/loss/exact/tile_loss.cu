@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "csrc/core/scratch.h"
+#include "csrc/cuda/loss/add_parts.h"
 #include "csrc/cuda/loss/exact/examples.h"
 #include "csrc/cuda/loss/exact/fused_gradient.h"
 #include "csrc/cuda/loss/exact/logit_tiles.h"

@@ -5,7 +5,7 @@
 // their order), once with blocks that own classes (d_weights, d_biases).
 #include <algorithm>
 
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 #include "csrc/cuda/loss/hopper/exact_backward.h"
 #include "csrc/cuda/loss/hopper/exact_rows.h"
 
@@ -36,9 +36,7 @@ __global__ void __launch_bounds__(256)
   rows.factor[b] = gradient.scale * expf(-log_sum[b]) * exp2f(-rounding);
   rows.shift[b] = gradient.shift;
   rows.target[b] = gradient.target;
-  const uint32_t bound =
-      __float_as_uint(fabsf(gradient.scale) + fabsf(gradient.shift) + fabsf(gradient.target));
-  if (bound < 0x7F800000) atomicMax(rows.largest, bound);  // not of Inf and NaN
+  WidenUnit(fabsf(gradient.scale) + fabsf(gradient.shift) + fabsf(gradient.target), rows.largest);
 }
 
 template <typename T>

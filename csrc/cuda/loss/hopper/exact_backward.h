@@ -17,7 +17,7 @@ constexpr int64_t kWidestBackward = 256;
 struct RowGradients {
   float *base, *factor, *shift, *target;
   int* labels;
-  uint32_t* largest;  // see GradientUnit in exact_logits.h
+  uint32_t* largest;  // see GradientUnit in gradient_terms.h
 };
 
 // How the blocks are cut that own hidden rows.

@@ -6,7 +6,7 @@
 // much at D = 128. An eighth of the exponentials is a polynomial on the other pipes: at D = 128, of
 // 2048 cycles of tensor cores, MUFU is then busy for 1920, and 1700 of the slots in which a
 // scheduler can issue are taken (a quarter: 1660 and 2020).
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 #include "csrc/cuda/loss/hopper/exact_forward.h"
 #include "csrc/cuda/loss/hopper/exact_rows.h"
 #include "csrc/cuda/loss/partial_softmax.h"

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "csrc/cuda/device/runtime.h"
-#include "csrc/cuda/loss/exact_logits.h"
+#include "csrc/cuda/loss/gradient_terms.h"
 
 namespace fastw2v::cuda::hopper {
 
@@ -27,7 +27,7 @@ struct LogitGradients {
   float scale = 1, softcap = 0;                    // softcap 0: none
   const RowGradientTerms<float>* terms = nullptr;  // [rows]
   const uint8_t* active = nullptr;                 // [rows]
-  const uint32_t* largest = nullptr;               // see GradientUnit in exact_logits.h
+  const uint32_t* largest = nullptr;               // see GradientUnit in gradient_terms.h
 
   // Columns up to a multiple of 128 are written, zeros where there is no class.
   T* p = nullptr;  // [rows, pitch], or null; a pitch of whole 128, an address of whole 16 bytes

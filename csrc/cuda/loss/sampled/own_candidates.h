@@ -10,7 +10,6 @@
 #include "csrc/cuda/device/device.h"
 #include "csrc/cuda/device/vectors.h"
 #include "csrc/cuda/loss/loss.h"
-#include "csrc/cuda/loss/sampled/shared_candidates.h"
 
 namespace fastw2v::cuda {
 
@@ -98,27 +97,28 @@ __device__ __forceinline__ LossNumbers<Accumulator<T>> Numbers(const LossProblem
 template <typename T>
 struct Coefficients {
   using A = Accumulator<T>;
-  LogitGradient<A> gradient;
-  A target;
-  bool softmax;
+  A max, log_sum, scale, target;
+  bool active, softmax;
 
-  __device__ Coefficients(const LossProblem<T>& p, const Example<T>& example, bool active, A d_loss,
-                          A max, A log_sum)
-      : gradient{max, log_sum, 0, active ? 1 : 0},
+  __device__ Coefficients(const LossProblem<T>& p, const Example<T>& example, bool is_active,
+                          A d_loss, A of_max, A of_log_sum)
+      : max(of_max),
+        log_sum(of_log_sum),
+        scale(0),
         target(0),
+        active(is_active),
         softmax(p.options.link == Link::kSoftmax) {
     if (!active) return;
     const GradientTerms<A> terms =
         MakeGradientTerms(Numbers(p), d_loss, max, log_sum, example.num_labels);
-    gradient.scale = terms.scale;  // sampled losses have no shift
+    scale = terms.scale;  // sampled losses have no shift
     target = terms.target;
   }
 
   __device__ A LogitGradientOf(const Logit<A>& logit, bool is_label) const {
-    if (!gradient.active) return 0;
-    const A share =
-        softmax ? math::Exp(logit.z - gradient.max - gradient.log_sum) : Sigmoid(logit.z);
-    return (gradient.scale * share - (is_label ? target : A{0})) * logit.slope;
+    if (!active) return 0;
+    const A share = softmax ? math::Exp(logit.z - max - log_sum) : Sigmoid(logit.z);
+    return (scale * share - (is_label ? target : A{0})) * logit.slope;
   }
 };
 

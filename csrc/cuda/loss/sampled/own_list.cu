@@ -151,7 +151,7 @@ Status OwnListCall<T>::Run(Passes passes, const SampledResults<T>& results,
   FASTW2V_RETURN_IF_ERROR(Launch(forward && !softmax, true, results, stream));
   RowOrder order;
   FASTW2V_RETURN_IF_ERROR(sorter_.Sort(stream, &order));
-  const WeightTerms<T> terms = {p_, NumOwnCandidates(p_), d_logits_, nullptr, nullptr, 0};
+  const WeightTerms<T> terms = {p_, NumOwnCandidates(p_), d_logits_, nullptr, nullptr};
   return SumWeightTerms(order, terms, InVectors(p_.dim, p_.hidden), results.d_weights, stream);
 }
 

@@ -1,99 +1,114 @@
 // The part of a sampled loss in which one list of classes serves all examples, whose rows have been
-// gathered. Logits exist one tile at a time, in registers.
+// gathered: a library multiplies blocks of examples with all classes of the list (gemm.h), kernels
+// make sums and gradients of the logits that it has written (csrc/cuda/loss/stored_logits.h).
 //
-// Forward, a block takes a tile of examples through a part of the classes. Backward, it keeps the
-// gradient of a tile of examples, or of a tile of classes, in registers while it passes over tiles
-// of the other kind, whose logits it computes again: storing them would cost more for the widths
-// that word vectors have. Work is cut by the problem alone; partial sums are added in a fixed
-// order.
+//   forward       Z = X W^T (2BSD operations for B examples and S classes), then sums
+//   backward      Z, then P, the gradients of the logits, in its place, and two products:
+//                 d_hidden += P W, d_weights += P^T X (6BSD)
+//   in one call   6BSD: the sums of an example are complete before its block is left, so that its
+//                 logits become gradients without being computed again
 #ifndef FASTW2V_CUDA_LOSS_SAMPLED_SHARED_CANDIDATES_H_
 #define FASTW2V_CUDA_LOSS_SAMPLED_SHARED_CANDIDATES_H_
 
-#include <cstddef>
 #include <cstdint>
 
 #include "csrc/core/loss.h"
 #include "csrc/core/loss_formulas.h"
+#include "csrc/core/scratch.h"
 #include "csrc/core/types.h"
-#include "csrc/cuda/device/products.h"
 #include "csrc/cuda/device/runtime.h"
+#include "csrc/cuda/loss/gradient_terms.h"
+#include "csrc/cuda/loss/stored_logits.h"
 
 namespace fastw2v::cuda {
 
-// What the gradient of an example's logits is made of: GradientTerms (csrc/core/loss_formulas.h) of
-// classes that are no labels, without label smoothing.
-template <typename A>
-struct LogitGradient {
-  A max, log_sum, scale;
-  int active;  // 0: the example has no gradient
-};
-
-// Sums over the classes that an example has been compared with: of exp(z - max), or of softplus(z).
-template <typename A>
-struct RowSums {
-  A max, sum;
-
-  __device__ PartialSoftmax<A> Softmax() const { return {max, sum, 0, 0}; }
-};
-
-// E is the type of the operands of products.
+// E: the type of the operands of products.
 template <typename E>
 struct SharedProblem {
+  int64_t batch = 0, classes = 0, dim = 0, num_true = 1;
+  Link link = Link::kSoftmax;
+  LogitNumbers<Accumulator<E>> numbers;
+  bool allow_tf32 = false;
+  bool rounds = false;  // gradients of logits to bfloat16, as operands that E does not round
+  bool finds_hits = false;
+};
+
+// How the examples are cut into blocks, and how their matrices lie: the only place where it is
+// decided.
+template <typename E>
+struct SharedPlan {
+  // P is another array than the logits where its elements are smaller.
+  static constexpr bool kApart = sizeof(E) != sizeof(Accumulator<E>);
+
+  int64_t width = 0;  // columns of operands: whole 16 bytes, which the library is fastest with
+  int64_t rows = 1;   // examples of a block, all classes with each
+  int64_t pitch = 0;  // of its logits
+  SumRuns sum_runs;
+
+  SharedPlan(const SharedProblem<E>& problem, const Device& device);
+};
+
+// What is to be written before the blocks are used; biases and counts have `pitch` elements.
+template <typename E>
+struct SharedOperands {
   using A = Accumulator<E>;
 
-  int64_t batch = 0;
-  int64_t classes = 0;
-  int64_t dim = 0;
-  int64_t width = 0;           // dim, rounded up to kDepth
-  const E* hidden = nullptr;   // [batch, width], zeros from dim on
-  const E* weights = nullptr;  // [classes, width]
-  const A* biases = nullptr;   // [classes]
-  const A* log_q = nullptr;    // [classes], subtracted after the soft cap
-  A scale = 1;                 // of the products
-  A softcap = 0;
-  Link link = Link::kSoftmax;
+  int64_t width = 0;
+  E* hidden = nullptr;      // [batch, width], zeros from dim on
+  E* weights = nullptr;     // [classes, width]
+  A* biases = nullptr;      // [classes]
+  A* log_counts = nullptr;  // [classes], subtracted after the soft cap
   // Classes [hits[2i], hits[2i + 1]) do not compete for label i of [batch, num_true]; or null.
-  const int32_t* hits = nullptr;
-  int64_t num_true = 0;
-  bool one_pass = false;  // TF32
+  int32_t* hits = nullptr;
+
+  // For gradients, [batch]. `largest` is of the examples of a block at least.
+  RowGradientTerms<A>* terms = nullptr;
+  uint8_t* active = nullptr;
+  uint32_t* largest = nullptr;
 };
 
 template <typename E>
-int64_t PaddedWidth(int64_t dim) {
-  return dim <= kDepth ? kDepth : (dim + kDepth - 1) / kDepth * kDepth;
-}
+class SharedBlocks {
+ public:
+  using A = Accumulator<E>;
 
-// How the work is cut. It depends on the problem, and on nothing of the device but the shared
-// memory that a block can have.
-struct SharedPlan {
-  int64_t chunk = 0;          // columns of the operands that a block holds at a time
-  int buffers = 1;            // of the tiles that a block passes over, backward
-  int64_t forward_parts = 1;  // of the classes
-  int64_t hidden_parts = 1;   // of the classes, for the gradient of hidden rows
-  int64_t weights_parts = 1;  // of the examples, for the gradient of weights
+  SharedBlocks(const SharedProblem<E>& problem, bool backward, const Device& device,
+               Scratch* scratch);
+
+  const SharedOperands<E>& operands() const { return operands_; }
+  int64_t rows() const { return plan_.rows; }
+
+  // sums() [num_sums(), batch]: of exp(z - max) or of softplus(z), over parts of the classes.
+  const PartialSoftmax<A>* sums() const { return sums_; }
+  int64_t num_sums() const { return plan_.sum_runs.runs; }
+
+  // d_weights() [classes, dim] and d_biases() [classes], of all blocks that were differentiated.
+  A* d_weights() const { return d_weights_; }
+  A* d_biases() const { return d_biases_; }
+  Status ClearGradients(const Stream& stream) const;
+
+  // Each of the block of examples from row0 on, in this order; what is not wanted is left out.
+  Status Multiply(int64_t row0, const Stream& stream) const;
+  Status Sum(int64_t row0, const Stream& stream) const;
+  // d_hidden [batch, dim] is added to; null: not wanted. Overwrites the logits.
+  Status Differentiate(int64_t row0, A* d_hidden, bool wants_biases, const Stream& stream) const;
+
+ private:
+  LogitBlock<A> Block(int64_t row0) const;
+  template <typename Use>
+  Status WithCompetitors(Use use) const;
+  Status AddProduct(const RowMajor<const E>& a, bool transpose, int64_t m, int64_t k,
+                    const E* table, A* sum, const Stream& stream) const;
+
+  const SharedProblem<E> p_;
+  const SharedPlan<E> plan_;
+  SharedOperands<E> operands_;
+  A* logits_ = nullptr;
+  E* gradients_ = nullptr;  // P
+  PartialSoftmax<A>* sums_ = nullptr;
+  A *d_weights_ = nullptr, *d_biases_ = nullptr, *bias_sums_ = nullptr;
+  A* product_ = nullptr;  // in the unit of P, where it has one
 };
-template <typename E>
-SharedPlan MakeSharedPlan(int64_t batch, int64_t classes, int64_t dim, const Device& device);
-
-// sums [forward_parts, batch], overwritten.
-template <typename E>
-Status SharedForward(const SharedProblem<E>& problem, const SharedPlan& plan, const Stream& stream,
-                     RowSums<Accumulator<E>>* sums);
-
-// What becomes of the gradients. d_hidden [batch, dim] is added to where hidden_parts is 1; else
-// d_hidden_parts [hidden_parts, batch, dim] are overwritten. d_weights [weights_parts, classes,
-// dim] and d_biases [weights_parts, classes] are overwritten. Null d_hidden: not wanted.
-template <typename A>
-struct SharedGradients {
-  A* d_hidden = nullptr;
-  A* d_hidden_parts = nullptr;
-  A* d_weights = nullptr;
-  A* d_biases = nullptr;
-};
-template <typename E>
-Status SharedBackward(const SharedProblem<E>& problem, const SharedPlan& plan,
-                      const LogitGradient<Accumulator<E>>* gradient, const Stream& stream,
-                      const SharedGradients<Accumulator<E>>& gradients);
 
 }  // namespace fastw2v::cuda
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -33,7 +34,7 @@ __device__ __forceinline__ void LabelGradients(const LossProblem<T>& p, int64_t 
   const int lane = threadIdx.x % kWarp;
   const auto gradient = [&](int64_t j) -> A {
     const int64_t i = b * p.num_true + j;
-    if (!coefficients.gradient.active || p.options.ignored.Is(p.labels[i])) return 0;
+    if (!coefficients.active || p.options.ignored.Is(p.labels[i])) return 0;
     return coefficients.LogitGradientOf({logits.z[i], logits.slope[i]}, true);
   };
   for (int64_t j = lane; j < p.num_true; j += kWarp) {
@@ -50,6 +51,18 @@ __device__ __forceinline__ void LabelGradients(const LossProblem<T>& p, int64_t 
     }
     StoreSpan<T, N>(p, own.d_hidden + b * p.dim, first, sum);
   }
+}
+
+// What the gradients of an example's logits are made of, for the kernels of the blocks. By a lane.
+template <typename T, typename E>
+__device__ __forceinline__ void WriteGradientTerms(const Coefficients<T>& of, int64_t b,
+                                                   const SharedOperands<E>& operands) {
+  using A = Accumulator<T>;
+  const A factor = of.softmax ? of.scale * math::Exp(-of.log_sum) : of.scale;
+  operands.terms[b] =
+      of.active ? RowGradientTerms<A>{of.max, factor, 0, 0} : RowGradientTerms<A>{0, 0, 0, 0};
+  operands.active[b] = of.active;
+  WidenUnit(of.scale, operands.largest);
 }
 
 // What backward gives to PrepareKernel; d_loss is null in a forward pass.
@@ -115,9 +128,9 @@ __global__ void __launch_bounds__(kThreads, 2)
             operands.weights + s * operands.width);
     if (lane != 0) return;
     operands.biases[s] = is_row && p.biases != nullptr ? A{ToFloat(p.biases[row])} : A{0};
-    operands.log_q[s] = p.sampled_expected_count != nullptr
-                            ? LogCount<A>(p.sampled_expected_count[list.places[s]])
-                            : A{0};
+    operands.log_counts[s] = p.sampled_expected_count != nullptr
+                                 ? LogCount<A>(p.sampled_expected_count[list.places[s]])
+                                 : A{0};
     if (own.term_rows == nullptr) return;
     const int64_t term = p.batch * p.num_true + s;
     own.term_rows[term] = row;
@@ -149,22 +162,22 @@ __global__ void __launch_bounds__(kThreads, 2)
   const bool active = example.valid && example.num_labels > 0 && *list.bad == 0;
   const Coefficients<T> coefficients(p, example, active, inputs.d_loss[b], inputs.normalizer.max[b],
                                      inputs.normalizer.log_sum[b]);
-  if (lane == 0) operands.gradient[b] = coefficients.gradient;
+  if (lane == 0) WriteGradientTerms(coefficients, b, operands);
   LabelGradients<T, N>(p, b, example, coefficients, logits, own);
 }
 
-// A warp for each example: losses from sums over its parts; with d_loss also the gradients of
-// labels.
-template <typename T, int N>
+// A warp for each example of [begin, end): losses from sums over its parts; with d_loss also the
+// gradients of labels.
+template <typename T, typename E, int N>
 __global__ void __launch_bounds__(kThreads, 2)
-    FinishKernel(LossProblem<T> p, SharedList list, int64_t parts,
-                 const RowSums<Accumulator<T>>* sums, LabelLogits<Accumulator<T>> logits,
+    FinishKernel(LossProblem<T> p, int64_t begin, int64_t end, SharedList list, int64_t parts,
+                 const PartialSoftmax<Accumulator<T>>* sums, LabelLogits<Accumulator<T>> logits,
                  const Accumulator<T>* d_loss, Accumulator<T>* loss,
-                 Normalizer<Accumulator<T>> normalizer, LogitGradient<Accumulator<T>>* gradient,
+                 Normalizer<Accumulator<T>> normalizer, SharedOperands<E> operands,
                  OwnGradients<Accumulator<T>> own) {
   using A = Accumulator<T>;
-  const int64_t b = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (b >= p.batch) return;
+  const int64_t b = begin + int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  if (b >= end) return;
   const int lane = threadIdx.x % kWarp;
   const Example<T> example = FindExample(p, b);
   const bool softmax = p.options.link == Link::kSoftmax, valid = example.valid && *list.bad == 0;
@@ -174,7 +187,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const auto exp = [](A x) { return std::exp(x); };
     PartialSoftmax<A> total = NoClasses<A>();
     for (int64_t part = 0; part < parts; ++part) {
-      total = Join(total, sums[part * p.batch + b].Softmax(), exp);
+      total = Join(total, sums[part * p.batch + b], exp);
     }
     for (int64_t j = 0; j < p.num_true; ++j) {  // the logit of an ignored label is -inf
       total = Join(total, OneClass(logits.z[b * p.num_true + j]), exp);
@@ -189,7 +202,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     below_max /= static_cast<A>(example.num_labels);
     value = SoftmaxLoss(Numbers(p), max, log_sum, below_max, A{0});
   } else if (active) {
-    for (int64_t part = 0; part < parts; ++part) value += sums[part * p.batch + b].sum;
+    for (int64_t part = 0; part < parts; ++part) value += sums[part * p.batch + b].sum_exp;
     for (int64_t j = 0; j < p.num_true; ++j) {
       const int64_t i = b * p.num_true + j;
       if (p.options.ignored.Is(p.labels[i])) continue;
@@ -204,8 +217,24 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
   if (d_loss == nullptr) return;
   const Coefficients<T> coefficients(p, example, active, d_loss[b], max, log_sum);
-  if (lane == 0) gradient[b] = coefficients.gradient;
+  if (lane == 0) WriteGradientTerms(coefficients, b, operands);
   LabelGradients<T, N>(p, b, example, coefficients, logits, own);
+}
+
+template <typename T, typename E>
+SharedProblem<E> MakeSharedProblem(const LossProblem<T>& p) {
+  SharedProblem<E> shared;
+  shared.batch = p.batch;
+  shared.classes = p.num_sampled;
+  shared.dim = p.dim;
+  shared.num_true = p.num_true;
+  shared.link = p.options.link;
+  shared.numbers = MakeLogitNumbers<Accumulator<T>>(p.options);
+  shared.allow_tf32 = p.allow_tf32;
+  shared.rounds =
+      p.options.compute_dtype == ComputeDtype::kBFloat16 && !std::is_same_v<E, BFloat16>;
+  shared.finds_hits = p.options.remove_accidental_hits;
+  return shared;
 }
 
 }  // namespace
@@ -213,36 +242,21 @@ __global__ void __launch_bounds__(kThreads, 2)
 template <typename T, typename E>
 SharedListCall<T, E>::SharedListCall(const LossProblem<T>& p, Passes passes, const Device& device,
                                      Scratch* scratch)
-    : p_(p), plan_(MakeSharedPlan<E>(p.batch, p.num_sampled, p.dim, device)) {
+    : p_(p), blocks_(MakeSharedProblem<T, E>(p), passes != Passes::kForward, device, scratch) {
   const int64_t labels = p.batch * p.num_true, sampled = p.num_sampled;
-  operands_.width = PaddedWidth<E>(p.dim);
-  operands_.hidden = scratch->Take<E>(p.batch * operands_.width);
-  operands_.weights = scratch->Take<E>(sampled * operands_.width);
-  operands_.biases = scratch->Take<A>(sampled);
-  operands_.log_q = scratch->Take<A>(sampled);
   list_.rows = scratch->Take<int64_t>(sampled);
   list_.places = scratch->Take<int32_t>(sampled);
   list_.bad = scratch->Take<int>(1);
   logits_.z = scratch->Take<A>(labels);
   logits_.slope = scratch->Take<A>(labels);
   if (p.options.remove_accidental_hits) {
-    operands_.hits = scratch->Take<int32_t>(2 * labels);
     unsorted_rows_ = scratch->Take<int64_t>(sampled);
     unsorted_places_ = scratch->Take<int32_t>(sampled);
     sort_memory_ = SortMemory(SortScratchBytes(sampled), scratch);
   }
-  if (passes != Passes::kBackward) {
-    sums_ = scratch->Take<RowSums<A>>(plan_.forward_parts * p.batch);
-  }
   if (passes == Passes::kForward) return;
-  operands_.gradient = scratch->Take<LogitGradient<A>>(p.batch);
   sorter_ = RowSorter(labels + sampled, p.classes, scratch);
   d_logits_ = scratch->Take<A>(labels);
-  gradients_.d_weights = scratch->Take<A>(plan_.weights_parts * sampled * p.dim);
-  gradients_.d_biases = scratch->Take<A>(plan_.weights_parts * sampled);
-  if (plan_.hidden_parts > 1) {
-    gradients_.d_hidden_parts = scratch->Take<A>(plan_.hidden_parts * p.batch * p.dim);
-  }
 }
 
 template <typename T, typename E>
@@ -250,69 +264,59 @@ Status SharedListCall<T, E>::Run(Passes passes, const SampledResults<T>& results
                                  const Stream& stream) {
   const bool forward = passes != Passes::kBackward, backward = passes != Passes::kForward;
   FASTW2V_RETURN_IF_ERROR(MakeList(stream));
+  const SharedOperands<E>& operands = blocks_.operands();
   OwnGradients<A> own;
-  if (backward) own = {d_logits_, sorter_.rows(), sorter_.places(), results.d_hidden};
   BackwardInputs<A> inputs;
+  if (backward) {
+    own = {d_logits_, sorter_.rows(), sorter_.places(), results.d_hidden};
+    FASTW2V_RETURN_IF_ERROR(Zero(operands.largest, sizeof *operands.largest, stream));
+    FASTW2V_RETURN_IF_ERROR(blocks_.ClearGradients(stream));
+  }
   if (!forward) inputs = {results.d_loss, results.input};
   const bool vectors = RowsInVectors(p_) && InVectors(p_.dim, results.d_hidden);
   const auto prepare = [&](auto kernel) {
     return Launch(kernel, NumBlocks(p_.batch + p_.num_sampled, kWarps), kThreads, 0, stream, p_,
-                  list_, operands_, logits_, inputs, own);
+                  list_, operands, logits_, inputs, own);
   };
   FASTW2V_RETURN_IF_ERROR(vectors ? prepare(PrepareKernel<T, E, kVector>)
                                   : prepare(PrepareKernel<T, E, 1>));
-  const SharedProblem<E> shared = Problem();
-  if (forward) {
-    FASTW2V_RETURN_IF_ERROR(SharedForward(shared, plan_, stream, sums_));
-    const auto finish = [&](auto kernel) {
-      return Launch(kernel, NumBlocks(p_.batch, kWarps), kThreads, 0, stream, p_, list_,
-                    plan_.forward_parts, sums_, logits_, backward ? results.d_loss : nullptr,
-                    results.loss, results.output, operands_.gradient, own);
-    };
-    FASTW2V_RETURN_IF_ERROR(vectors ? finish(FinishKernel<T, kVector>)
-                                    : finish(FinishKernel<T, 1>));
+  for (int64_t begin = 0; begin < p_.batch; begin += blocks_.rows()) {
+    FASTW2V_RETURN_IF_ERROR(blocks_.Multiply(begin, stream));
+    if (forward) {
+      FASTW2V_RETURN_IF_ERROR(blocks_.Sum(begin, stream));
+      const int64_t end = std::min(begin + blocks_.rows(), p_.batch);
+      const auto finish = [&](auto kernel) {
+        return Launch(kernel, NumBlocks(end - begin, kWarps), kThreads, 0, stream, p_, begin, end,
+                      list_, blocks_.num_sums(), blocks_.sums(), logits_,
+                      backward ? results.d_loss : nullptr, results.loss, results.output, operands,
+                      own);
+      };
+      FASTW2V_RETURN_IF_ERROR(vectors ? finish(FinishKernel<T, E, kVector>)
+                                      : finish(FinishKernel<T, E, 1>));
+    }
+    if (!backward) continue;
+    FASTW2V_RETURN_IF_ERROR(blocks_.Differentiate(begin, results.d_hidden,
+                                                  results.d_weights.biases != nullptr, stream));
   }
   if (!backward) return Status();
-  gradients_.d_hidden = results.d_hidden;
-  FASTW2V_RETURN_IF_ERROR(SharedBackward(shared, plan_, operands_.gradient, stream, gradients_));
   RowOrder order;
   FASTW2V_RETURN_IF_ERROR(sorter_.Sort(stream, &order));
-  const WeightTerms<T> terms = {
-      p_, p_.num_true, d_logits_, gradients_.d_weights, gradients_.d_biases, plan_.weights_parts};
-  const bool in_vectors = InVectors(p_.dim, p_.hidden) && InVectors(p_.dim, gradients_.d_weights);
+  const WeightTerms<T> terms = {p_, p_.num_true, d_logits_, blocks_.d_weights(),
+                                blocks_.d_biases()};
+  const bool in_vectors = InVectors(p_.dim, p_.hidden) && InVectors(p_.dim, blocks_.d_weights());
   return SumWeightTerms(order, terms, in_vectors, results.d_weights, stream);
 }
 
 template <typename T, typename E>
 Status SharedListCall<T, E>::MakeList(const Stream& stream) const {
   FASTW2V_RETURN_IF_ERROR(Zero(list_.bad, sizeof *list_.bad, stream));
-  const bool sorts = operands_.hits != nullptr;
+  const bool sorts = p_.options.remove_accidental_hits;
   FASTW2V_RETURN_IF_ERROR(Launch(ListKernel<T>, NumBlocks(p_.num_sampled, kThreads), kThreads, 0,
                                  stream, p_, sorts ? unsorted_rows_ : list_.rows,
                                  sorts ? unsorted_places_ : list_.places, list_.bad));
   if (!sorts) return Status();
   return SortRows(unsorted_rows_, unsorted_places_, p_.num_sampled, p_.classes, stream,
                   sort_memory_, list_.rows, list_.places);
-}
-
-template <typename T, typename E>
-SharedProblem<E> SharedListCall<T, E>::Problem() const {
-  SharedProblem<E> shared;
-  shared.batch = p_.batch;
-  shared.classes = p_.num_sampled;
-  shared.dim = p_.dim;
-  shared.width = operands_.width;
-  shared.hidden = operands_.hidden;
-  shared.weights = operands_.weights;
-  shared.biases = operands_.biases;
-  shared.log_q = operands_.log_q;
-  shared.scale = static_cast<A>(p_.options.logit_scale);
-  shared.softcap = static_cast<A>(p_.options.logit_softcap);
-  shared.link = p_.options.link;
-  shared.hits = operands_.hits;
-  shared.num_true = p_.num_true;
-  shared.one_pass = p_.allow_tf32;
-  return shared;
 }
 
 template class SharedListCall<float, float>;

@@ -1,5 +1,5 @@
-// A sampled loss with one list for the whole batch: its rows are gathered and processed in tiles
-// (shared_candidates.h), labels by a warp for each example.
+// A sampled loss with one list for the whole batch: its rows are gathered and multiplied with
+// blocks of examples (shared_candidates.h), labels by a warp for each example.
 #ifndef FASTW2V_CUDA_LOSS_SAMPLED_SHARED_LIST_H_
 #define FASTW2V_CUDA_LOSS_SAMPLED_SHARED_LIST_H_
 
@@ -27,17 +27,6 @@ struct LabelLogits {
   A *z = nullptr, *slope = nullptr;
 };
 
-// What PrepareKernel writes for the tiles.
-template <typename E>
-struct SharedOperands {
-  using A = Accumulator<E>;
-  E *hidden = nullptr, *weights = nullptr;
-  A *biases = nullptr, *log_q = nullptr;
-  int32_t* hits = nullptr;  // or null: accidental hits compete
-  int64_t width = 0;
-  LogitGradient<A>* gradient = nullptr;
-};
-
 // E: of the operands of products.
 template <typename T, typename E>
 class SharedListCall {
@@ -50,20 +39,16 @@ class SharedListCall {
 
  private:
   Status MakeList(const Stream& stream) const;
-  SharedProblem<E> Problem() const;
 
   const LossProblem<T>& p_;
-  const SharedPlan plan_;
-  SharedOperands<E> operands_;
+  const SharedBlocks<E> blocks_;
   SharedList list_;
   LabelLogits<A> logits_;
   int64_t* unsorted_rows_ = nullptr;
   int32_t* unsorted_places_ = nullptr;
   SortMemory sort_memory_;
-  RowSums<A>* sums_ = nullptr;
   RowSorter sorter_;
   A* d_logits_ = nullptr;
-  SharedGradients<A> gradients_;
 };
 
 }  // namespace fastw2v::cuda

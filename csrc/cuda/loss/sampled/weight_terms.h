@@ -19,9 +19,8 @@ struct WeightTerms {
   LossProblem<T> p;
   int64_t num_own = 0;
   const A* d_logits = nullptr;
-  const A* d_shared = nullptr;         // [parts, num_sampled, dim]
-  const A* d_shared_biases = nullptr;  // [parts, num_sampled]
-  int64_t parts = 0;
+  const A* d_shared = nullptr;         // [num_sampled, dim]
+  const A* d_shared_biases = nullptr;  // [num_sampled]
 
   __device__ int64_t Sampled(int64_t term) const { return term - p.batch * num_own; }
   __device__ A Coefficient(int64_t term) const {
@@ -29,10 +28,7 @@ struct WeightTerms {
   }
   __device__ A Bias(int64_t term) const {
     const int64_t s = Sampled(term);
-    if (s < 0) return d_logits[term];
-    A sum = 0;
-    for (int64_t part = 0; part < parts; ++part) sum += d_shared_biases[part * p.num_sampled + s];
-    return sum;
+    return s < 0 ? d_logits[term] : d_shared_biases[s];
   }
   template <int N>
   __device__ void Load(int64_t term, int64_t column, A (&x)[N]) const {
@@ -44,12 +40,6 @@ struct WeightTerms {
       return;
     }
     LoadVector<N>(d_shared + s * p.dim + column, x);
-    for (int64_t part = 1; part < parts; ++part) {
-      A y[N];
-      LoadVector<N>(d_shared + (part * p.num_sampled + s) * p.dim + column, y);
-#pragma unroll
-      for (int i = 0; i < N; ++i) x[i] += y[i];
-    }
   }
 };
 

@@ -17,10 +17,8 @@ namespace py = pybind11;
 
 cuda::emulated::TensorCore Core(const std::string& name) {
   if (name == "ampere 16") return cuda::emulated::kAmpere16;
-  if (name == "ampere tf32") return cuda::emulated::kAmpereTf32;
   if (name == "hopper 16") return cuda::emulated::kHopper16;
-  throw py::value_error("core = " + name +
-                        " is not \"ampere 16\", \"ampere tf32\" or \"hopper 16\"");
+  throw py::value_error("core = " + name + " is not \"ampere 16\" or \"hopper 16\"");
 }
 
 const CudaBindings bindings([](py::module_& module) {

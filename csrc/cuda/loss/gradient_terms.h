@@ -1,6 +1,6 @@
-// How all kernels of the exact softmax keep what gradients of logits are made of.
-#ifndef FASTW2V_CUDA_LOSS_EXACT_LOGITS_H_
-#define FASTW2V_CUDA_LOSS_EXACT_LOGITS_H_
+// What the gradients of stored and of recomputed logits are made of, and how they are kept.
+#ifndef FASTW2V_CUDA_LOSS_GRADIENT_TERMS_H_
+#define FASTW2V_CUDA_LOSS_GRADIENT_TERMS_H_
 
 #include <cstdint>
 #include <type_traits>
@@ -12,7 +12,8 @@
 namespace fastw2v::cuda {
 
 // GradientTerms (csrc/core/loss_formulas.h) of a row by its exponentials:
-// factor * exp(z - max) - shift, and target less for every label.
+// factor * exp(z - max) - shift (with the logistic link, factor * sigmoid(z) - shift), and target
+// less for every label.
 template <typename A>
 struct alignas(4 * sizeof(A)) RowGradientTerms {
   A max, factor, shift, target;
@@ -29,6 +30,13 @@ __device__ __forceinline__ float GradientUnit(const uint32_t* largest, bool inve
   return __uint_as_float(static_cast<uint32_t>(127 + (inverse ? -shift : shift)) << 23);
 }
 
+// Makes `largest` that of a gradient up to this large, too; not of one that is not finite.
+template <typename A>
+__device__ __forceinline__ void WidenUnit(A gradient, uint32_t* largest) {
+  const uint32_t bits = __float_as_uint(static_cast<float>(fabs(gradient)));
+  if (bits < 0x7F800000) atomicMax(largest, bits);
+}
+
 }  // namespace fastw2v::cuda
 
-#endif  // FASTW2V_CUDA_LOSS_EXACT_LOGITS_H_
+#endif  // FASTW2V_CUDA_LOSS_GRADIENT_TERMS_H_
