@@ -100,14 +100,15 @@ def adaptive_softmax_loss(
         labels = _checked_range(labels, model.num_classes, options.ignore_label)
         counts = None if options.ignore_label is None else labels != options.ignore_label
         cluster = tf.searchsorted(tf.constant(model.bounds, tf.int64), labels, side="right")
-        shortlist = tf.constant(model.bounds[0], tf.int64)
+        shortlist = tf.constant(model.shortlist, tf.int64)
         in_head = tf.where(cluster == 0, labels, shortlist + tf.cast(cluster, tf.int64) - 1)
         if counts is not None:
             in_head = tf.where(counts, in_head, _IGNORED)
         how = {"ignore_label": _IGNORED, "compute_dtype": compute_dtype}
         # Weights of examples may have gradients of their own, which need the losses.
         factor = reduce.coefficients() if sample_weight is None else None
-        if factor is not None and reduce.only_reduced:
+        summed = factor is not None and reduce.only_reduced
+        if summed:
             how.update(sample_weight=factor, reduction="sum")
         losses = ops.linear_cross_entropy(in_head, rows, head, head_biases, **how)
         for i, (projection, weights) in enumerate(tails):
@@ -123,11 +124,11 @@ def adaptive_softmax_loss(
             places = tf.where(inside)[:, 0]
             narrow = _project(tf.gather(rows, places), projection)
             of_tail = ops.linear_cross_entropy(tf.gather(local, places), narrow, weights, **how)
-            if "reduction" in how:
+            if summed:
                 losses += of_tail
             else:
                 losses = tf.tensor_scatter_nd_add(losses, places[:, tf.newaxis], of_tail)
-        return losses if "reduction" in how else reduce(losses)
+        return losses if summed else reduce(losses)
 
 
 def adaptive_top_k(
@@ -166,7 +167,7 @@ def adaptive_top_k(
         k = to_integer("k", k, 1, model.num_classes)
         hidden = activations(to_tensor("inputs", inputs), model.table)
         rows = hidden.inputs
-        shortlist, head_rows = model.bounds[0], model.bounds[0] + len(tails)
+        shortlist, head_rows = model.shortlist, model.table.rows
         # As many as may be clusters are looked for beside the classes.
         found = min(k + len(tails), head_rows)
         values, classes, normalizer = _normalized(rows, head, head_biases, found)
@@ -174,7 +175,7 @@ def adaptive_top_k(
         all_classes = [classes]
         of_clusters = _logits(rows, head, head_biases, shortlist, head_rows) - normalizer
         for i, (projection, weights) in enumerate(tails):
-            size = model.bounds[i + 1] - model.bounds[i]
+            size = model.size(i)
             narrow = _project(rows, projection)
             values, classes, _ = _normalized(narrow, weights, None, min(k, size))
             all_values.append(of_clusters[:, i : i + 1] + values)
@@ -216,11 +217,11 @@ def adaptive_log_probabilities(
         model = _Model.of(head, tails, head_biases)
         hidden = activations(to_tensor("inputs", inputs), model.table)
         rows = hidden.inputs
-        shortlist, head_rows = model.bounds[0], model.bounds[0] + len(tails)
+        shortlist, head_rows = model.shortlist, model.table.rows
         of_head = tf.nn.log_softmax(_logits(rows, head, head_biases, 0, head_rows))
         parts = [of_head[:, :shortlist]]
         for i, (projection, weights) in enumerate(tails):
-            size = model.bounds[i + 1] - model.bounds[i]
+            size = model.size(i)
             inside = tf.nn.log_softmax(_logits(_project(rows, projection), weights, None, 0, size))
             parts.append(of_head[:, shortlist + i : shortlist + i + 1] + inside)
         return _shaped(tf.concat(parts, 1), hidden, model.num_classes)
@@ -236,6 +237,14 @@ class _Model(NamedTuple):
     @property
     def num_classes(self) -> int:
         return self.bounds[-1]
+
+    @property
+    def shortlist(self) -> int:
+        return self.bounds[0]
+
+    def size(self, i: int) -> int:
+        """Classes of the cluster i."""
+        return self.bounds[i + 1] - self.bounds[i]
 
     @classmethod
     def of(cls, head: Any, tails: Any, head_biases: Any) -> _Model:
