@@ -28,9 +28,10 @@ __device__ __forceinline__ int SwizzledOffset(int row, int unit) {
   return row * kChunkRowBytes + ((unit ^ (row & 7)) << 4);
 }
 
-// Can the engine read rows of that many numbers at this address?
+// Can the engine read rows of that many 16-bit numbers at this address?
+constexpr int64_t kMapColumns = 8;
 inline bool CanMap(const void* data, int64_t columns) {
-  return columns % 8 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  return columns % kMapColumns == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
 }
 
 // ---- products of a warpgroup: d[64, n] (+)= a[64, 16] b[16, n]

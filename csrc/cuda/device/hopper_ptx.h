@@ -58,12 +58,6 @@ __device__ __forceinline__ void Wait(Barrier* barrier, int parity) {
   } while (over == 0);
 }
 
-// Makes this thread's plain writes to shared memory visible to the copy engine and the tensor
-// cores, to which a barrier after this reports them.
-__device__ __forceinline__ void FenceAsyncProxy() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 // Counts at barrier `id` of NamedBarrier() without waiting.
 __device__ __forceinline__ void NamedArrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");

@@ -39,75 +39,23 @@ inline int Splits(int64_t blocks, int64_t tiles) {
   return static_cast<int>(best);
 }
 
-// A table from which tiles come: by the copy engine or, where its rows are not multiples of 16
-// bytes, by copies of the producers, 8 or 4 bytes each.
-template <typename T>
+// A table from which tiles come, by the copy engine.
 struct Source {
   TensorMap map;
-  const T* rows;
-  int count, columns;
-  bool mapped;
-  int copy_bytes;
+  int rows;
 };
 
 template <typename T>
-Status MakeSource(const T* rows, int64_t count, int64_t columns, Source<T>* source) {
-  source->rows = rows;
-  source->count = static_cast<int>(count);
-  source->columns = static_cast<int>(columns);
-  source->mapped = CanMap(rows, columns);
-  source->copy_bytes = columns % 4 == 0 && reinterpret_cast<uintptr_t>(rows) % 8 == 0 ? 8 : 4;
-  if (!source->mapped) return Status();
-  return MakeTensorMap(rows, count, columns, &source->map);
+Status MakeSource(const T* table, int64_t rows, int64_t columns, Source* source) {
+  source->rows = static_cast<int>(rows);
+  return MakeTensorMap(table, rows, columns, &source->map);
 }
 
-// One chunk of `rows` rows, a multiple of kBoxRows, by the copy engine.
-template <typename T>
-__device__ __forceinline__ void LoadChunk(unsigned char* chunk, const Source<T>& source, int row,
+// One chunk of `rows` rows, a multiple of kBoxRows.
+__device__ __forceinline__ void LoadChunk(unsigned char* chunk, const Source& source, int row,
                                           int rows, int column, Barrier* barrier) {
   for (int r = 0; r < rows; r += kBoxRows) {
     LoadBox(chunk + r * kChunkRowBytes, &source.map, row + r, column, barrier);
-  }
-}
-
-template <int kBytes, typename T>
-__device__ __forceinline__ void CopyPieces(unsigned char* chunk, const Source<T>& source, int row,
-                                           int rows, int column) {
-  constexpr int kPieces = kChunkRowBytes / kBytes;
-  constexpr int kRowsAtOnce = kWarpgroup / kPieces;
-  static_assert(8 % kRowsAtOnce == 0);
-  // Rows that are 8 apart are swizzled alike: addresses of 8 rows, then steps.
-  constexpr int kTurns = 8 / kRowsAtOnce;
-  const int thread = threadIdx.x % kWarpgroup, piece = thread % kPieces;
-  const int first = thread / kPieces, c = column + piece * (kBytes / 2);
-  const T* from = source.rows + static_cast<int64_t>(row + first) * source.columns + c;
-  int left = c < source.columns ? source.count - row - first : 0;
-  unsigned char* to[kTurns];
-#pragma unroll
-  for (int i = 0; i < kTurns; ++i) {
-    to[i] =
-        chunk + SwizzledOffset(first + i * kRowsAtOnce, piece * kBytes / 16) + piece * kBytes % 16;
-  }
-#pragma unroll 4
-  for (int r = 0; r < rows; r += 8) {
-#pragma unroll
-    for (int i = 0; i < kTurns; ++i) {
-      CopyAsync<kBytes>(to[i], left > 0 ? from : source.rows, left > 0);
-      to[i] += 8 * kChunkRowBytes;
-      from += int64_t{kRowsAtOnce} * source.columns;
-      left -= kRowsAtOnce;
-    }
-  }
-}
-
-// The same by all threads of a warpgroup, in the background (CommitCopies).
-template <typename T>
-__device__ __forceinline__ void CopyChunk(unsigned char* chunk, const Source<T>& source, int row,
-                                          int rows, int column) {
-  if (source.copy_bytes == 8) {
-    CopyPieces<8>(chunk, source, row, rows, column);
-  } else {
-    CopyPieces<4>(chunk, source, row, rows, column);
   }
 }
 

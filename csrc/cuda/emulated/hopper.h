@@ -49,8 +49,6 @@ __device__ __forceinline__ void Wait(Barrier* barrier, int parity) {
   while (static_cast<int>(barrier->parity) == parity) emulated::Yield();
 }
 
-__device__ __forceinline__ void FenceAsyncProxy() {}
-
 __device__ __forceinline__ void NamedArrive(int id, int threads) {
   emulated::ArriveAtBarrier(id, threads);
 }

@@ -36,13 +36,13 @@ SIZES = {
     "two chunks, two row tiles a warpgroup": (257, 300, 128),
     "four chunks": (140, 200, 256),
     "columns that fill no chunk": (70, 150, 40),
-    "rows of 200 bytes, copied by 8": (130, 140, 100),
-    "rows of 196 bytes, copied by 4": (30, 270, 98),
+    "rows of 200 bytes, padded to 208": (130, 140, 100),
+    "rows of 196 bytes, padded to 208": (30, 270, 98),
     "rows of 600 bytes": (131, 260, 300),
     "a tile has more chunks than there are stages": (70, 260, 512),
-    "the same, copied by 4": (70, 260, 510),
+    "the same, padded": (70, 260, 510),
     "wider than hidden rows can stay": (40, 150, 1024),
-    "the same, two row tiles, copied by 8": (140, 130, 516),
+    "the same, two row tiles, padded": (140, 130, 516),
 }
 
 
@@ -162,6 +162,20 @@ def test_the_portable_kernels_are_not_what_runs(cuda, device, dim, monkeypatch):
     of_hopper = bits(compute(cuda, device, problem, d_loss, "bfloat16"))
     monkeypatch.setenv("FASTW2V_EMULATED_ARCH", "80")
     assert bits(compute(cuda, device, problem, d_loss, "bfloat16")) != of_hopper
+
+
+@pytest.mark.parametrize("dim", [96, 100])
+def test_only_weights_that_fit_are_padded(cuda, device, dim):
+    """As many bytes as logits may take: above that, other kernels take what has to be padded."""
+    problem, d_loss = exact_problem(dtype="bfloat16", batch=130, classes=270, dim=dim)
+    of_hopper = bits(compute(cuda, device, problem, d_loss, "bfloat16"))
+    try:
+        cuda.set_logit_bytes(269 * 104 * 2)
+        check(cuda, device, problem, d_loss, "bfloat16")
+        computed = bits(compute(cuda, device, problem, d_loss, "bfloat16"))
+    finally:
+        cuda.set_logit_bytes(0)
+    assert (computed == of_hopper) == (dim == 96)
 
 
 def test_hidden_rows_by_ids_are_gathered(cuda, device):

@@ -41,14 +41,14 @@ __global__ void __launch_bounds__(256)
 
 template <typename T>
 struct BackwardArguments {
-  Source<T> own;  // a block's rows
-  Source<T> met;  // go by, tile after tile
+  Source own;  // a block's rows
+  Source met;  // go by, tile after tile
   const T* biases;
   RowGradients rows;
   int dim;
   int tiles, stages;  // of the other rows
   float logit_scale;
-  float* d_hidden;  // own: hidden; [splits, own.count, dim]
+  float* d_hidden;  // own: hidden; [splits, own.rows, dim]
   T* d_weights;     // own: weights; may be null
   T* d_biases;      // may be null
 };
@@ -73,25 +73,31 @@ struct BackwardShape {
   };
 };
 
-template <bool kOwnsClasses, typename Side, typename T>
-__device__ __forceinline__ void FillSide(const BackwardArguments<T>& p, Side* side, int rows,
-                                         int first_row, int own_row, int thread, int threads) {
-  if (thread == 0) side->has_label = 0;
+// By a warp.
+template <bool kOwnsClasses, int kChunks, typename T>
+__device__ __forceinline__ void FillSide(const BackwardArguments<T>& p,
+                                         typename BackwardShape<kChunks>::Side* side, int first_row,
+                                         int own_row) {
+  const int lane = threadIdx.x % kWarp;
   const float unit = GradientUnit<T>(p.rows.largest, /*inverse=*/false);
-  for (int i = thread; i < rows; i += threads) {
+  bool has_label = false;
+  for (int i = lane; i < BackwardShape<kChunks>::kMetRows; i += kWarp) {
     const int row = first_row + i;
-    const bool valid = row < p.met.count;
+    const bool valid = row < p.met.rows;
     if constexpr (kOwnsClasses) {
       side->base[i] = valid ? p.rows.base[row] : INFINITY;
       side->factor[i] = valid ? unit * p.rows.factor[row] : 0;
       side->shift[i] = valid ? unit * p.rows.shift[row] : 0;
       side->target[i] = valid ? unit * p.rows.target[row] : 0;
       side->label[i] = valid ? p.rows.labels[row] - own_row : -1;
+      has_label |= static_cast<unsigned>(side->label[i]) < kOwnRows;
     } else {
       const bool has_bias = valid && p.biases != nullptr;
       side->base[i] = has_bias ? ToFloat(p.biases[row]) : (valid ? 0 : -INFINITY);
     }
   }
+  has_label = __any_sync(kAllLanes, has_label);
+  if (lane == 0) side->has_label = has_label ? 1 : 0;
 }
 
 template <bool kOwnsClasses, int kChunks, typename T>
@@ -101,31 +107,14 @@ __device__ __forceinline__ void ProduceBackward(const BackwardArguments<T>& p, u
                                                 Barriers* barriers, int own_row, int first,
                                                 int last) {
   using Shape = BackwardShape<kChunks>;
-  const int thread = threadIdx.x % kWarpgroup, warp = thread / kWarp, lane = thread % kWarp;
-  if (p.own.mapped) {
-    if (thread == 0) {
-      ArriveExpecting(&barriers->resident, Shape::kOwnBytes);
-      for (int c = 0; c < kChunks; ++c) {
-        LoadChunk(own + c * Shape::kOwnChunkBytes, p.own, own_row, kOwnRows, c * kChunkColumns,
-                  &barriers->resident);
-      }
-    }
-  } else {
-    for (int c = 0; c < kChunks; ++c) {
-      CopyChunk(own + c * Shape::kOwnChunkBytes, p.own, own_row, kOwnRows, c * kChunkColumns);
-    }
-    CommitCopies();
-    WaitForCopies<0>();
-    FenceAsyncProxy();
-    Arrive(&barriers->resident);
-  }
-
-  const auto fill = [&](int tile, int stage, int thread_of, int threads) {
-    FillSide<kOwnsClasses>(p, &sides[stage], Shape::kMetRows, tile * Shape::kMetRows, own_row,
-                           thread_of, threads);
-  };
+  const int thread = threadIdx.x % kWarpgroup;
   Turn turn;
-  if (p.met.mapped && thread == 0) {
+  if (thread == 0) {
+    ArriveExpecting(&barriers->resident, Shape::kOwnBytes);
+    for (int c = 0; c < kChunks; ++c) {
+      LoadChunk(own + c * Shape::kOwnChunkBytes, p.own, own_row, kOwnRows, c * kChunkColumns,
+                &barriers->resident);
+    }
     for (int tile = first; tile < last; ++tile, turn.Next(p.stages)) {
       Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
       ArriveExpecting(&barriers->full[turn.stage], Shape::kMetBytes);
@@ -135,44 +124,12 @@ __device__ __forceinline__ void ProduceBackward(const BackwardArguments<T>& p, u
                   &barriers->full[turn.stage]);
       }
     }
-  } else if (p.met.mapped && warp == 1) {
+  } else if (thread / kWarp == 1) {
     for (int tile = first; tile < last; ++tile, turn.Next(p.stages)) {
       Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
-      fill(tile, turn.stage, lane, kWarp);
-      if constexpr (kOwnsClasses) {
-        bool found = false;
-        for (int i = lane; i < Shape::kMetRows; i += kWarp) {
-          found |= static_cast<unsigned>(sides[turn.stage].label[i]) < kOwnRows;
-        }
-        found = __any_sync(kAllLanes, found);
-        if (lane == 0) sides[turn.stage].has_label = found ? 1 : 0;
-      }
+      FillSide<kOwnsClasses, kChunks>(p, &sides[turn.stage], tile * Shape::kMetRows, own_row);
       Arrive(&barriers->full[turn.stage]);
     }
-  } else if (!p.met.mapped) {
-    // Classes go by here: hidden rows are always mapped.
-    constexpr int kAhead = 1;
-    int under_way = 0, oldest = 0;
-    const auto publish = [&] {
-      FenceAsyncProxy();
-      Arrive(&barriers->full[oldest]);
-      if (++oldest == p.stages) oldest = 0;
-      --under_way;
-    };
-    for (int tile = first; tile < last; ++tile, turn.Next(p.stages)) {
-      Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
-      fill(tile, turn.stage, thread, kWarpgroup);
-      for (int c = 0; c < kChunks; ++c) {
-        CopyChunk(stages + turn.stage * Shape::kMetBytes + c * Shape::kMetChunkBytes, p.met,
-                  tile * Shape::kMetRows, Shape::kMetRows, c * kChunkColumns);
-      }
-      CommitCopies();
-      if (++under_way <= kAhead) continue;
-      WaitForCopies<kAhead>();
-      publish();
-    }
-    WaitForCopies<0>();
-    while (under_way > 0) publish();
   }
 }
 
@@ -194,10 +151,10 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
-      Init(&barriers->full[i], p.met.mapped ? 1 + kWarp : kWarpgroup);
+      Init(&barriers->full[i], 1 + kWarp);
       Init(&barriers->empty[i], kConsumerWarps);
     }
-    Init(&barriers->resident, p.own.mapped ? 1 : kWarpgroup);
+    Init(&barriers->resident, 1);
     FenceInit();
   }
   __syncthreads();
@@ -217,7 +174,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = own_row + place + 8 * half;
-      const bool valid = row < p.own.count;
+      const bool valid = row < p.own.rows;
       if constexpr (kOwnsClasses) {
         own_bias[half] = valid && p.biases != nullptr ? ToFloat(p.biases[row]) : 0;
       } else {
@@ -377,12 +334,12 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int row = own_row + place + 8 * half;
       if constexpr (kOwnsClasses) {
         const float sum = WarpSum(bias_sum[half], 4);
-        if (p.d_biases != nullptr && lane % 4 == 0 && row < p.own.count) {
+        if (p.d_biases != nullptr && lane % 4 == 0 && row < p.own.rows) {
           p.d_biases[row] = Round<T>(sum * bias_scale);
         }
         if (p.d_weights == nullptr) continue;
       }
-      if (row >= p.own.count) continue;
+      if (row >= p.own.rows) continue;
       // A row without a gradient has none whatever the weights hold.
       const bool active = kOwnsClasses || own_label[half] >= 0;
 #pragma unroll
@@ -397,7 +354,7 @@ __global__ void __launch_bounds__(kThreads, 1)
             T* const to = p.d_weights + static_cast<int64_t>(row) * p.dim + c;
             *reinterpret_cast<uint32_t*>(to) = RoundPair<T>(first_value, second_value);
           } else {
-            float* const to = p.d_hidden + (int64_t{split} * p.own.count + row) * p.dim + c;
+            float* const to = p.d_hidden + (int64_t{split} * p.own.rows + row) * p.dim + c;
             *reinterpret_cast<float2*>(to) =
                 active ? make_float2(first_value, second_value) : make_float2(0, 0);
           }
@@ -425,7 +382,7 @@ Status LaunchBackward(BackwardArguments<T> arguments, int64_t blocks, int splits
   const int64_t fixed = Shape::kOwnBytes + sizeof(Barriers);
   arguments.stages =
       static_cast<int>(std::min<int64_t>(kMaxStages, (kShared - fixed) / stage_bytes));
-  arguments.tiles = static_cast<int>(NumBlocks(arguments.met.count, Shape::kMetRows));
+  arguments.tiles = static_cast<int>(NumBlocks(arguments.met.rows, Shape::kMetRows));
   return Launch(BackwardKernel<T, kChunks, kOwnsClasses>,
                 dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), kThreads,
                 fixed + arguments.stages * stage_bytes, stream, arguments);
@@ -461,10 +418,9 @@ Status RunBackward(const BackwardPass<T>& pass, const float* d_loss,
   FASTW2V_RETURN_IF_ERROR(Launch(RowGradientsKernel, NumBlocks(batch, 256), 256, 0, stream,
                                  pass.rows, d_loss, normalizer.max, normalizer.log_sum,
                                  MakeLossNumbers<float>(p.options, p.all_classes()), batch));
-  Source<T> hidden = {}, weights = {};
-  FASTW2V_RETURN_IF_ERROR(
-      MakeSource<T>(pass.hidden, p.batch, plan.chunks * kChunkColumns, &hidden));
-  FASTW2V_RETURN_IF_ERROR(MakeSource(p.weights, p.classes, p.dim, &weights));
+  Source hidden, weights;
+  FASTW2V_RETURN_IF_ERROR(MakeSource(pass.hidden, p.batch, plan.chunks * kChunkColumns, &hidden));
+  FASTW2V_RETURN_IF_ERROR(MakeSource(pass.weights, p.classes, pass.weights_pitch, &weights));
   BackwardArguments<T> arguments = {};
   arguments.biases = p.biases;
   arguments.rows = pass.rows;

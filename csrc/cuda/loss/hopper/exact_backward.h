@@ -33,7 +33,9 @@ template <typename T>
 struct BackwardPass {
   const LossProblem<T>& problem;
   const BackwardPlan& plan;
-  const T* hidden;  // [batch, columns of whole chunks], gathered
+  const T* hidden;   // [batch, columns of whole chunks], gathered
+  const T* weights;  // [classes, weights_pitch], whole 16 bytes
+  int64_t weights_pitch;
   RowGradients rows;
   float* d_hidden_parts;  // [row_splits, batch, dim] where there are several
 };

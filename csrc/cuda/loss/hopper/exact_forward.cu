@@ -218,8 +218,8 @@ Status SumLogits(const ForwardPass<T>& pass, const Stream& stream, SplitSums* sp
   ForwardArguments<T> arguments = {};
   LogitTiles<T>& logits = arguments.logits;
   FASTW2V_RETURN_IF_ERROR(
-      MakeSource<T>(pass.hidden, p.batch, plan.chunks * kChunkColumns, &logits.hidden));
-  FASTW2V_RETURN_IF_ERROR(MakeSource(p.weights, p.classes, p.dim, &logits.weights));
+      MakeSource(pass.hidden, p.batch, plan.chunks * kChunkColumns, &logits.hidden));
+  FASTW2V_RETURN_IF_ERROR(MakeSource(pass.weights, p.classes, pass.weights_pitch, &logits.weights));
   logits.biases = p.biases;
   logits.classes = static_cast<int>(p.classes);
   logits.logit_scale = static_cast<float>(p.options.logit_scale);

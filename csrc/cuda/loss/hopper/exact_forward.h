@@ -19,7 +19,9 @@ template <typename T>
 struct ForwardPass {
   const LossProblem<T>& problem;
   const LogitPlan& plan;
-  const T* hidden;    // [batch, columns of whole chunks], gathered
+  const T* hidden;   // [batch, columns of whole chunks], gathered
+  const T* weights;  // [classes, weights_pitch], whole 16 bytes
+  int64_t weights_pitch;
   const int* labels;  // [batch], of the kind of RowLabel where there is none
   PartialSums sums;
   float* label_logits;  // [batch]

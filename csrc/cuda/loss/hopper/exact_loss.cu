@@ -10,23 +10,42 @@ namespace fastw2v::cuda::hopper {
 
 namespace {
 
-// Copies hidden rows, with zeros up to a multiple of kChunkColumns, and looks at ids and labels.
+constexpr int kPrepareThreads = 256;  // a warp for each row
+constexpr int kPrepareWarps = kPrepareThreads / kWarp;
+
+__device__ __forceinline__ int64_t PreparedRow() {
+  return int64_t{blockIdx.x} * kPrepareWarps + threadIdx.x / kWarp;
+}
+
+// One row of an even width, by a warp, with zeros up to an even pitch.
 template <typename T>
-__global__ void __launch_bounds__(256)
+__device__ __forceinline__ void CopyRow(const T* from, bool exists, int64_t dim, int64_t pitch,
+                                        T* to) {
+  const auto* const pairs = reinterpret_cast<const uint32_t*>(from);
+  for (int64_t i = threadIdx.x % kWarp; i < pitch / 2; i += kWarp) {
+    reinterpret_cast<uint32_t*>(to)[i] = exists && i < dim / 2 ? pairs[i] : 0;
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kPrepareThreads)
+    PadWeightsKernel(const T* weights, int64_t classes, int64_t dim, int64_t pitch, T* padded) {
+  const int64_t k = PreparedRow();
+  if (k < classes) CopyRow(weights + k * dim, true, dim, pitch, padded + k * pitch);
+}
+
+// Copies hidden rows and looks at ids and labels.
+template <typename T>
+__global__ void __launch_bounds__(kPrepareThreads)
     PrepareKernel(const T* hidden, const int64_t* ids, int64_t hidden_rows, const int64_t* labels,
-                  IgnoredLabel ignored, int64_t first_class, int64_t all_classes, int batch,
-                  int classes, int dim, int padded_dim, T* rows, int* row_labels) {
-  const int b = static_cast<int>(blockIdx.x * (blockDim.x / kWarp) + threadIdx.x / kWarp);
+                  IgnoredLabel ignored, int64_t first_class, int64_t all_classes, int64_t batch,
+                  int64_t classes, int64_t dim, int64_t padded_dim, T* rows, int* row_labels) {
+  const int64_t b = PreparedRow();
   if (b >= batch) return;
-  const int lane = threadIdx.x % kWarp;
   const int64_t id = ids == nullptr ? b : ids[b];
   const bool valid = ids == nullptr || (id >= 0 && id < hidden_rows);
-  const auto* const from = reinterpret_cast<const uint32_t*>(hidden + (valid ? id : 0) * dim);
-  auto* const to = reinterpret_cast<uint32_t*>(rows + static_cast<int64_t>(b) * padded_dim);
-  for (int i = lane; i < padded_dim / 2; i += kWarp) {
-    to[i] = valid && i < dim / 2 ? from[i] : 0;
-  }
-  if (lane != 0) return;
+  CopyRow(hidden + (valid ? id : 0) * dim, valid, dim, padded_dim, rows + b * padded_dim);
+  if (threadIdx.x % kWarp != 0) return;
   const int64_t label = labels[b];
   int row_label = kElsewhere;
   if (ignored.Is(label)) {
@@ -39,21 +58,31 @@ __global__ void __launch_bounds__(256)
   row_labels[b] = valid ? row_label : kInvalidLabel;
 }
 
+// What weights become where the copy engine cannot read them as they are.
+template <typename T>
+int64_t PaddedWeights(const LossProblem<T>& p) {
+  return CanMap(p.weights, p.dim) ? 0 : p.classes * NumBlocks(p.dim, kMapColumns) * kMapColumns;
+}
+
 struct Plan {
   LogitPlan forward;
   BackwardPlan backward;
-  int padded_dim;
+  int64_t padded_dim;      // of hidden rows
+  int64_t padded_weights;  // 0: they stay where they are
+  int64_t weights_pitch;
 
   template <typename T>
   explicit Plan(const LossProblem<T>& p)
       : forward(p.batch, p.classes, p.dim),
         backward(p.batch, p.classes, p.dim),
-        padded_dim(forward.chunks * kChunkColumns) {}
+        padded_dim(forward.chunks * kChunkColumns),
+        padded_weights(PaddedWeights(p)),
+        weights_pitch(padded_weights == 0 ? p.dim : padded_weights / p.classes) {}
 };
 
 template <typename T>
 struct Pieces {
-  T* hidden;
+  T *hidden, *weights;
   int* labels;
   PartialSums sums;
   float* label_logits;
@@ -62,6 +91,7 @@ struct Pieces {
 
   Pieces(const LossProblem<T>& p, const Plan& plan, Scratch* scratch) {
     hidden = scratch->Take<T>(p.batch * plan.padded_dim);
+    weights = scratch->Take<T>(plan.padded_weights);
     labels = scratch->Take<int>(p.batch);
     const int64_t sums_size = plan.forward.splits * p.batch;
     const bool backward = p.dim <= kWidestBackward;
@@ -83,10 +113,20 @@ struct Pieces {
 template <typename T>
 Status Prepare(const LossProblem<T>& p, const Plan& plan, const Pieces<T>& pieces,
                const Stream& stream) {
-  return Launch(PrepareKernel<T>, NumBlocks(p.batch, 8), 256, 0, stream, p.hidden, p.ids,
-                p.hidden_rows, p.labels, p.options.ignored, p.first_class, p.all_classes(),
-                static_cast<int>(p.batch), static_cast<int>(p.classes), static_cast<int>(p.dim),
-                plan.padded_dim, pieces.hidden, pieces.labels);
+  if (plan.padded_weights != 0) {
+    FASTW2V_RETURN_IF_ERROR(Launch(PadWeightsKernel<T>, NumBlocks(p.classes, kPrepareWarps),
+                                   kPrepareThreads, 0, stream, p.weights, p.classes, p.dim,
+                                   plan.weights_pitch, pieces.weights));
+  }
+  return Launch(PrepareKernel<T>, NumBlocks(p.batch, kPrepareWarps), kPrepareThreads, 0, stream,
+                p.hidden, p.ids, p.hidden_rows, p.labels, p.options.ignored, p.first_class,
+                p.all_classes(), p.batch, p.classes, p.dim, plan.padded_dim, pieces.hidden,
+                pieces.labels);
+}
+
+template <typename T>
+const T* Weights(const LossProblem<T>& p, const Plan& plan, const Pieces<T>& pieces) {
+  return plan.padded_weights == 0 ? p.weights : pieces.weights;
 }
 
 }  // namespace
@@ -99,7 +139,8 @@ bool SupportsForward(const LossProblem<T>& p, const Device& device) {
          p.options.link == Link::kSoftmax && p.num_true == 1 && p.options.logit_softcap == 0 &&
          p.options.margin == 0 && p.options.compute_dtype == ComputeDtype::kAccumulator &&
          p.dim >= 2 && p.dim < kMost && p.dim % 2 == 0 && p.classes > 1 && p.classes < kMost &&
-         p.batch < kMost && aligned(p.hidden) && aligned(p.weights);
+         p.batch < kMost && aligned(p.hidden) && aligned(p.weights) &&
+         PaddedWeights(p) <= device.logit_bytes / static_cast<int64_t>(sizeof(T));
 }
 
 template <typename T>
@@ -130,8 +171,8 @@ Status WithForwardPass(const LossProblem<T>& p, const Stream& stream, void* memo
   const Plan plan(p);
   const Pieces<T> pieces(p, plan, &scratch);
   FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
-  return run(ForwardPass<T>{p, plan.forward, pieces.hidden, pieces.labels, pieces.sums,
-                            pieces.label_logits});
+  return run(ForwardPass<T>{p, plan.forward, pieces.hidden, Weights(p, plan, pieces),
+                            plan.weights_pitch, pieces.labels, pieces.sums, pieces.label_logits});
 }
 
 }  // namespace
@@ -165,7 +206,12 @@ Status ExactLossBackward(const LossProblem<T>& p, const float* d_loss,
   const Plan plan(p);
   const Pieces<T> pieces(p, plan, &scratch);
   FASTW2V_RETURN_IF_ERROR(Prepare(p, plan, pieces, stream));
-  const BackwardPass<T> pass = {p, plan.backward, pieces.hidden, pieces.rows,
+  const BackwardPass<T> pass = {p,
+                                plan.backward,
+                                pieces.hidden,
+                                Weights(p, plan, pieces),
+                                plan.weights_pitch,
+                                pieces.rows,
                                 pieces.d_hidden_parts};
   return RunBackward(pass, d_loss, normalizer, stream, d_hidden, d_weights, d_biases);
 }

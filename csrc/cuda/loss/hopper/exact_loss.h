@@ -3,8 +3,8 @@
 // ways (csrc/cuda/loss/exact) take what is not supported here.
 //
 // No logit leaves the multiprocessor. Memory beside inputs and outputs: the hidden rows once more,
-// some numbers per row, and, where the batch alone has too few tiles for the chip, partial sums of
-// d_hidden per range of classes.
+// the weights, too, where their rows are no whole 16 bytes, some numbers per row, and, where the
+// batch alone has too few tiles for the chip, partial sums of d_hidden per range of classes.
 #ifndef FASTW2V_CUDA_LOSS_HOPPER_EXACT_LOSS_H_
 #define FASTW2V_CUDA_LOSS_HOPPER_EXACT_LOSS_H_
 
@@ -14,7 +14,8 @@ namespace fastw2v::cuda::hopper {
 
 // T is BFloat16 or Half in all of these.
 //
-// 16-bit tables of an even width, one label, and not every option.
+// 16-bit tables of an even width, one label, and not every option; weights that have to be padded
+// only up to the bytes that logits may take.
 template <typename T>
 bool SupportsForward(const LossProblem<T>& problem, const Device& device);
 // The same, up to a width of 256.

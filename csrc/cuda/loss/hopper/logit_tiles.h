@@ -16,14 +16,12 @@ namespace fastw2v::cuda::hopper {
 constexpr int kTileClasses = 128;
 constexpr int kStageBytes = kTileClasses * kChunkRowBytes;
 constexpr int kBiasSlots = 4;
-constexpr int kCopiesAhead =
-    2;  // groups of a producer's copies under way when it asks for the next
 constexpr int kStayingChunks = 8;
 constexpr int kBiasBytes = kBiasSlots * kTileClasses * static_cast<int>(sizeof(float));
 
 template <typename T>
 struct LogitTiles {
-  Source<T> hidden, weights;
+  Source hidden, weights;
   const T* biases;
   int classes;
   int chunks;  // of 64 columns, in a row
@@ -68,11 +66,11 @@ struct LogitBlock {
   __device__ __forceinline__ void Start() const {
     if (threadIdx.x == 0) {
       for (int i = 0; i < p.stages; ++i) {
-        Init(&barriers->full[i], p.weights.mapped ? 1 : kWarpgroup + (kStays ? 0 : 1));
+        Init(&barriers->full[i], 1);
         Init(&barriers->empty[i], kConsumerWarps);
       }
       for (int i = 0; i < kBiasSlots; ++i) {
-        Init(&barriers->bias_full[i], p.weights.mapped ? kWarp : kWarpgroup);
+        Init(&barriers->bias_full[i], kWarp);
         Init(&barriers->bias_empty[i], kConsumerWarps);
       }
       Init(&barriers->resident, 1);
@@ -81,78 +79,42 @@ struct LogitBlock {
     __syncthreads();
   }
 
-  // What warpgroup 0 does: it brings the tiles.
+  // What warpgroup 0 does: one of its threads brings the tiles, one of its warps the biases.
   __device__ __forceinline__ void Produce() const {
     const int warp = threadIdx.x % kWarpgroup / kWarp, lane = threadIdx.x % kWarp;
-    if (kStays && warp == 0 && lane == 0) {
-      ArriveExpecting(&barriers->resident, p.chunks * kOwnBytes);
-      for (int c = 0; c < p.chunks; ++c) {
-        LoadChunk(own + c * kOwnBytes, p.hidden, own_row, kRows, c * kChunkColumns,
-                  &barriers->resident);
+    if (warp == 0 && lane == 0) {
+      if constexpr (kStays) {
+        ArriveExpecting(&barriers->resident, p.chunks * kOwnBytes);
+        for (int c = 0; c < p.chunks; ++c) {
+          LoadChunk(own + c * kOwnBytes, p.hidden, own_row, kRows, c * kChunkColumns,
+                    &barriers->resident);
+        }
       }
-    }
-    const auto load_own = [&](unsigned char* stage, int chunk, Barrier* full) {
-      if constexpr (!kStays) {
-        LoadChunk(stage + kStageBytes, p.hidden, own_row, kRows, chunk * kChunkColumns, full);
-      }
-    };
-    const bool mapped = p.weights.mapped;
-    const auto fill_biases = [&](int tile, Turn turn, int thread, int threads) {
-      Wait(&barriers->bias_empty[turn.stage], turn.parity ^ 1);
-      for (int i = thread; i < kTileClasses; i += threads) {
-        const int c = tile * kTileClasses + i;
-        float bias = p.biases == nullptr || c >= p.classes ? 0 : ToFloat(p.biases[c]);
-        if (c >= p.classes) bias = -INFINITY;  // does not compete
-        biases[turn.stage * kTileClasses + i] = bias;
-      }
-      Arrive(&barriers->bias_full[turn.stage]);
-    };
-    if (mapped && warp == 0 && lane == 0) {
       Turn turn;
       for (int tile = first; tile < last; ++tile) {
-        for (int c = 0; c < p.chunks; ++c) {
-          Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
+        for (int c = 0; c < p.chunks; ++c, turn.Next(p.stages)) {
+          Barrier* const full = &barriers->full[turn.stage];
           unsigned char* const stage = stages + turn.stage * kStageStride;
-          ArriveExpecting(&barriers->full[turn.stage], kStageStride);
-          load_own(stage, c, &barriers->full[turn.stage]);
-          LoadChunk(stage, p.weights, tile * kTileClasses, kTileClasses, c * kChunkColumns,
-                    &barriers->full[turn.stage]);
-          turn.Next(p.stages);
+          Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
+          ArriveExpecting(full, kStageStride);
+          if constexpr (!kStays) {
+            LoadChunk(stage + kStageBytes, p.hidden, own_row, kRows, c * kChunkColumns, full);
+          }
+          LoadChunk(stage, p.weights, tile * kTileClasses, kTileClasses, c * kChunkColumns, full);
         }
       }
-    } else if (mapped && warp == 1) {
+    } else if (warp == 1) {
       Turn turn;
       for (int tile = first; tile < last; ++tile, turn.Next(kBiasSlots)) {
-        fill_biases(tile, turn, lane, kWarp);
-      }
-    } else if (!mapped) {
-      Turn turn, bias_turn;
-      int under_way = 0, oldest = 0;
-      const auto publish = [&] {
-        FenceAsyncProxy();
-        Arrive(&barriers->full[oldest]);
-        if (++oldest == p.stages) oldest = 0;
-        --under_way;
-      };
-      for (int tile = first; tile < last; ++tile, bias_turn.Next(kBiasSlots)) {
-        fill_biases(tile, bias_turn, threadIdx.x % kWarpgroup, kWarpgroup);
-        for (int c = 0; c < p.chunks; ++c) {
-          Wait(&barriers->empty[turn.stage], turn.parity ^ 1);
-          unsigned char* const stage = stages + turn.stage * kStageStride;
-          if (!kStays && threadIdx.x % kWarpgroup == 0) {
-            ArriveExpecting(&barriers->full[turn.stage], kMovingBytes);
-            load_own(stage, c, &barriers->full[turn.stage]);
-          }
-          CopyChunk(stage, p.weights, tile * kTileClasses, kTileClasses, c * kChunkColumns);
-          CommitCopies();
-          turn.Next(p.stages);
-          if (++under_way <= kCopiesAhead) continue;
-          WaitForCopies<kCopiesAhead>();
-          publish();
+        Wait(&barriers->bias_empty[turn.stage], turn.parity ^ 1);
+        for (int i = lane; i < kTileClasses; i += kWarp) {
+          const int c = tile * kTileClasses + i;
+          float bias = p.biases == nullptr || c >= p.classes ? 0 : ToFloat(p.biases[c]);
+          if (c >= p.classes) bias = -INFINITY;  // does not compete
+          biases[turn.stage * kTileClasses + i] = bias;
         }
+        Arrive(&barriers->bias_full[turn.stage]);
       }
-      WaitForCopies<0>();
-      while (under_way > 0) publish();
     }
   }
 
@@ -174,12 +136,11 @@ struct LogitBlock {
     if (kStays) Wait(&barriers->resident, 0);
 
     // The warpgroups multiply in turns: barrier 1 + i is the turn of number i. The first one then
-    // needs all chunks of a tile before the other gives a stage back, and producers that copy are
-    // two stages behind with what they publish. Where there are not so many stages, both go on
-    // together and number 1 starts some chunks later.
-    const bool in_turns = p.stages >= p.chunks + kCopiesAhead;
-    const int later =
-        p.chunks / 2 < p.stages - kCopiesAhead ? p.chunks / 2 : p.stages - 1 - kCopiesAhead;
+    // needs all chunks of a tile before the other gives a stage back, and two more stages bring
+    // what comes next. Where there are not so many, both go on together and number 1 starts some
+    // chunks later.
+    const bool in_turns = p.stages >= p.chunks + 2;
+    const int later = p.chunks / 2 < p.stages - 2 ? p.chunks / 2 : p.stages - 3;
     if (in_turns && consumer == 1) NamedArrive(1, 2 * kWarpgroup);
     Turn turn, bias_turn;
     for (int tile = first; tile < last; ++tile) {
