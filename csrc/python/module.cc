@@ -28,7 +28,7 @@ PYBIND11_MODULE(_kernels, module) {
       "instruction_set", [] { return std::string(cpu::ActiveKernels().name); },
       "The instruction set in use.");
   module.def("instruction_sets", &cpu::AvailableKernels,
-             "The instruction sets that this processor and build have, best last.");
+             "The instruction sets that this processor and build have, each with those before it.");
   module.def(
       "select_instruction_set",
       [](const std::string& name) { ThrowIfError(cpu::SelectKernels(name)); }, py::arg("name"),

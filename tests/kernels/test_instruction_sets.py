@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pathlib
 import platform
 import subprocess
 import sys
@@ -26,7 +27,7 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 """
 
-# Best last.
+# Each with the instructions of those before it.
 SETS = {"x86_64": ["baseline", "avx2", "avx512", "avx512_bf16", "amx"], "aarch64": ["neon"]}
 ALL = SETS.get(platform.machine(), ["baseline"])
 
@@ -81,6 +82,8 @@ def test_unknown_and_missing_ones_are_refused(kernels):
 
 
 def test_the_environment_decides_and_the_best_is_the_default(kernels):
+    """The best is the last, without products in bfloat16 where float32's are at least as fast."""
+
     def active(environment):
         command = [
             sys.executable,
@@ -93,7 +96,9 @@ def test_the_environment_decides_and_the_best_is_the_default(kernels):
 
     environment = {name: value for name, value in os.environ.items() if name != "FASTW2V_ISA"}
     names = kernels.instruction_sets()
-    assert active(environment) == names[-1]
+    is_intel = "GenuineIntel" in pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii")
+    best = "avx512" if names[-1] == "avx512_bf16" and is_intel else names[-1]
+    assert active(environment) == best
     for name in names:
         assert active(environment | {"FASTW2V_ISA": name}) == name
 

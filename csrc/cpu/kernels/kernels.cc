@@ -34,7 +34,7 @@ extern const KernelTable kTable;
 
 namespace {
 
-// Best last. Each set needs those before it.
+// Each set needs those before it.
 std::vector<const KernelTable*> Available() {
   std::vector<const KernelTable*> tables = {&FASTW2V_BASELINE::kTable};
 #if defined(FASTW2V_HAVE_AVX2)
@@ -59,6 +59,17 @@ std::vector<const KernelTable*> Available() {
   return tables;
 }
 
+// The last, unless all that it adds would slow down what uses it: without its products, operands
+// are rounded to bfloat16 and multiplied in float32.
+const KernelTable* Best() {
+  const std::vector<const KernelTable*> tables = Available();
+#if defined(FASTW2V_HAVE_AVX512_BF16)
+  const bool is_slow = tables.back() == &avx512_bf16::kTable && HasSlowAvx512BFloat16();
+  if (is_slow) return tables[tables.size() - 2];
+#endif
+  return tables.back();
+}
+
 const KernelTable* Find(const std::string& name) {
   for (const KernelTable* table : Available()) {
     if (name == table->name) return table;
@@ -70,7 +81,7 @@ std::atomic<const KernelTable*>& Active() {
   static std::atomic<const KernelTable*> active = [] {
     const char* wanted = std::getenv("FASTW2V_ISA");
     const KernelTable* table = wanted == nullptr ? nullptr : Find(wanted);
-    return table == nullptr ? Available().back() : table;
+    return table == nullptr ? Best() : table;
   }();
   return active;
 }

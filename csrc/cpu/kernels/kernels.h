@@ -52,7 +52,8 @@ struct KernelsFor {
 
   A (*dot)(const A* x, const A* y, int64_t n);
   void (*axpy)(A a, const A* x, A* y, int64_t n);  // y += a * x
-  void (*round_bfloat16)(A* x, int64_t n);         // to nearest, ties to even
+  // To nearest, ties to even; in place or elsewhere.
+  void (*round_bfloat16)(const A* x, A* rounded, int64_t n);
 
   // z = cap * tanh(z / cap) in place; slope, if not null, gets the derivative 1 - tanh^2.
   void (*softcap)(A cap, A* z, A* slope, int64_t n);
@@ -149,7 +150,7 @@ struct KernelTable {
 const KernelTable& ActiveKernels();
 // Refuses a value of FASTW2V_ISA that names no such table; the best one is in use then.
 Status CheckKernelChoice();
-// Names of all that processor and build have, best last.
+// Names of all that processor and build have; each set has the instructions of those before it.
 std::vector<std::string> AvailableKernels();
 // Refuses a name that is unknown or that the processor does not have. For tests.
 Status SelectKernels(const std::string& name);

@@ -59,6 +59,11 @@ bool FindAmxBFloat16() {
 
 bool HasAvx512BFloat16() { return Cpuid(7, 0).a >= 1 && Bit(Cpuid(7, 1).a, 5); }
 
+bool HasSlowAvx512BFloat16() {
+  const Registers vendor = Cpuid(0, 0);  // "GenuineIntel"
+  return vendor.b == 0x756e6547 && vendor.d == 0x49656e69 && vendor.c == 0x6c65746e;
+}
+
 bool HasAmxBFloat16() {
   static const bool has = FindAmxBFloat16();
   return has;

@@ -67,8 +67,7 @@ struct Operands {
       parallel.For(NumTasks(p.batch), kRowsPerTask * dim, [&](int64_t task, int) {
         const int64_t last = std::min(p.batch, (task + 1) * kRowsPerTask) * dim;
         const int64_t first = task * kRowsPerTask * dim;
-        std::copy(p.hidden + first, p.hidden + last, hidden + first);
-        kernels.round_bfloat16(hidden + first, last - first);
+        kernels.round_bfloat16(p.hidden + first, hidden + first, last - first);
       });
     }
     if (!Shared(p)) return;
@@ -121,7 +120,8 @@ struct Operands {
       cpu::PrefetchRow(p.weights.Row(sampled[ahead]), dim);
       A* row = sampled_weights + s * dim;
       cpu::ConvertRow(p.weights.Row(sampled[s]), row, dim);
-      if (p.options.compute_dtype == ComputeDtype::kBFloat16) Kernels<A>().round_bfloat16(row, dim);
+      if (p.options.compute_dtype == ComputeDtype::kBFloat16)
+        Kernels<A>().round_bfloat16(row, row, dim);
       if (!p.biases.empty()) cpu::ConvertRow(p.biases.Row(sampled[s]), sampled_biases + s, 1);
     }
   }
@@ -167,7 +167,7 @@ class RowReader {
     if (!copies_) return reinterpret_cast<const A*>(data);
     cpu::ConvertRow(data, buffer_.data(), p_.dim());
     if (p_.options.compute_dtype == ComputeDtype::kBFloat16)
-      Kernels<A>().round_bfloat16(buffer_.data(), p_.dim());
+      Kernels<A>().round_bfloat16(buffer_.data(), buffer_.data(), p_.dim());
     return buffer_.data();
   }
 

@@ -299,8 +299,7 @@ class Driver {
     }
     const A* exps = tile.z;
     if (Emulates()) {
-      std::copy(tile.z, tile.z + classes * kRowTile, own.z);
-      Kernels<A>().round_bfloat16(own.z, classes * kRowTile);
+      Kernels<A>().round_bfloat16(tile.z, own.z, classes * kRowTile);
       exps = own.z;
     }
     const auto left = P::MakeLeft(tile.count, classes, {exps, kRowTile, false}, own.left);
@@ -540,7 +539,7 @@ class Driver {
       kernels.tile_class_sums(tile.z, classes, count, kRowTile, d_biases);
     }
     own.tile.Scale(tile.padded(), tile.z);
-    if (Emulates()) kernels.round_bfloat16(tile.z, classes * kRowTile);
+    if (Emulates()) kernels.round_bfloat16(tile.z, tile.z, classes * kRowTile);
     if (d_weights != nullptr) {
       const auto left = P::MakeLeft(classes, count, {tile.z, kRowTile, true}, own.left);
       P::Multiply(classes, dim, count, left, rows, d_weights, dim, add_weights);

@@ -85,7 +85,7 @@ class ClassTile {
       for (int64_t c = 0; c < count; ++c) {
         ConvertRow(p_->weights.Row(first + c), copy_ + c * dim, dim);
       }
-      if (rounds_) Kernels<A>().round_bfloat16(copy_, count * dim);
+      if (rounds_) Kernels<A>().round_bfloat16(copy_, copy_, count * dim);
       rows_ = copy_;
     } else {
       rows_ = reinterpret_cast<const A*>(p_->weights.Row(first));
@@ -189,7 +189,7 @@ class ClassTile {
       if (p_->ignored.Is(label) || place < 0 || place >= p_->classes()) continue;
       ConvertRow(p_->weights.Row(place), label_row_, dim);
       if (p_->compute_dtype == ComputeDtype::kBFloat16) {
-        Kernels<A>().round_bfloat16(label_row_, dim);
+        Kernels<A>().round_bfloat16(label_row_, label_row_, dim);
       }
       use(label_row_, j);
     }
