@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fastw2v import ops
-from fastw2v._core import xla
+from fastw2v._core import tensorflow_ops
 from fastw2v._core.arguments import to_floats, to_ids, to_integer, to_tensor, wrong_shape
 from fastw2v._core.tables import ACCUMULATORS, tables_of
 from fastw2v._losses.build import Hidden, activations
@@ -116,7 +116,7 @@ def adaptive_softmax_loss(
             if counts is not None:
                 inside &= counts
             local = labels - model.bounds[i]
-            if xla.compiles():  # which has no shapes that depend on values
+            if tensorflow_ops.only():  # which has no shapes that depend on values
                 local = tf.where(inside, local, _IGNORED)
                 narrow = _project(rows, projection)
                 losses += ops.linear_cross_entropy(local, narrow, weights, **how)
@@ -299,11 +299,11 @@ def _vector_of_labels(labels: Any, hidden: Hidden, num_classes: int) -> tf.Tenso
 
 def _checked_range(labels: tf.Tensor, num_classes: int, ignore_label: int | None) -> tf.Tensor:
     """The labels; where they run, an error if one of them is no class."""
-    if xla.compiles():
-        return labels  # the head finds it out of range
     wrong = (labels < 0) | (labels >= num_classes)
     if ignore_label is not None:
         wrong &= labels != ignore_label
+    if tensorflow_ops.only():
+        return tf.where(wrong, tf.constant(num_classes, tf.int64), labels)  # no class of the head
     first = tf.boolean_mask(labels, wrong)[:1]
     if tf.executing_eagerly():
         if len(first):

@@ -106,6 +106,7 @@ ORDER = [
     ["optimizers"],
     ["training"],
     ["keras"],
+    ["serving"],
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.saved_model import save_context
 
 from fastw2v._core import tf_internals
 
@@ -45,6 +46,32 @@ def test_replicas_of_one_device_run_functions_themselves():
     """Of several replicas: tests/distribute/programs/collectives.py."""
     assert not tf_internals.is_function_of_one_replica()
     assert not tf.function(tf_internals.is_function_of_one_replica, autograph=False)()
+
+
+def test_functions_are_traced_anew():
+    """In a function that TensorFlow saves too; what was traced before is kept."""
+    traces = []
+
+    @tf.function
+    def inner(x):
+        traces.append(x)
+        return x + 1
+
+    @tf.function(input_signature=[tf.TensorSpec([])])
+    def outer(x):
+        with tf_internals.traced_anew():
+            return inner(x)
+
+    inner(tf.constant(1.0))
+    assert len(traces) == 1
+    outer(tf.constant(1.0))
+    inner(tf.constant(1.0))
+    assert len(traces) == 2
+    with save_context.save_context(tf.saved_model.SaveOptions()):
+        tf.function(inner.python_function).get_concrete_function(tf.TensorSpec([]))
+        tf.function(outer.python_function).get_concrete_function(tf.TensorSpec([]))
+        assert save_context.get_save_options().experimental_variable_policy is not None
+    assert len(traces) == 4 and not save_context.in_save_context()
 
 
 def test_tapes():

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fastw2v._core import tf_internals, xla
+from fastw2v._core import tensorflow_ops, tf_internals, xla
 from fastw2v._core.arguments import to_tensor, wrong_shape
 
 FLOATS = (tf.float32, tf.float64, tf.float16, tf.bfloat16)
@@ -102,6 +102,11 @@ def _sharded(name: str, value: Any, rank: int) -> Table:
         raise ValueError(
             f"{name} is a sharded table, which needs collectives that XLA does not compile here: "
             "leave jit_compile off"
+        )
+    if tensorflow_ops.is_served():
+        raise ValueError(
+            f"{name} is a sharded table, and what is served has whole tables: save the model, load "
+            "it without a strategy, and export that"
         )
     tf_internals.mark_as_read(value.variable)
     return Table(
@@ -278,7 +283,7 @@ def apply_pending(variable: Any, ids: Sequence[tf.Tensor] | None) -> None:
     optimizer = owner(variable)
     if optimizer is None:
         return
-    if not tf.executing_eagerly() and _is_exported():
+    if not tf.executing_eagerly() and (tensorflow_ops.is_served() or _is_exported()):
         # A SavedModel holds the table as it is now, and not the optimizer's state.
         with tf.init_scope():
             optimizer.apply_pending(variable)

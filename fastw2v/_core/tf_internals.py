@@ -6,6 +6,7 @@ They may change with any version of TensorFlow: tests/test_tf_internals.py check
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from tensorflow.python.eager import backprop, forwardprop, forwardprop_util, rec
 from tensorflow.python.framework import auto_control_deps_utils
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.ops.control_flow_v2_func_graphs import WhileBodyFuncGraph
+from tensorflow.python.saved_model import save_context
 
 __all__ = [
     "DERIVATIVES",
@@ -36,6 +38,7 @@ __all__ = [
     "shape_of_handle",
     "stop_recording",
     "tapes_record",
+    "traced_anew",
 ]
 
 # Variables: `ShardedVariable` is what a variable on several parameter servers is.
@@ -107,6 +110,31 @@ def is_in_control_flow() -> bool:
     """Whether what is traced now is in the body of a loop or in a branch, or is called there."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     return any(getattr(each, "is_control_flow_graph", False) for each in _enclosing(graph))
+
+
+@contextlib.contextmanager
+def traced_anew() -> Iterator[None]:
+    """Functions that are called within it are traced for this call alone, as for a SavedModel:
+    for what policy of variables one is written is part of what TensorFlow keeps a trace for."""
+
+    class Policy:
+        """As ``tf.saved_model.experimental.VariablePolicy.NONE``, and equal to itself alone."""
+
+        def _save_variable_devices(self) -> bool:
+            return False
+
+        def _expand_distributed_variables(self) -> bool:
+            return False
+
+    options = tf.saved_model.SaveOptions()
+    options.experimental_variable_policy = Policy()
+    state = save_context._save_context
+    before = state._in_save_context, state._options
+    state.enter_save_context(options)
+    try:
+        yield
+    finally:
+        state._in_save_context, state._options = before
 
 
 def _enclosing(graph: tf.Graph | None) -> Iterator[tf.Graph]:

@@ -1,9 +1,4 @@
-"""What takes the place of the ops in a function that XLA compiles, where only TensorFlow's own ops
-run: `fastw2v._losses.composed` makes the losses with this, `fastw2v.samplers.composed` the draws.
-
-In such a function all shapes are fixed and nothing can raise an error: an id out of range gives a
-NaN in place of one.
-"""
+"""Functions that XLA compiles: all shapes are fixed there, and only TensorFlow's own ops run."""
 
 from __future__ import annotations
 

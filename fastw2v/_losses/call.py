@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from fastw2v._core import tf_internals, xla
+from fastw2v._core import tensorflow_ops, tf_internals
 from fastw2v._core.library import ops as _ops
 from fastw2v._core.tables import ACCUMULATORS, LossTables, Table, slices
 from fastw2v._losses import composed, remote, sharded
@@ -115,11 +115,11 @@ class LossCall:
         there are any, and makes the gradients in the same pass: in a graph if something consumes
         them, eagerly at once.
         """
-        if self._is_spread() and not xla.compiles():
+        if self._is_spread() and not tensorflow_ops.only():
             return self._of_one_machine().value()
         if self.tables is not None and self.tables.weights.sharded is not None:
             return self._reduced(sharded.exact_loss(self))
-        if self._is_exact_on_servers() and not xla.compiles():
+        if self._is_exact_on_servers() and not tensorflow_ops.only():
             return self._reduced(remote.exact_loss(self))
         op = _ops.fastw2v_sampled_loss if self.sampled else _ops.fastw2v_softmax_loss
         arguments = {**self.op_inputs, **self.attributes, "Accumulator": ACCUMULATORS[self.dtype]}
@@ -132,7 +132,7 @@ class LossCall:
             arguments["only_reduced"] = self.reduction.only_reduced
         for table, rows in reads:
             table.prepare(rows)
-        if xla.compiles():
+        if tensorflow_ops.only():
             losses = composed.loss(self)
         elif coefficients is None:
             losses = op(**arguments, coefficients=[], num_saved=0).loss

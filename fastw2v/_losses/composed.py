@@ -1,13 +1,13 @@
 """Losses and rows composed from TensorFlow ops, which differentiate themselves.
 
-They take the place of the ops where XLA compiles, and make the gradients of gradients. The logits
-are stored.
+They take the place of the ops where only TensorFlow's own may run, and make the gradients of
+gradients. The logits are stored.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -30,7 +30,8 @@ def loss(call: LossCall) -> tf.Tensor:
     for name in ("inputs", "sampled_candidates") if call.sampled else ("inputs",):
         if getattr(call, name).shape.rank is None:
             raise ValueError(
-                f"{name} has an unknown rank, which XLA cannot compile: set it by tf.ensure_shape"
+                f"{name} has an unknown rank, from which TensorFlow's ops make no loss: set it by "
+                "tf.ensure_shape"
             )
     batch = tf.shape(call.inputs if not call.row_splits else call.row_splits[0][1:])[0]
     # Sizes that only turn out when the function is compiled must agree then, not be broadcast.
@@ -75,8 +76,10 @@ def bags(
     row_splits: Sequence[tf.Tensor],
     combiner: str,
 ) -> tf.Tensor:
-    """The same from TensorFlow ops; an id out of range makes its row or bag NaN."""
-    rows, position = _met_rows(shards, ids, dtype)
+    """Rows or bags of rows; an id out of range makes its row or bag NaN, as no id does a bag."""
+    # A gradient has unique rows where XLA compiles; what is served is quicker without.
+    pick = xla.unique_rows if xla.compiles() else _a_row_for_each
+    rows, position = _met_rows(shards, ids, dtype, pick)
     padding = (ids < 0) & (not row_splits and ids.shape.rank == 2)
     wrong = (position < 0) & ~padding
     inputs = tf.where(padding, position, tf.maximum(position, 0))
@@ -85,9 +88,9 @@ def bags(
             tf.RaggedTensor.from_row_splits(flat, row_splits[0], validate=False)
             for flat in (inputs, tf.cast(wrong, tf.int32))
         )
-        wrong = tf.reduce_sum(wrong, axis=1) > 0
+        wrong = (tf.reduce_sum(wrong, axis=1) > 0) | (inputs.row_lengths() == 0)
     elif ids.shape.rank == 2:
-        wrong = tf.reduce_any(wrong, axis=1)
+        wrong = tf.reduce_any(wrong, axis=1) | tf.reduce_all(padding, axis=1)
     hidden = reference.hidden_rows(_widened(rows, ACCUMULATORS[dtype]), inputs, combiner)
     return tf.where(wrong[:, tf.newaxis], tf.cast(math.nan, hidden.dtype), hidden)
 
@@ -203,7 +206,10 @@ def _widened(rows: Rows, dtype: tf.DType) -> tf.Tensor:
 
 
 def _met_rows(
-    shards: Sequence[tf.Tensor], ids: tf.Tensor, dtype: tf.DType
+    shards: Sequence[tf.Tensor],
+    ids: tf.Tensor,
+    dtype: tf.DType,
+    pick: Callable[..., tuple[tf.Tensor, tf.Tensor]] = xla.unique_rows,
 ) -> tuple[Rows, tf.Tensor]:
     """The rows of a table that ids pick, and the position of each id among them, or -1."""
     flat = tf.reshape(ids, [-1])
@@ -212,12 +218,18 @@ def _met_rows(
     num_met = tf.constant(0, tf.int64)
     for shard in shards:
         size = tf.cast(shape_of(shard)[0], tf.int64)
-        rows, position = xla.unique_rows(flat - first, size)
+        rows, position = pick(flat - first, size)
         positions = tf.where(position >= 0, num_met + position, positions)
         met.append(rows)
         first += size
         num_met += tf.size(rows, tf.int64)
     return Rows(shards, met, dtype), tf.reshape(positions, tf.shape(ids))
+
+
+def _a_row_for_each(ids: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `xla.unique_rows`, but with a row for each id, repeated ones too."""
+    picks = (ids >= 0) & (ids < size)
+    return tf.where(picks, ids, 0), tf.where(picks, tf.range(tf.size(ids, tf.int64)), -1)
 
 
 def _valid_examples(call: LossCall) -> tf.Tensor:

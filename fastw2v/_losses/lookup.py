@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fastw2v._core import xla
+from fastw2v._core import tensorflow_ops
 from fastw2v._core.arguments import check_one_of, to_floats, to_ids
 from fastw2v._core.library import ops as _ops
 from fastw2v._core.tables import ACCUMULATORS, Table, slices, table
@@ -138,7 +138,7 @@ def _composed(rows: Table, inputs: Any, weights: Any, combiner: str, empty_bags:
         factors = tf.reshape(tf.broadcast_to(factors, tf.shape(inputs)), [-1])
         factors = tf.cast(factors, dtype)
         counts = tf.cast(ids >= 0, dtype)
-        if xla.compiles():  # where sizes are fixed: padding counts as row 0, with weight 0
+        if tensorflow_ops.only():  # where sizes are fixed: padding counts as row 0, with weight 0
             ids, factors = tf.maximum(ids, 0), factors * counts
         else:
             kept = tf.reshape(tf.where(ids >= 0), [-1])
@@ -156,7 +156,7 @@ def _composed(rows: Table, inputs: Any, weights: Any, combiner: str, empty_bags:
         hidden = tf.math.divide_no_nan(hidden, divisor[:, tf.newaxis])
     if empty_bags == "error":
         is_empty = per_bag(counts) == 0
-        if xla.compiles():
+        if tensorflow_ops.only():
             hidden = tf.where(is_empty[:, tf.newaxis], tf.cast(math.nan, dtype), hidden)
         else:
             message = (
@@ -180,8 +180,8 @@ def gather(table: Table, ids: tf.Tensor, row_splits: list[tf.Tensor], combiner: 
     """Rows of a table for ids [batch], or sums or means of bags of them, [batch, dim]."""
     if table.sharded is None:
         table.prepare([ids])
-    make, shards = composed.bags if xla.compiles() else gather_bags, table.shards
-    if table.sharded is not None or (len(table.machines) > 1 and not xla.compiles()):
+    make, shards = composed.bags if tensorflow_ops.only() else gather_bags, table.shards
+    if table.sharded is not None or (len(table.machines) > 1 and not tensorflow_ops.only()):
         shards, ids = remote.fetched_rows(table, ids, row_splits)
     hidden = make(shards, table.dtype, ids, row_splits, combiner)
     hidden.set_shape([None, table.dim])

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from fastw2v import reference
-from fastw2v._core import xla
+from fastw2v._core import tensorflow_ops
 from fastw2v._core.arguments import to_integer, to_tensor
 from fastw2v._core.library import ops as _ops
 from fastw2v._core.tables import ACCUMULATORS, tables_of
@@ -71,7 +71,7 @@ def _top_k(
     logit_softcap: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     options = {"logit_scale": logit_scale, "logit_softcap": logit_softcap}
-    if not xla.compiles():
+    if not tensorflow_ops.only():
         return _ops.fastw2v_top_k(
             inputs=hidden, weights=weights, biases=biases, T=dtype, k=k, **options
         )

@@ -28,9 +28,10 @@ What the layers have in common:
 * **Weights of examples** are an input of a loss layer, ``head(hidden, labels, sample_weight)``:
   Keras does not pass to layers the ``sample_weight`` of ``fit`` (a warning says so)
   or ``class_weight`` (which Keras refuses in a model without targets).
-* **Saved models** load after ``import fastw2v``, without pending updates. ``model.export`` and
-  ``tf.saved_model.save`` work as always; functions that were called before, and are exported then,
-  were traced within ``with optimizer.finalized():``.
+* **Saved models** load after ``import fastw2v``, without pending updates; what `fastw2v.export`
+  writes loads without it. ``model.export`` and ``tf.saved_model.save`` work as always; functions
+  that were called before, and are exported then, were traced within
+  ``with optimizer.finalized():``.
 * **XLA**: with ``jit_compile="auto"`` the layers are not compiled by it, so that the fused ops run;
   with ``jit_compile=True`` they are composed from TensorFlow's, as the losses are. On a machine
   with a GPU, where Keras does not say which of both it is asked for, the fused ops always run.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fastw2v._core import xla
+from fastw2v._core import tensorflow_ops
 from fastw2v._core.arguments import to_counts, to_integer, to_integers, to_seed_pair
 from fastw2v._core.library import ops as _ops
 from fastw2v.samplers import composed
@@ -138,8 +138,8 @@ class Sampler:
             "unique": self.unique,
             "per_example": bool(per_example),
         }
-        compiles = xla.compiles()
-        draw = composed.candidate_sampler if compiles else _ops.fastw2v_candidate_sampler
+        composes = tensorflow_ops.only()
+        draw = composed.candidate_sampler if composes else _ops.fastw2v_candidate_sampler
         return SampledValues(*draw(**arguments))
 
 
@@ -224,10 +224,10 @@ class Unigram(Sampler):
             raise ValueError(f"power = {reprlib.repr(power)} is not a number") from error
         # A sampler made while a tf.function is traced may outlive the trace; so must its table.
         symbolic = tf.is_symbolic_tensor(counts)
-        if symbolic and xla.compiles():
+        if symbolic and tensorflow_ops.only():
             raise ValueError(
-                "counts is computed in a function that XLA compiles, which cannot build the alias "
-                "table: make the sampler outside of the function"
+                "counts is computed in a function that holds TensorFlow's own ops only, which "
+                "cannot build the alias table: make the sampler outside of the function"
             )
         with contextlib.nullcontext() if symbolic else tf.init_scope():
             counts = to_counts(counts)

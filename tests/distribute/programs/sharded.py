@@ -270,6 +270,13 @@ def refusals():
         return STRATEGY.run(lambda: fastw2v.linear_cross_entropy(labels, hidden, weights, None))
 
     raises(ValueError, "leave jit_compile off", compiled)
+
+    @tf.function
+    def served():
+        with fastw2v.tensorflow_ops():
+            return fastw2v.linear_cross_entropy(labels, hidden, weights, None)
+
+    raises(ValueError, "what is served has whole tables", served)
     raises(ValueError, "shape = [3, 4, 5]", lambda: ShardedTable([3, 4, 5]))
     raises(
         ValueError, "initializer has shape (2, 2)", lambda: ShardedTable([3, 2], np.ones([2, 2]))
