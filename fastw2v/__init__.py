@@ -27,6 +27,7 @@ _HOMES = {
     "adaptive_softmax_loss": "fastw2v.adaptive",
     "adaptive_top_k": "fastw2v.adaptive",
     "export": "fastw2v.serving",
+    "in_batch_softmax_loss": "fastw2v.in_batch",
     "linear_cross_entropy": "fastw2v.ops",
     "lookup": "fastw2v.ops",
     "nce_loss": "fastw2v.ops",

@@ -16,6 +16,7 @@ __all__ = [
     "candidate_logits",
     "exact_loss",
     "hidden_rows",
+    "in_batch_softmax_loss",
     "linear_cross_entropy",
     "nce_loss",
     "negative_sampling_loss",
@@ -142,11 +143,66 @@ def negative_sampling_loss(
     )
 
 
+def in_batch_softmax_loss(
+    queries: Any,
+    candidates: Any,
+    *,
+    candidate_ids: Any = None,
+    log_q: Any = None,
+    negatives: Any = None,
+    negative_ids: Any = None,
+    negative_log_q: Any = None,
+    num_hard_negatives: int | None = None,
+    temperature: Any = 1.0,
+    symmetric: bool = False,
+) -> tf.Tensor:
+    """Softmax over the candidates of the batch: Yi et al. (2019), "Sampling-Bias-Corrected Neural
+    Modeling for Large Corpus Item Recommendations", equation 3."""
+    queries, candidates = tf.convert_to_tensor(queries), tf.convert_to_tensor(candidates)
+    ids, pool, minus = candidate_ids, candidates, log_q
+    if negatives is not None:
+        pool = tf.concat([candidates, negatives], 0)
+        ids = None if ids is None else tf.concat([ids, negative_ids], 0)
+        minus = None if minus is None else tf.concat([minus, negative_log_q], 0)
+    logits = tf.matmul(queries, pool, transpose_b=True) / temperature
+    if minus is not None:
+        logits -= tf.cast(minus, logits.dtype)
+    loss = _paired_loss(logits, ids, num_hard_negatives)
+    if not symmetric:
+        return loss
+    logits = tf.matmul(candidates, queries, transpose_b=True) / temperature
+    return (loss + _paired_loss(logits, candidate_ids, num_hard_negatives)) / 2
+
+
+def _paired_loss(logits: tf.Tensor, ids: Any, num_hard_negatives: int | None) -> tf.Tensor:
+    """The cross-entropy of row b with the class b, against others of another id."""
+    batch, classes = logits.shape
+    own = tf.eye(batch, classes, dtype=tf.bool)
+    if ids is not None:
+        ids = tf.convert_to_tensor(ids)
+        hits = (ids[:batch, tf.newaxis] == ids) & ~own
+        logits = tf.where(hits, _none(logits), logits)
+    own_logit = tf.linalg.diag_part(logits)
+    others = tf.where(own, _none(logits), logits)
+    if num_hard_negatives is not None:
+        others = tf.math.top_k(others, min(num_hard_negatives, classes)).values
+    return tf.reduce_logsumexp(tf.concat([own_logit[:, None], others], 1), 1) - own_logit
+
+
 def top_k(
-    inputs: Any, weights: Any, biases: Any = None, k: int = 10, **options: Any
+    inputs: Any,
+    weights: Any,
+    biases: Any = None,
+    k: int = 10,
+    *,
+    excluded: Any = None,
+    **options: Any,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The largest logits and their classes."""
+    """The largest logits and their classes. Those of classes in ``excluded``, a range for each
+    example, [batch, 2], are -inf."""
     logits = _logits(tf.convert_to_tensor(inputs), _table(weights), _table(biases), **options)
+    if excluded is not None:
+        logits = tf.where(_inside(excluded, logits), _none(logits), logits)
     values, indices = tf.math.top_k(logits, k)
     return values, tf.cast(indices, tf.int64)
 
@@ -178,9 +234,13 @@ def exact_loss(
     label_smoothing: float = 0.0,
     margin: float = 0.0,
     z_loss: float = 0.0,
+    excluded: Any = None,
     **logit_options: Any,
 ) -> tf.Tensor:
     """All classes compete. ``hidden`` [batch, dim], ``labels`` [batch] or [batch, num_true].
+
+    Of the classes in the range ``excluded[b]``, ``excluded`` [batch, 2], only the labels compete
+    for the example b.
 
     The logit of a class that is a label of the example, once or several times, is ``margin`` less
     (Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition", equation 4),
@@ -189,10 +249,12 @@ def exact_loss(
     logits = _logits(hidden, weights, biases, **logit_options)
     labels, present = _labels(labels, ignore_label, logits.dtype)
     if margin:
-        classes = tf.range(tf.shape(logits)[1], dtype=labels.dtype)
-        is_label = (labels[:, :, tf.newaxis] == classes) & present[:, :, tf.newaxis]
-        logits -= margin * tf.cast(tf.reduce_any(is_label, axis=1), logits.dtype)
+        is_label = tf.reduce_any(_is_label(logits, labels, present), axis=1)
+        logits -= margin * tf.cast(is_label, logits.dtype)
     true_logits = tf.gather(logits, labels, batch_dims=1)
+    if excluded is not None:
+        is_label = tf.reduce_any(_is_label(logits, labels, present), axis=1)
+        logits = tf.where(_inside(excluded, logits) & ~is_label, _none(logits), logits)
     # Everything relative to the largest logit: a large common offset cancels.
     largest = tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
     log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - largest), axis=1))
@@ -334,6 +396,23 @@ def _labels(labels: Any, ignore_label: int | None, dtype: tf.DType) -> tuple[tf.
         return labels, tf.ones_like(labels, tf.bool)
     present = labels != ignore_label
     return tf.where(present, labels, tf.zeros_like(labels)), present
+
+
+def _is_label(logits: tf.Tensor, labels: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Whether a class is this label of an example, [batch, num_true, classes]."""
+    classes = tf.range(tf.shape(logits)[1], dtype=labels.dtype)
+    return (labels[:, :, tf.newaxis] == classes) & present[:, :, tf.newaxis]
+
+
+def _inside(ranges: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Whether a class is in the range of an example, [batch, classes]."""
+    classes = tf.range(tf.shape(logits)[1], dtype=ranges.dtype)
+    return (classes >= ranges[:, :1]) & (classes < ranges[:, 1:])
+
+
+def _none(logits: tf.Tensor) -> tf.Tensor:
+    """The logit of a class that does not compete."""
+    return tf.constant(-math.inf, logits.dtype)
 
 
 def _mean(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:

@@ -102,7 +102,7 @@ ORDER = [
     ["_losses"],
     ["gradients"],
     ["ops"],
-    ["adaptive"],
+    ["adaptive", "in_batch"],
     ["optimizers"],
     ["training"],
     ["keras"],

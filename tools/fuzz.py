@@ -19,6 +19,7 @@ from fuzzing import counts, harness
 
 SUBJECTS = (
     "losses",
+    "pairs",
     "tables",
     "malformed",
     "files",

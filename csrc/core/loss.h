@@ -35,6 +35,10 @@ struct LossProblem {
   const float* true_expected_count = nullptr;
   const float* sampled_expected_count = nullptr;
 
+  // Softmax over all classes: classes [excluded[2b], excluded[2b + 1]) do not compete for example
+  // b, but for its labels; null: all do.
+  const int64_t* excluded = nullptr;
+
   LossOptions options;
 
   // Exact only: the weights may be a part of the table, of classes [first_class, first_class +
@@ -55,6 +59,9 @@ struct Normalizer {
   A* max = nullptr;
   A* log_sum = nullptr;
 };
+
+// Ranges [batch, 2] of classes.
+Status CheckExcluded(const int64_t* excluded, int64_t batch, int64_t classes);
 
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& problem);

@@ -13,7 +13,8 @@
 //             t = positive_target
 //
 // All losses are in nats. An example whose labels are all ignored has loss 0 and no gradient. A
-// sampled class that is one of the example's labels (accidental hit) does not compete, if so asked.
+// sampled class that is one of the example's labels (accidental hit) does not compete, if so asked;
+// of an exact softmax, nor do excluded classes that are none of the labels.
 #ifndef FASTW2V_CORE_LOSS_FORMULAS_H_
 #define FASTW2V_CORE_LOSS_FORMULAS_H_
 

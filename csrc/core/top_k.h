@@ -6,6 +6,8 @@
 // the lower class. A soft cap, cap * tanh(x / cap), rises with x: it changes the values that are
 // returned and not the order.
 //
+// The logits of classes [excluded[2b], excluded[2b + 1]) are -inf for row b.
+//
 // Work: 2BVD operations, and what it takes to compare each logit with the k-th best of its row.
 // The order is total, so the result does not depend on how the work is cut, nor on the number of
 // threads. B == 0 does nothing.
@@ -29,6 +31,7 @@ struct TopKProblem {
   const Accumulator<T>* hidden = nullptr;  // [batch, dim]
   Table<const T> weights;                  // [classes, dim]
   Table<const T> biases;                   // [classes, 1], or empty for none
+  const int64_t* excluded = nullptr;       // [batch, 2] or null, see below
   int64_t k = 1;                           // in [1, classes]
   double logit_scale = 1;                  // finite
   double logit_softcap = 0;                // 0: none

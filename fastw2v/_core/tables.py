@@ -47,8 +47,10 @@ class Table:
                 apply_pending(variable, ids if len(self.variables) == 1 else None)
 
 
-def table(name: str, value: Any, rank: int = 2) -> Table:
+def table(name: str, value: Any, rank: int = 2, *, tells: bool = True) -> Table:
     """Reads the argument ``name``: a table [rows, dim] (``rank`` 2) or biases [rows] (``rank`` 1).
+
+    ``tells``: whether it warns of what a recording tape does not watch.
 
     Raises:
         ValueError: Wrong rank or dtype, or shards that do not fit each other.
@@ -70,7 +72,8 @@ def table(name: str, value: Any, rank: int = 2) -> Table:
             devices.add(shard.device)
         else:
             tensor = to_tensor(which, shard)
-            _warn_if_detached(which, shard)
+            if tells:
+                _warn_if_detached(which, shard)
             shape, dtype = tensor.shape, tensor.dtype
             shards.append(tensor)
         check_float(which, dtype)
@@ -141,7 +144,9 @@ class LossTables(NamedTuple):
     biases: Table | None
 
 
-def tables_of(given: dict[str, Any], partition_strategy: str = "div") -> LossTables:
+def tables_of(
+    given: dict[str, Any], partition_strategy: str = "div", *, tells: bool = True
+) -> LossTables:
     """The tables of a loss.
 
     Args:
@@ -149,16 +154,17 @@ def tables_of(given: dict[str, Any], partition_strategy: str = "div") -> LossTab
             take ids "embeddings".
         partition_strategy: "div": shards are consecutive rows; "mod", which lays rows out in turn,
             is the same for a table that is whole.
+        tells: As for `table`.
 
     Raises:
         ValueError: One is no table, or they do not fit each other.
     """
     embeddings, biases = None, None
     if "embeddings" in given:
-        embeddings = table("embeddings", given["embeddings"])
-    weights = table("weights", given["weights"])
+        embeddings = table("embeddings", given["embeddings"], tells=tells)
+    weights = table("weights", given["weights"], tells=tells)
     if given["biases"] is not None:
-        biases = table("biases", given["biases"], rank=1)
+        biases = table("biases", given["biases"], rank=1, tells=tells)
     if partition_strategy == "mod" and len(weights.shards) > 1:
         raise ValueError(
             f'partition_strategy = "mod", which lays the rows of {len(weights.shards)} shards out '

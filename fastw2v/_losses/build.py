@@ -72,6 +72,8 @@ def loss_call(
     label_classes: int | None = None,
     partition_strategy: str = "div",
     result_dtype: tf.DType | None = None,
+    excluded: tf.Tensor | None = None,
+    tells: bool = True,
     **options: Any,
 ) -> LossCall:
     """The call of a loss.
@@ -84,9 +86,12 @@ def loss_call(
         label_classes: Labels may be floats that are exact for so many classes.
         partition_strategy: Of the shards of the tables.
         result_dtype: Of the result, where it is not that of the sums.
+        excluded: Of an exact softmax, int64 [batch, 2]: ranges of classes that do not compete for
+            an example, but for its labels.
+        tells: Whether it warns of tables that a recording tape does not watch.
         **options: Of `fastw2v._losses.options.checked`.
     """
-    checked_tables = tables_of(tables, partition_strategy)
+    checked_tables = tables_of(tables, partition_strategy, tells=tells)
     embeddings, weights, biases = checked_tables
     chosen = checked(weights.dtype, **options)
     if embeddings is None:
@@ -149,7 +154,14 @@ def loss_call(
         sample_weight,
         chosen.ignore_label,
     )
-    return LossCall(op_inputs, attributes, checked_tables, reduction, result_dtype)
+    return LossCall(
+        op_inputs,
+        attributes,
+        checked_tables,
+        reduction,
+        result_dtype,
+        [] if excluded is None else [excluded],
+    )
 
 
 def tf_nn_call(

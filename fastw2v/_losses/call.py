@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,8 @@ class LossCall:
         tables: What the shards were made of; None for a call that is made from an op.
         reduction: What becomes of the losses of the examples; None likewise.
         result_dtype: What the result is cast to, if anything.
+        excluded: Of an exact softmax, a list of at most one tensor: int64 [batch, 2], ranges of
+            classes that do not compete for an example, but for its labels.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class LossCall:
         tables: LossTables | None = None,
         reduction: Reduction | None = None,
         result_dtype: tf.DType | None = None,
+        excluded: Sequence[tf.Tensor] = (),
     ) -> None:
         self.op_inputs = op_inputs
         self.attributes = attributes
         self.tables = tables
         self.reduction = reduction
         self.result_dtype = result_dtype
+        self.excluded = list(excluded)
         self.sampled = "sampled_candidates" in op_inputs
         self.dtype = tf.as_dtype(attributes["T"])
         used = attributes.get("use_ignore_label", False)
@@ -98,13 +103,15 @@ class LossCall:
             "row_splits": take(op.get_attr("num_row_splits")),
             "labels": take(1)[0],
         }
+        excluded = [] if sampled else take(op.get_attr("num_excluded"))
         if sampled:
             counts = op.get_attr("num_counts")
             arguments["sampled_candidates"] = take(1)[0]
             arguments["true_expected_count"] = take(counts)
             arguments["sampled_expected_count"] = take(counts)
         names = _SAMPLED_ATTRIBUTES if sampled else _SOFTMAX_ATTRIBUTES
-        return cls(arguments, {name: attribute(op, name) for name in names}), rest
+        attributes = {name: attribute(op, name) for name in names}
+        return cls(arguments, attributes, excluded=excluded), rest
 
     # ---- The value -------------------------------------------------------------------------------
 
@@ -122,8 +129,13 @@ class LossCall:
         if self._is_exact_on_servers() and not tensorflow_ops.only():
             return self._reduced(remote.exact_loss(self))
         op = _ops.fastw2v_sampled_loss if self.sampled else _ops.fastw2v_softmax_loss
-        arguments = {**self.op_inputs, **self.attributes, "Accumulator": ACCUMULATORS[self.dtype]}
-        num_saved, reads = self._num_gradients(), self._reads()
+        arguments = {
+            **self.op_inputs,
+            **self._excluded_input(),
+            **self.attributes,
+            "Accumulator": ACCUMULATORS[self.dtype],
+        }
+        num_saved, reads, device = self._num_gradients(), self._reads(), self._device()
         eager = tf.executing_eagerly()
         asks = not eager or _only_tapes_record(self._float_inputs())
         assert self.reduction is not None  # else the call is made from an op, which has run
@@ -135,13 +147,15 @@ class LossCall:
         if tensorflow_ops.only():
             losses = composed.loss(self)
         elif coefficients is None:
-            losses = op(**arguments, coefficients=[], num_saved=0).loss
+            with device:
+                losses = op(**arguments, coefficients=[], num_saved=0).loss
         elif not eager:
-            losses = op(**arguments, coefficients=[coefficients], num_saved=num_saved).loss
+            with device:
+                losses = op(**arguments, coefficients=[coefficients], num_saved=num_saved).loss
         else:
             # Left to itself an eager tape makes zeros in the shapes of all outputs beside the loss,
             # and keeps them; those of what is saved are as large as the tables.
-            with tf_internals.stop_recording():
+            with tf_internals.stop_recording(), device:
                 outputs = op(**arguments, coefficients=[coefficients], num_saved=num_saved)
             losses = self._recorded(outputs, coefficients)
         return self._reduced(losses)
@@ -174,6 +188,14 @@ class LossCall:
         value = self.reduction(losses)
         return value if self.result_dtype is None else tf.cast(value, self.result_dtype)
 
+    def _excluded_input(self) -> dict[str, Any]:
+        """An input that ops of exact losses alone have."""
+        return {} if self.sampled else {"excluded": self.excluded}
+
+    def _device(self) -> Any:
+        """Where the ops run: kernels of a GPU exclude no classes."""
+        return tf.device("CPU:0") if self.excluded else contextlib.nullcontext()
+
     def _is_spread(self) -> bool:
         """Whether rows of the tables lie in several places, and have to be fetched."""
         if self.tables is None:
@@ -197,7 +219,7 @@ class LossCall:
         for table, rows in self._reads():
             if table.sharded is None:
                 table.prepare(rows)
-        return LossCall(*remote.fetched(self), self.reduction, self.result_dtype)
+        return LossCall(*remote.fetched(self), self.reduction, self.result_dtype, self.excluded)
 
     def _reads(self) -> list[tuple[Table, list[tf.Tensor] | None]]:
         """The tables, and which of their rows the op reads; None: all."""
@@ -234,16 +256,18 @@ class LossCall:
     ) -> list[Any]:
         """Of the float inputs, by the gradient op; the arguments are its other inputs."""
         op = _ops.fastw2v_sampled_loss_grad if self.sampled else _ops.fastw2v_softmax_loss_grad
-        grads = op(
-            d_loss=d_loss,
-            max=maximum,
-            log_sum=log_sum,
-            coefficients=coefficients,
-            saved=saved,
-            **self.gradient_sizes(),
-            **self.op_inputs,
-            **self.attributes,
-        )
+        with self._device():
+            grads = op(
+                d_loss=d_loss,
+                max=maximum,
+                log_sum=log_sum,
+                coefficients=coefficients,
+                saved=saved,
+                **self.gradient_sizes(),
+                **self.op_inputs,
+                **self._excluded_input(),
+                **self.attributes,
+            )
         return self.gradients_of(grads)
 
     def gradient_sizes(self) -> dict[str, int]:

@@ -173,8 +173,15 @@ def reference_loss(
     options.update({name: call.attributes[name] for name in names})
     ignore_label = call.ignore_label
     if not call.sampled:
+        excluded = call.excluded[0] if call.excluded else None
         return reference.exact_loss(
-            hidden, weight_rows, bias_rows, labels, ignore_label=ignore_label, **options
+            hidden,
+            weight_rows,
+            bias_rows,
+            labels,
+            ignore_label=ignore_label,
+            excluded=excluded,
+            **options,
         )
     counts = (
         (call.true_expected_count[0], call.sampled_expected_count[0])

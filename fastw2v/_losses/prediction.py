@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -17,10 +18,25 @@ from fastw2v._losses.options import checked
 
 
 def top_k(
-    inputs: Any, weights: Any, biases: Any, k: Any, **options: Any
+    inputs: Any,
+    weights: Any,
+    biases: Any,
+    k: Any,
+    *,
+    excluded: tf.Tensor | None = None,
+    tells: bool = True,
+    **options: Any,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`fastw2v.top_k`."""
-    _, weights, biases = tables_of({"weights": weights, "biases": biases})
+    """`fastw2v.top_k`.
+
+    Args:
+        inputs, weights, biases, k: As there.
+        excluded: Ranges of classes, int64 [batch, 2], whose logits are -inf for an example; of
+            weights that lie in one place.
+        tells: Whether it warns of tables that a recording tape does not watch.
+        **options: As there.
+    """
+    _, weights, biases = tables_of({"weights": weights, "biases": biases}, tells=tells)
     k = to_integer("k", k, 1, 2**31 - 1 if weights.rows is None else weights.rows)
     chosen = checked(weights.dtype, **options)
     hidden = activations(to_tensor("inputs", inputs), weights)
@@ -41,6 +57,7 @@ def top_k(
             [] if biases is None else biases.shards,
             weights.dtype,
             k,
+            excluded,
             logit_scale=chosen.numbers["logit_scale"],
             logit_softcap=chosen.numbers["logit_softcap"],
         )
@@ -66,24 +83,34 @@ def _top_k(
     biases: list[tf.Tensor],
     dtype: tf.DType,
     k: int,
+    excluded: tf.Tensor | None,
     *,
     logit_scale: float,
     logit_softcap: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     options = {"logit_scale": logit_scale, "logit_softcap": logit_softcap}
     if not tensorflow_ops.only():
-        return _ops.fastw2v_top_k(
-            inputs=hidden, weights=weights, biases=biases, T=dtype, k=k, **options
-        )
+        # Kernels of a GPU exclude no classes.
+        with contextlib.nullcontext() if excluded is None else tf.device("CPU:0"):
+            return _ops.fastw2v_top_k(
+                inputs=hidden,
+                weights=weights,
+                biases=biases,
+                excluded=[] if excluded is None else [excluded],
+                T=dtype,
+                k=k,
+                **options,
+            )
     class_weights, class_biases = (
         composed.Rows(parts, None, dtype).values for parts in (weights, biases)
     )
-    return reference.top_k(hidden, class_weights, class_biases, k, **options)
+    return reference.top_k(hidden, class_weights, class_biases, k, excluded=excluded, **options)
 
 
 def gradient(op: Any, d_values: tf.Tensor) -> list[Any]:
     """Only the rows of the classes found count: their logits are made again from these."""
-    hidden, *tables = op.inputs
+    num_excluded = op.get_attr("num_excluded")
+    hidden, *tables = op.inputs[: len(op.inputs) - num_excluded]
     num_weights = len(op.get_attr("Weights"))
     shards = {"weights": tables[:num_weights], "biases": tables[num_weights:]}
     indices = op.outputs[1]
@@ -106,4 +133,5 @@ def gradient(op: Any, d_values: tf.Tensor) -> list[Any]:
     d_hidden, *d_tables = tape.gradient(logits, sources, output_gradients=d_values)
     d_tables = [tf.convert_to_tensor(gradient) for gradient in d_tables]
     d_weights, d_biases = d_tables if shards["biases"] else (*d_tables, None)
-    return [d_hidden, *rows["weights"].split(d_weights), *rows["biases"].split(d_biases)]
+    d_tables = [*rows["weights"].split(d_weights), *rows["biases"].split(d_biases)]
+    return [d_hidden, *d_tables, *[None] * num_excluded]

@@ -47,14 +47,21 @@ from fastw2v.keras.base import PACKAGE
 from fastw2v.keras.embedding import Embedding
 from fastw2v.keras.heads import NCE, LinearCrossEntropy, NegativeSampling, SampledSoftmax
 from fastw2v.keras.loss_layer import TopK
+from fastw2v.keras.ranking import NDCG, MeanReciprocalRank, RecallAtK
+from fastw2v.keras.retrieval import InBatchSoftmax, StreamingLogQ
 
 __all__ = [
     "AdaptiveSoftmax",
     "Embedding",
+    "InBatchSoftmax",
     "LinearCrossEntropy",
+    "MeanReciprocalRank",
     "NCE",
+    "NDCG",
     "NegativeSampling",
+    "RecallAtK",
     "SampledSoftmax",
+    "StreamingLogQ",
     "TopK",
 ]
 

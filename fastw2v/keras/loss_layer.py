@@ -117,7 +117,7 @@ class LossLayer(Rows):
             The loss of each example times its weight, in nats, in the shape of ``inputs`` but for
             the last axis.
         """
-        _warn_of_weights_that_do_not_count()
+        warn_of_weights_that_do_not_count()
         if inputs_mask is not None:
             counts = tf.cast(inputs_mask, self.loss_dtype)
             sample_weight = (
@@ -206,7 +206,7 @@ class TopK(Rows):
         return {**super().get_config(), "head": head, "k": self.k}
 
 
-def _warn_of_weights_that_do_not_count() -> None:
+def warn_of_weights_that_do_not_count() -> None:
     """Looks whether Keras, which calls the layer, was given weights of examples: it applies them to
     compiled losses alone, and says nothing."""
     frame = inspect.currentframe()

@@ -109,6 +109,7 @@ struct Operands {
     shared.smooths = p.options.label_smoothing != 0;
     shared.first_class = p.first_class;
     shared.ignored = p.options.ignored;
+    shared.excluded = p.excluded;
     return shared;
   }
 
@@ -537,6 +538,16 @@ Status CheckCounts(const char* name, const float* counts, const int64_t* classes
 
 }  // namespace
 
+Status CheckExcluded(const int64_t* excluded, int64_t batch, int64_t classes) {
+  for (int64_t b = 0; excluded != nullptr && b < batch; ++b) {
+    const int64_t begin = excluded[2 * b], end = excluded[2 * b + 1];
+    if (begin >= 0 && begin <= end && end <= classes) continue;
+    return InvalidArgument("excluded[", b, "] = [", begin, ", ", end,
+                           ") is not a range of classes in [0, ", classes, ")");
+  }
+  return Status();
+}
+
 template <typename T>
 Status CheckLossProblem(const LossProblem<T>& p) {
   FASTW2V_RETURN_IF_ERROR(cpu::CheckKernelChoice());
@@ -547,6 +558,11 @@ Status CheckLossProblem(const LossProblem<T>& p) {
     if (p.options.ignored.Is(p.labels[i])) continue;
     FASTW2V_RETURN_IF_ERROR(CheckId("labels", i, p.labels[i], p.all_classes()));
   }
+  if (p.excluded != nullptr && p.options.label_smoothing != 0) {
+    return InvalidArgument("label_smoothing = ", p.options.label_smoothing,
+                           " needs all classes to compete; with excluded classes it must be 0");
+  }
+  FASTW2V_RETURN_IF_ERROR(CheckExcluded(p.excluded, p.batch, p.classes()));
   if (p.candidates == Candidates::kAll) return Status();
   FASTW2V_RETURN_IF_ERROR(CheckNumSampled(p.candidates, p.num_sampled));
   const int64_t sampled =

@@ -43,6 +43,8 @@ struct SharedCandidates {
   int64_t num_true = 0;
   bool smooths = false;  // labels: the gradients of the logits have a shift
   IgnoredLabel ignored;  // may itself be a class
+  // Classes [excluded[2b], excluded[2b + 1]) do not compete for row b, but for its labels; or null.
+  const int64_t* excluded = nullptr;
   // Sampled: classes [hits[2i], hits[2i + 1]) do not compete for label i of [batch * num_true].
   const int64_t* hits = nullptr;
 

@@ -149,6 +149,9 @@ class ClassTile {
     if (p_->hits != nullptr) {
       for (int64_t r = 0; r < rows; ++r) MaskHits(first_row + r, z + r);
     }
+    if (p_->excluded != nullptr) {
+      for (int64_t r = 0; r < rows; ++r) MaskExcluded(first_row + r, z + r);
+    }
   }
 
   // Products become logits; gradients of logits become those of products.
@@ -217,6 +220,20 @@ class ClassTile {
         column[c * kRowTile] = -std::numeric_limits<A>::infinity();
       }
     }
+  }
+
+  void MaskExcluded(int64_t row, A* column) const {
+    const int64_t* const range = p_->excluded + 2 * row;
+    const int64_t last = std::min(range[1] - first_, count_);
+    for (int64_t c = std::max<int64_t>(range[0] - first_, 0); c < last; ++c) {
+      if (!IsLabel(row, c)) column[c * kRowTile] = -std::numeric_limits<A>::infinity();
+    }
+  }
+
+  bool IsLabel(int64_t row, int64_t place) const {
+    bool is = false;
+    ForLabels(row, [&](int64_t label, int64_t) { is = is || label == place; });
+    return is;
   }
 
   const SharedCandidates<T>* p_;

@@ -13,6 +13,7 @@
 #include <new>
 #include <vector>
 
+#include "csrc/core/loss.h"
 #include "csrc/core/scratch.h"
 #include "csrc/cpu/kernels/kernels.h"
 #include "csrc/cpu/loss/products.h"
@@ -148,6 +149,7 @@ class Driver {
     for (int64_t block = 0; block < p_.batch; block += block_) {
       const int64_t rows = std::min(block_, p_.batch - block);
       candidates_.hidden = hidden_ = p_.hidden + block * p_.dim();
+      if (p_.excluded != nullptr) candidates_.excluded = p_.excluded + 2 * block;
       Pack(rows);
       Meet(rows);
       Merge(rows, logits + block * p_.k, classes + block * p_.k);
@@ -231,7 +233,7 @@ class Driver {
     const int64_t padded = RoundUp(count, kernels.panel);
     const A* const offset = own.tile.offset();
     for (int64_t r = 0; r < count; ++r) BestOf(row + r, chunk).Hear();
-    if (p_.batch <= kFewRows) {
+    if (p_.batch <= kFewRows && p_.excluded == nullptr) {
       DotProducts(own, row, count, padded);
     } else {
       own.tile.Logits(rows_.Transposed(row / kRowTile), row, count, padded, own.z, nullptr);
@@ -307,6 +309,7 @@ template <typename T>
 Status CheckTopKProblem(const TopKProblem<T>& p) {
   FASTW2V_RETURN_IF_ERROR(cpu::CheckKernelChoice());
   if (!p.biases.empty()) FASTW2V_RETURN_IF_ERROR(CheckBiasRows(p.biases.rows(), p.classes()));
+  FASTW2V_RETURN_IF_ERROR(CheckExcluded(p.excluded, p.batch, p.classes()));
   return CheckTopKNumbers(p.classes(), p.k, p.logit_scale, p.logit_softcap);
 }
 

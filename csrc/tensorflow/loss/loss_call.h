@@ -30,6 +30,7 @@ struct Attributes {
   LossOptions options;
   Combiner combiner = Combiner::kMean;
   bool split_target = false;  // logistic: 1 is shared among the labels of an example
+  int64_t num_excluded = 0;   // 1: there is an input `excluded`
 
   absl::Status Read(OpKernelConstruction* context, bool sampled) {
     std::string combiner_name;
@@ -38,6 +39,7 @@ struct Attributes {
     TF_RETURN_IF_ERROR(ReadIgnored(context, &options.ignored));
     TF_RETURN_IF_ERROR(ReadComputeDtype(context, &options.compute_dtype));
     TF_RETURN_IF_ERROR(ReadNumbers(context, &options));
+    TF_RETURN_IF_ERROR(ReadNumExcluded(context, &num_excluded));
     if (!sampled) return absl::OkStatus();
     std::string link;
     TF_RETURN_IF_ERROR(context->GetAttr("link", &link));
@@ -66,6 +68,22 @@ struct Attributes {
                      accumulator == tensorflow::DT_FLOAT ? "float or bfloat16" : "double"));
   }
 
+  // At most 1; 0 where the registration of the op has none.
+  static absl::Status ReadNumExcluded(OpKernelConstruction* context, int64_t* number) {
+    if (!context->HasAttr("num_excluded")) return absl::OkStatus();
+    TF_RETURN_IF_ERROR(context->GetAttr("num_excluded", number));
+    if (*number <= 1) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_excluded = ", *number, ", expected 0 or 1"));
+  }
+
+  // The same where it has to be 0.
+  static absl::Status RefuseExcluded(int64_t number) {
+    if (number == 0) return absl::OkStatus();
+    return absl::UnimplementedError(
+        "excluded classes have no kernel for a GPU: place the op on the CPU");
+  }
+
   // Those that the registration of the op has.
   static absl::Status ReadNumbers(OpKernelConstruction* context, LossOptions* options) {
     for (const NumericOption& option : kNumericOptions) {
@@ -77,6 +95,19 @@ struct Attributes {
     return absl::OkStatus();
   }
 };
+
+// The ranges of classes that do not compete, [batch, 2].
+inline absl::Status ReadExcluded(OpKernelContext* context, int64_t num_excluded, int64_t batch,
+                                 const int64_t** excluded) {
+  if (num_excluded == 0) return absl::OkStatus();
+  OpInputList list;
+  TF_RETURN_IF_ERROR(context->input_list("excluded", &list));
+  if (list[0].shape() != TensorShape({batch, 2})) {
+    return WrongShape("excluded", list[0], absl::StrCat("[batch, 2] = [", batch, ",2]"));
+  }
+  *excluded = list[0].flat<int64_t>().data();
+  return absl::OkStatus();
+}
 
 // Which tables an op trains.
 struct TrainedTables {
@@ -282,6 +313,8 @@ class Call : public LossArguments<T, kSampled, LossProblem<typename CoreType<T>:
     TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
     problem.weights = weights.template View<T>();
     if (!biases.empty()) problem.biases = biases.template View<T>();
+    TF_RETURN_IF_ERROR(
+        ReadExcluded(context, attributes.num_excluded, problem.batch, &problem.excluded));
     if (this->gathers()) TF_RETURN_IF_ERROR(ToTensorFlow(CheckBags(bags, embeddings.rows())));
     return ToTensorFlow(CheckLossProblem(problem));
   }

@@ -36,6 +36,7 @@ class GpuCall : public LossArguments<T, kSampled, cuda::LossProblem<typename Cor
 
   // The same after Start and FindTables, for a caller that locks the variables itself.
   absl::Status ReadLocked(OpKernelContext* context, const Attributes& attributes) {
+    TF_RETURN_IF_ERROR(Attributes::RefuseExcluded(attributes.num_excluded));
     TF_RETURN_IF_ERROR(this->ReadArguments(context, attributes));
     problem.classes = weights.rows();
     problem.dim = weights.dim();

@@ -17,6 +17,13 @@
   .Input("row_splits: num_row_splits * int64")    \
   .Input("labels: int64")
 
+// Absent or [batch, 2], the ranges `excluded` of csrc/core.
+#define FASTW2V_EXCLUDED_INPUT                                \
+   Input("excluded: num_excluded * int64")
+
+#define FASTW2V_EXCLUDED_ATTR                                 \
+   Attr("num_excluded: int >= 0 = 0")
+
 #define FASTW2V_SAMPLED_INPUTS                                \
    Input("sampled_candidates: int64")                         \
   .Input("true_expected_count: num_counts * float")           \

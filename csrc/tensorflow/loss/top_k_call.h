@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "csrc/tensorflow/loss/loss_call.h"
 #include "csrc/tensorflow/support/adapter.h"
 #include "csrc/tensorflow/support/kernel.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -19,6 +20,7 @@ class TopKOpBase : public Kernel {
  public:
   explicit TopKOpBase(tensorflow::OpKernelConstruction* context) : Kernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("k", &k_));
+    OP_REQUIRES_OK(context, Attributes::ReadNumExcluded(context, &num_excluded_));
     OP_REQUIRES_OK(context, context->GetAttr("logit_scale", &logit_scale_));
     OP_REQUIRES_OK(context, context->GetAttr("logit_softcap", &logit_softcap_));
   }
@@ -26,6 +28,8 @@ class TopKOpBase : public Kernel {
  protected:
   using Core = typename CoreType<T>::type;
   using A = Accumulator<Core>;
+
+  int64_t num_excluded() const { return num_excluded_; }
 
   virtual absl::Status Find(tensorflow::OpKernelContext* context, const TableArgument& weights,
                             const TableArgument& biases, Problem* problem) const = 0;
@@ -77,6 +81,7 @@ class TopKOpBase : public Kernel {
   }
 
   int64_t k_;
+  int64_t num_excluded_ = 0;
   float logit_scale_;
   float logit_softcap_;
 };

@@ -17,6 +17,7 @@ class GpuTopKOp final : public TopKOpBase<T, cuda::TopKProblem<typename CoreType
 
   absl::Status Find(OpKernelContext* context, const TableArgument& weights,
                     const TableArgument& biases, cuda::TopKProblem<Core>* problem) const override {
+    TF_RETURN_IF_ERROR(Attributes::RefuseExcluded(this->num_excluded()));
     cuda::Stream stream;
     TF_RETURN_IF_ERROR(GetStream(context, &stream));
     TF_RETURN_IF_ERROR(OneShard<T>(weights, "weights", &problem->weights));

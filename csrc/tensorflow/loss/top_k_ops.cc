@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "csrc/core/top_k.h"
+#include "csrc/tensorflow/loss/loss_registration.h"
 #include "csrc/tensorflow/loss/top_k_call.h"
 #include "csrc/tensorflow/support/adapter.h"
 #include "csrc/tensorflow/support/scratch_memory.h"
@@ -29,10 +30,12 @@ absl::Status TopKShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// clang-format off
 REGISTER_OP("Fastw2v>TopK")
     .Input("inputs: Accumulator")
     .Input("weights: Weights")
     .Input("biases: Biases")
+    .FASTW2V_EXCLUDED_INPUT
     .Output("values: Accumulator")
     .Output("indices: int64")
     .Attr("T: {float, double, half, bfloat16}")
@@ -42,6 +45,7 @@ REGISTER_OP("Fastw2v>TopK")
     .Attr("k: int >= 1")
     .Attr("logit_scale: float = 1.0")
     .Attr("logit_softcap: float = 0.0")
+    .FASTW2V_EXCLUDED_ATTR
     .SetShapeFn(TopKShape)
     .Doc(R"doc(
 The k classes of largest logit of each row of activations, best first.
@@ -49,9 +53,11 @@ The k classes of largest logit of each row of activations, best first.
 inputs: [batch, dim].
 weights: Shards of a table [classes, dim] of type T, or handles of variables.
 biases: Shards of [classes], or nothing.
+excluded: [batch, 2], ranges of classes whose logits are -inf for a row, or nothing.
 values: [batch, k].
 indices: [batch, k].
 )doc");
+// clang-format on
 
 template <typename T>
 class TopKOp final : public TopKOpBase<T, TopKProblem<typename CoreType<T>::type>> {
@@ -63,6 +69,8 @@ class TopKOp final : public TopKOpBase<T, TopKProblem<typename CoreType<T>::type
                     const TableArgument& biases, TopKProblem<Core>* problem) const override {
     problem->weights = weights.View<T>();
     if (!biases.empty()) problem->biases = biases.View<T>();
+    TF_RETURN_IF_ERROR(
+        ReadExcluded(context, this->num_excluded(), problem->batch, &problem->excluded));
     TF_RETURN_IF_ERROR(ToTensorFlow(CheckTopKProblem(*problem)));
     A* values;
     int64_t* indices;
