@@ -44,12 +44,14 @@ from fastw2v import samplers
 from fastw2v.keras.adaptive import AdaptiveSoftmax
 from fastw2v.keras.base import PACKAGE
 from fastw2v.keras.embedding import Embedding
+from fastw2v.keras.growing import GrowingEmbedding
 from fastw2v.keras.heads import NCE, LinearCrossEntropy, NegativeSampling, SampledSoftmax
 from fastw2v.keras.loss_layer import TopK
 
 __all__ = [
     "AdaptiveSoftmax",
     "Embedding",
+    "GrowingEmbedding",
     "LinearCrossEntropy",
     "NCE",
     "NegativeSampling",
