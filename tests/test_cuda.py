@@ -48,8 +48,8 @@ HOST_ARGUMENTS = {
     "SoftmaxPartGrad": {"part"},
     "CandidateSampler": {"seed"},
 }
-# Not to be placed on a GPU: it changes variables of the CPU.
-CPU_OPS = ("Word2VecTrain",)
+# Not to be placed on a GPU: their variables are on the CPU.
+CPU_OPS = ("Word2VecTrain", "GiveRows", "FindRows", "RenewRows")
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 

@@ -10,6 +10,7 @@ namespace fastw2v {
 void BindCuda(pybind11::module_& module);
 #endif
 void BindFormulas(pybind11::module_& module);
+void BindIdTables(pybind11::module_& module);
 void BindLosses(pybind11::module_& module);
 void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
@@ -37,6 +38,7 @@ PYBIND11_MODULE(_kernels, module) {
   BindCuda(module);
 #endif
   BindFormulas(module);
+  BindIdTables(module);
   BindLosses(module);
   BindOptimizers(module);
   BindSamplers(module);

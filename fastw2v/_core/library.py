@@ -28,6 +28,6 @@ why_no_gpu_kernels = _why_no_gpu_kernels(_path)
 for _op in (
     *("SoftmaxLoss", "SoftmaxLossGrad", "SampledLoss", "SampledLossGrad"),
     *("SoftmaxPart", "SoftmaxPartGrad"),
-    *("TopK", "Gather", "GatherGrad"),
+    *("TopK", "Gather", "GatherGrad", "FindRows"),
 ):
     tf_internals.reads_only(f"Fastw2v>{_op}")

@@ -45,6 +45,7 @@ from fastw2v import samplers
 from fastw2v.keras.adaptive import AdaptiveSoftmax
 from fastw2v.keras.base import PACKAGE
 from fastw2v.keras.embedding import Embedding
+from fastw2v.keras.growing import GrowingEmbedding
 from fastw2v.keras.heads import NCE, LinearCrossEntropy, NegativeSampling, SampledSoftmax
 from fastw2v.keras.loss_layer import TopK
 from fastw2v.keras.ranking import NDCG, MeanReciprocalRank, RecallAtK
@@ -54,6 +55,7 @@ __all__ = [
     "AdaptiveSoftmax",
     "Embedding",
     "InBatchSoftmax",
+    "GrowingEmbedding",
     "LinearCrossEntropy",
     "MeanReciprocalRank",
     "NCE",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from fastw2v._core import tables, tf_internals
 from fastw2v._core.keras_at_hand import check_keras, check_not_keras_2
 from fastw2v.keras import sharded
+from fastw2v.optimizers.variables import WithoutPending
 
 PACKAGE = "fastw2v"
 
@@ -58,7 +58,7 @@ class Rows(keras.layers.Layer):
             )
         tables.save_without_pending(variable)
         if type(variable) is keras.Variable:
-            variable.__class__ = _WithoutPending
+            variable.__class__ = WithoutPending
         return variable
 
     def _add_sharded(
@@ -70,22 +70,3 @@ class Rows(keras.layers.Layer):
             )
         self._track_variable(variable)
         return variable
-
-
-class _WithoutPending(keras.Variable):
-    """A variable whose values, as Python reads or writes them, have no pending updates: what
-    ``get_weights``, saving and callbacks see. Layers make variables of one class only, so this one
-    takes its place afterwards."""
-
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        tables.apply_pending(self, None)
-        return super().__array__(*args, **kwargs)
-
-    def numpy(self) -> np.ndarray:
-        tables.apply_pending(self, None)
-        return super().numpy()
-
-    def assign(self, value: Any) -> Any:
-        if tf.executing_eagerly():
-            tables.apply_pending(self, None)  # or they would change the new values
-        return super().assign(value)

@@ -14,8 +14,75 @@ from fastw2v._losses.lookup import COMBINERS, EMPTY_BAGS, lookup
 from fastw2v.keras.base import PACKAGE, Rows
 
 
+class Lookup(Rows):
+    """What layers that read rows of a table for ids have in common."""
+
+    def __init__(
+        self,
+        output_dim: int,
+        *,
+        mask_zero: bool,
+        combiner: str | None,
+        empty_bags: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_dim = _positive("output_dim", output_dim)
+        if combiner is not None:
+            check_one_of("combiner", combiner, COMBINERS)
+        check_one_of("empty_bags", empty_bags, EMPTY_BAGS)
+        self.combiner = combiner
+        self.empty_bags = empty_bags
+        self.mask_zero = bool(mask_zero)
+        self.supports_masking = self.mask_zero and combiner is None
+        self.autocast = False
+
+    def read(
+        self, table: Any, ids: Any, weights: Any, rows_of: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tf.Tensor:
+        """The rows of ids, or of bags of them, in the layer's compute dtype."""
+        if weights is not None and self.combiner is None:
+            raise ValueError('weights need a combiner: give the layer combiner="sum" or "mean"')
+        rows = map_ids(rows_of, ids)
+        if self.combiner is not None and self.mask_zero:
+            rows, weights = _without_zeros(ids, rows, weights)
+        found = lookup(table, rows, self.combiner, weights=weights, empty_bags=self.empty_bags)
+        return tf.cast(found, self.compute_dtype)
+
+    def compute_mask(self, inputs: Any, *_: Any) -> Any:
+        """Where ids are not padding."""
+        return keras.ops.not_equal(inputs, 0) if self.supports_masking else None
+
+    def compute_output_shape(self, input_shape: Any, *_: Any) -> tuple[Any, ...]:
+        kept = tuple(input_shape)
+        if self.combiner is not None:
+            kept = kept[: max(len(kept) - 1, 1)]
+        return (*kept, self.output_dim)
+
+    def check_dtype(self, dtype: tf.DType) -> None:
+        """A ValueError where values of ``dtype`` cannot be ids."""
+        raise NotImplementedError
+
+    def compute_output_spec(self, inputs: Any, weights: Any = None, **_: Any) -> Any:
+        self.check_dtype(tf.as_dtype(inputs.dtype))
+        shape = self.compute_output_shape(inputs.shape)
+        ragged = bool(getattr(inputs, "ragged", False))
+        if self.combiner is not None:
+            ragged = ragged and len(inputs.shape) > 2
+        return keras.KerasTensor(shape, dtype=self.compute_dtype, ragged=ragged)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "output_dim": self.output_dim,
+            "mask_zero": self.mask_zero,
+            "combiner": self.combiner,
+            "empty_bags": self.empty_bags,
+        }
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
-class Embedding(Rows):
+class Embedding(Lookup):
     """Rows of a table picked by ids, as ``keras.layers.Embedding``, or means or sums of bags.
 
     The rows are read in place, so that the cost of a step depends on the batch, not on the size of
@@ -84,9 +151,11 @@ class Embedding(Rows):
                 )
         if kwargs.pop("input_length", None) is not None:
             warnings.warn("input_length has no effect, as in Keras 3: leave it off", stacklevel=2)
-        super().__init__(**kwargs)
-        self.input_dim = _positive("input_dim", input_dim)
-        self.output_dim = _positive("output_dim", output_dim)
+        input_dim = _positive("input_dim", input_dim)
+        super().__init__(
+            output_dim, mask_zero=mask_zero, combiner=combiner, empty_bags=empty_bags, **kwargs
+        )
+        self.input_dim = input_dim
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = keras.constraints.get(embeddings_constraint)
@@ -95,14 +164,6 @@ class Embedding(Rows):
             embeddings_regularizer=self.embeddings_regularizer,
             embeddings_constraint=self.embeddings_constraint,
         )
-        if combiner is not None:
-            check_one_of("combiner", combiner, COMBINERS)
-        check_one_of("empty_bags", empty_bags, EMPTY_BAGS)
-        self.combiner = combiner
-        self.empty_bags = empty_bags
-        self.mask_zero = bool(mask_zero)
-        self.supports_masking = self.mask_zero and combiner is None
-        self.autocast = False
         if weights is not None:
             self.build()
             one = isinstance(weights, (list, tuple)) and len(weights) == 1
@@ -128,45 +189,19 @@ class Embedding(Rows):
             inputs: Ids.
             weights: With a combiner, factors of the ids, in the form of ``inputs``.
         """
-        ids = _map_ids(lambda ids: to_ids("inputs", ids, self.input_dim), inputs)
-        if weights is not None and self.combiner is None:
-            raise ValueError('weights need a combiner: give the layer combiner="sum" or "mean"')
-        if self.combiner is not None and self.mask_zero:
-            ids, weights = _without_zeros(ids, weights)
-        rows = lookup(
-            self.embeddings, ids, self.combiner, weights=weights, empty_bags=self.empty_bags
-        )
-        return tf.cast(rows, self.compute_dtype)
+        ids = map_ids(lambda ids: to_ids("inputs", ids, self.input_dim), inputs)
+        return self.read(self.embeddings, ids, weights, lambda ids: ids)
 
-    def compute_mask(self, inputs: Any, *_: Any) -> Any:
-        """Where ids are not padding."""
-        return keras.ops.not_equal(inputs, 0) if self.supports_masking else None
-
-    def compute_output_shape(self, input_shape: Any, *_: Any) -> tuple[Any, ...]:
-        kept = tuple(input_shape)
-        if self.combiner is not None:
-            kept = kept[: max(len(kept) - 1, 1)]
-        return (*kept, self.output_dim)
-
-    def compute_output_spec(self, inputs: Any, weights: Any = None) -> Any:
-        check_ids_dtype("inputs", tf.as_dtype(inputs.dtype), self.input_dim)
-        shape = self.compute_output_shape(inputs.shape)
-        ragged = bool(getattr(inputs, "ragged", False))
-        if self.combiner is not None:
-            ragged = ragged and len(inputs.shape) > 2
-        return keras.KerasTensor(shape, dtype=self.compute_dtype, ragged=ragged)
+    def check_dtype(self, dtype: tf.DType) -> None:
+        check_ids_dtype("inputs", dtype, self.input_dim)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
             "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
             "embeddings_constraint": keras.constraints.serialize(self.embeddings_constraint),
-            "mask_zero": self.mask_zero,
-            "combiner": self.combiner,
-            "empty_bags": self.empty_bags,
             "sharded": self.sharded,
         }
 
@@ -178,7 +213,7 @@ def _positive(name: str, value: Any) -> int:
         raise ValueError(f"`{name}` must be a positive integer: {error}") from None
 
 
-def _map_ids(function: Callable[..., Any], ids: Any) -> Any:
+def map_ids(function: Callable[..., Any], ids: Any) -> Any:
     """Applied to a tensor, or to the values of a ragged or sparse one."""
     if isinstance(ids, tf.RaggedTensor):
         return ids.with_flat_values(function(ids.flat_values))
@@ -187,18 +222,18 @@ def _map_ids(function: Callable[..., Any], ids: Any) -> Any:
     return function(ids)
 
 
-def _without_zeros(ids: Any, weights: Any) -> tuple[Any, Any]:
-    """Bags in which the id 0 does not count, and their weights."""
+def _without_zeros(ids: Any, rows: Any, weights: Any) -> tuple[Any, Any]:
+    """Rows in bags in which the id 0 does not count, and their weights."""
     if isinstance(ids, tf.SparseTensor):
         kept = ids.values != 0
-        ids, weights = (
-            None if each is None else tf.sparse.retain(each, kept) for each in (ids, weights)
+        rows, weights = (
+            None if each is None else tf.sparse.retain(each, kept) for each in (rows, weights)
         )
     elif isinstance(ids, tf.RaggedTensor):
         kept = ids != 0
-        ids, weights = (
-            None if each is None else tf.ragged.boolean_mask(each, kept) for each in (ids, weights)
+        rows, weights = (
+            None if each is None else tf.ragged.boolean_mask(each, kept) for each in (rows, weights)
         )
     else:
-        ids = tf.where(ids == 0, -tf.ones_like(ids), ids)
-    return ids, weights
+        rows = tf.where(ids == 0, -tf.ones_like(rows), rows)
+    return rows, weights

@@ -17,6 +17,7 @@ from fastw2v._core import tables, xla
 from fastw2v._core.keras_at_hand import check_keras
 from fastw2v._core.library import ops as _ops
 from fastw2v.optimizers import replicas
+from fastw2v.optimizers.variables import GrowingVariable, grows, records_of
 
 # The numbers of an update that stay the same from step to step, as csrc/core has them.
 _NUMBERS = _kernels.update_numbers()
@@ -57,6 +58,7 @@ class RowOptimizer(_DenseOptimizer):
         super().__init__(*args, **kwargs)
         self.lazy = lazy
         self._is_finalized = False  # within `finalized`
+        self._any_grows = False  # whether one of the variables is a table that grows
 
     def _rule(self) -> str:
         raise NotImplementedError
@@ -81,15 +83,31 @@ class RowOptimizer(_DenseOptimizer):
             return
         if any(map(tables.is_sharded, variables)):
             self._check_sharded()
+        self._any_grows = any(map(grows, variables))
+        if self._any_grows:
+            self._check_growing()
         super().build(variables)
         replicas.make_group(self._distribution_strategy)
         # Checkpoints have what is in a list when it becomes an attribute.
         kept = variables if self._keeps_history() else []
         self._histories = [self._new_history(variable) for variable in kept]
+        self._births = [self._new_births(variable) for variable in variables]
         for variable in variables if self._leaves_pending() else []:
             tables.set_owner(variable, self)
 
+    def _new_births(self, variable: Any) -> list[keras.Variable]:
+        """Of a table that grows: which births of its rows the slots have followed."""
+        if not grows(variable):
+            return []
+        return [self._add_for_rows(variable, "zeros", "int64", "births")]
+
     def _new_history(self, variable: Any) -> list[keras.Variable]:
+        if grows(variable):
+            history = [_LONGEST_HISTORY + 1, _kernels.HISTORY_COLUMNS]
+            return [
+                self._add_for_rows(variable, "zeros", "int64", "row_updates"),
+                self.add_variable(shape=history, dtype="float64", name="history"),
+            ]
         rows = variable.shape[0] if len(variable.shape) else 1
         length = min(max(rows, 64), _LONGEST_HISTORY)
         shapes = {
@@ -111,8 +129,12 @@ class RowOptimizer(_DenseOptimizer):
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
     ) -> Any:
-        """As Keras' own; what is kept of a sharded table is sharded, too."""
+        """As Keras' own; what is kept of a sharded table is sharded, too, and what is kept of one
+        that grows, grows."""
         table = reference_variable
+        if grows(table):
+            shape = [1, *table.shape[1:]]
+            return self._growing_slot(table, shape, initializer, table.dtype, name or "var")
         if not tables.is_sharded(table):
             return super().add_variable_from_reference(table, name, initializer)
         path = getattr(table, "path", table.name).replace("/", "_")
@@ -128,15 +150,70 @@ class RowOptimizer(_DenseOptimizer):
     def _add_for_rows(self, variable: Any, initializer: Any, dtype: Any, name: str) -> Any:
         """A number for each row of a variable."""
         shape = variable.shape[:1]
+        if grows(variable):
+            return self._growing_slot(variable, [1], initializer, dtype, name)
         if tables.is_sharded(variable):
             slot = variable.slot(shape, initializer, dtype, f"{variable.name}_{name}")
             return self._tracked(slot)
         return self.add_variable(shape=shape, dtype=dtype, initializer=initializer, name=name)
 
+    def _growing_slot(
+        self, variable: Any, shape: Any, initializer: Any, dtype: Any, name: str
+    ) -> GrowingVariable:
+        initializer = keras.initializers.get(initializer)
+        with tf.init_scope(), keras.name_scope(self.name, caller=self):
+            slot = GrowingVariable(
+                initializer,
+                shape,
+                dtype,
+                f"{getattr(variable, 'path', variable.name).replace('/', '_')}_{name}",
+                fill=float(initializer([], dtype="float32")),
+            )
+        self._track_variable(slot)
+        return slot
+
+    def _renew(self, variable: Any, rows: tf.Tensor | None) -> tf.Tensor | None:
+        """What is kept of a table that grows follows it: it gets as many rows, and those of
+        ``rows`` (None: all) that were given to another id begin anew, without pending updates.
+
+        Returns:
+            Rows whose pending updates have to be applied, as the parts of the table in which that
+            is done step by step are others now. None of a table that does not grow.
+        """
+        records = records_of(variable) if self._any_grows else None
+        if records is None:
+            return None
+        index = self._get_variable_index(variable)
+        slots = list(self._slots(index))
+        fills: list[Any] = [slot.fill for slot in slots]
+        if self._leaves_pending():
+            row_updates, history = self._histories[index]
+            slots.append(row_updates)
+            fills.append(history.value[0, 0])
+        return _ops.fastw2v_renew_rows(
+            records=records.value.handle,
+            births=self._births[index][0].value.handle,
+            slots=[slot.value.handle for slot in slots],
+            fills=[tf.cast(fill, tf.float64) for fill in fills],
+            rows=[] if rows is None else [rows],
+        )
+
     def _overwrite_variable_with_gradient(self, variable: Any) -> bool:
-        # By this question a sharded table finds out that an optimizer is none of this library.
-        is_sharded = tables.is_sharded(variable)
-        return not is_sharded and super()._overwrite_variable_with_gradient(variable)
+        # By this question a table finds out that an optimizer is none of this library.
+        return not self._is_ours(variable) and super()._overwrite_variable_with_gradient(variable)
+
+    def _is_ours(self, variable: Any) -> bool:
+        """Whether Keras does not know what kind of variable it is."""
+        return tables.is_sharded(variable) or (self._any_grows and grows(variable))
+
+    def _check_growing(self) -> None:
+        """A ValueError for what keeps more of each row than its slots."""
+        for name in ("use_ema", "gradient_accumulation_steps"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} does not work for tables that grow: leave it "
+                    "off"
+                )
 
     def _check_sharded(self) -> None:
         """A ValueError for what is more than an update of each part by its gradient."""
@@ -260,7 +337,7 @@ class RowOptimizer(_DenseOptimizer):
                 )
             return False
         is_sparse = isinstance(gradient, tf.IndexedSlices)
-        return is_sparse or self._keeps_history() or tables.is_sharded(variable)
+        return is_sparse or self._keeps_history() or self._is_ours(variable)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable by its gradient."""
@@ -276,6 +353,9 @@ class RowOptimizer(_DenseOptimizer):
         self._check_owner(variable)
         inputs = self._update_inputs(variable, learning_rate)
         rows = tf.cast(tf.reshape(gradient.indices, [-1]), tf.int64)
+        parted = self._renew(variable, rows)
+        if parted is not None and self._leaves_pending():
+            _ops.fastw2v_apply_pending(**inputs, rows=[parted], T=variable.dtype)
         if self._leaves_pending() and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             # The gradient holds the rows of all replicas, and each replica has read its own.
             _ops.fastw2v_apply_pending(**inputs, rows=[rows], T=variable.dtype)
@@ -331,7 +411,7 @@ class RowOptimizer(_DenseOptimizer):
             getattr(self, "_exclude_from_weight_decay", None)
             or getattr(self, "_exclude_from_weight_decay_pattern", None)
         )
-        if clips or others or excludes or self.loss_scale_factor:
+        if clips or others or excludes or self.loss_scale_factor or self._any_grows:
             return None
         arguments, states = self._arguments(list(trained.values()))
         by_table = dict(zip(trained, states, strict=True))
@@ -417,6 +497,9 @@ class RowOptimizer(_DenseOptimizer):
         variable = tables.unwrap(variable)
         self._check_variables_are_known([variable])
         rows = [] if ids is None else [tf.cast(ids, tf.int64)]
+        parted = self._renew(variable, rows[0] if rows else None)
+        if rows and parted is not None:
+            rows.append(parted)
 
         def of_one_replica(copy: tf.Variable) -> None:
             _ops.fastw2v_apply_pending(**self._update_inputs(copy), rows=rows, T=copy.dtype)

@@ -138,6 +138,21 @@ def texts():
     }
 
 
+def id_tables():
+    def given():
+        table = kernels.IdTable()
+        table.give(many_ids, **THREADS)
+        return table
+
+    many_ids = ids(10**12, 40 * BATCH)
+    full = given()
+    return {
+        "IdTable give": Call(given),
+        "IdTable find": Call(lambda: full.find(many_ids, **THREADS)),
+        "draw_row_float32": Call(lambda: kernels.draw_row_float32(1, 2, 0.0, 1.0, 10**7)),
+    }
+
+
 def top_k():
     hidden, weights = floats(BATCH, DIM), floats(CLASSES, DIM)
     return {
@@ -154,6 +169,7 @@ calls = {
     **samplers(),
     **examples(),
     **texts(),
+    **id_tables(),
     **top_k(),
 }
 # What cannot fail for want of either: no arrays, no threads.

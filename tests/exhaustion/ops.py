@@ -103,6 +103,18 @@ examples = {"window": 5, "shrink_windows": True, "shuffle": False}
 seed = tf.constant([1, 2], tf.int64)
 
 
+growing = fastw2v.keras.GrowingEmbedding(DIM)
+growing.build()
+follower = fastw2v.optimizers.Adam(0.01)
+follower.build(growing.trainable_variables)
+new_ids = iter(tf.split(tf.range(10 * BATCH, dtype=tf.int64), 10))  # the table grows each time
+many_ids = ids(10**12, 40 * BATCH)
+
+
+def growing_variables():
+    return [np.asarray(each) for each in (*growing.weights[1:], *follower.variables[2:])]
+
+
 def candidates(sampler):
     return ops.fastw2v_candidate_sampler(
         true_classes=ids(2_000_000, 1, 1),
@@ -134,6 +146,9 @@ calls = {
     "ApplyPending": Call(lambda: accountant.apply_pending(table, inputs), small=True),
     "SumRows": Call(lambda: ops.fastw2v_sum_rows(rows=inputs, values=hidden)),
     "TopK": Call(lambda: fastw2v.top_k(hidden, weights, biases, 20)),
+    "GiveRows": Call(lambda: growing._rows(next(new_ids), True), growing_variables),
+    "FindRows": Call(lambda: growing._rows(many_ids, False)),
+    "RenewRows": Call(lambda: follower.apply_pending(growing.embeddings), growing_variables),
     "UnigramTable": Call(
         lambda: ops.fastw2v_unigram_table(counts=counts, power=tf.constant(0.75, tf.float64))
     ),

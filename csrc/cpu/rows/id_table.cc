@@ -1,0 +1,226 @@
+#include "csrc/core/id_table.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "csrc/core/random.h"
+#include "csrc/core/types.h"
+#include "csrc/cpu/kernels/kernels.h"
+
+namespace fastw2v {
+
+namespace {
+
+constexpr int64_t kIdsPerTask = 1024;
+constexpr uint64_t kRow = 0xffffffff;
+// How many rows are looked at for one that can be given anew: expired ones are found at a fraction
+// of the cost of the rows that are given.
+constexpr int64_t kLooks = 16;
+
+// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: the mixing
+// function of SplitMix64.
+uint64_t Hash(int64_t id) {
+  uint64_t hash = static_cast<uint64_t>(id) + 0x9e3779b97f4a7c15;
+  hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9;
+  hash = (hash ^ hash >> 27) * 0x94d049bb133111eb;
+  return hash ^ hash >> 31;
+}
+
+int64_t Row(uint64_t slot) { return static_cast<int64_t>(slot & kRow); }
+
+// Where the search for an id begins, of its hash or of its slot.
+int64_t Home(const IdTable& table, uint64_t tag) {
+  return static_cast<int64_t>(tag & static_cast<uint64_t>(table.num_slots - 1));
+}
+
+int64_t Next(const IdTable& table, int64_t slot) { return (slot + 1) & (table.num_slots - 1); }
+
+// The slot of an id, or the empty one where it belongs. Ends, as more slots are empty than not.
+int64_t Place(const IdTable& table, int64_t id, uint64_t hash) {
+  const uint64_t tag = hash & kRow;
+  int64_t slot = Home(table, tag);
+  for (int64_t tried = 0; tried < table.num_slots; ++tried, slot = Next(table, slot)) {
+    const uint64_t entry = table.slots[slot];
+    if (entry == 0) return slot;
+    if (entry >> 32 == tag && Row(entry) < table.capacity && table.records[Row(entry)].id == id) {
+      return slot;
+    }
+  }
+  return 0;
+}
+
+// Empties a slot, and moves back those behind it that would no longer be found.
+void Empty(const IdTable& table, int64_t slot) {
+  for (int64_t next = Next(table, slot);; next = Next(table, next)) {
+    const uint64_t entry = table.slots[next];
+    if (entry == 0) break;
+    const int64_t mask = table.num_slots - 1;
+    const int64_t distance = (next - Home(table, entry >> 32)) & mask;
+    if (distance < ((next - slot) & mask)) continue;
+    table.slots[slot] = entry;
+    slot = next;
+  }
+  table.slots[slot] = 0;
+}
+
+// How often an id without a row has occurred, this time included. The one whose last occurrence is
+// longest ago makes room in its bucket.
+int64_t Count(const IdTable& table, int64_t id, uint64_t hash) {
+  constexpr uint64_t kBuckets = IdTable::kCandidates / IdTable::kBucketSize;
+  IdCandidate* bucket = table.candidates + (hash >> 32) % kBuckets * IdTable::kBucketSize;
+  int64_t i = 0;
+  while (i < IdTable::kBucketSize - 1 && bucket[i].count != 0 && bucket[i].id != id) ++i;
+  const int64_t before = bucket[i].count != 0 && bucket[i].id == id ? bucket[i].count : 0;
+  std::copy_backward(bucket, bucket + i, bucket + i + 1);
+  bucket[0] = {id, before + 1};
+  return before + 1;
+}
+
+// Ends the counting of an id that Count has just counted.
+void EndCount(const IdTable& table, uint64_t hash) {
+  constexpr uint64_t kBuckets = IdTable::kCandidates / IdTable::kBucketSize;
+  IdCandidate* bucket = table.candidates + (hash >> 32) % kBuckets * IdTable::kBucketSize;
+  std::copy(bucket + 1, bucket + IdTable::kBucketSize, bucket);
+  bucket[IdTable::kBucketSize - 1] = {0, 0};
+}
+
+// A row for a new id, 0 where there is none.
+int64_t FreeRow(const IdTable& table, const IdRules& rules) {
+  IdCounters& counters = *table.counters;
+  const int64_t looks = rules.expire_after > 0 ? std::min(kLooks, counters.rows - 1) : 0;
+  for (int64_t i = 0; i < looks; ++i) {
+    counters.hand = counters.hand + 1 < counters.rows ? counters.hand + 1 : 1;
+    const IdRecord& record = table.records[counters.hand];
+    if (counters.steps - record.seen <= rules.expire_after) continue;
+    const int64_t slot = Place(table, record.id, Hash(record.id));
+    if (Row(table.slots[slot]) == counters.hand) Empty(table, slot);
+    return counters.hand;
+  }
+  return counters.rows < std::min(rules.max_rows + 1, table.capacity) ? counters.rows++ : 0;
+}
+
+// The row of an id that had none when the step began.
+int64_t GiveRow(const IdTable& table, int64_t id, const IdRules& rules,
+                std::vector<int64_t>* born) {
+  const uint64_t hash = Hash(id);
+  const uint64_t entry = table.slots[Place(table, id, hash)];
+  if (entry != 0) return Row(entry);
+  if (table.candidates != nullptr && Count(table, id, hash) < rules.min_count) return 0;
+  const int64_t row = FreeRow(table, rules);
+  if (row == 0) return 0;
+  if (table.candidates != nullptr) EndCount(table, hash);
+  table.records[row] = {id, table.counters->steps, ++table.counters->births};
+  table.slots[Place(table, id, hash)] = (hash & kRow) << 32 | static_cast<uint64_t>(row);
+  born->push_back(row);
+  return row;
+}
+
+template <typename Body>
+void ForIds(const Parallel& parallel, int64_t count, int64_t cost, const Body& body) {
+  const int64_t num_tasks = (count + kIdsPerTask - 1) / kIdsPerTask;
+  parallel.For(num_tasks, std::min(count, kIdsPerTask) * cost, [&](int64_t task, int) {
+    body(task, task * kIdsPerTask, std::min(count, (task + 1) * kIdsPerTask));
+  });
+}
+
+}  // namespace
+
+int64_t IdTable::NumSlots(int64_t capacity) {
+  int64_t slots = 2;
+  while (slots < 2 * capacity) slots *= 2;
+  return slots;
+}
+
+Status CheckIdTable(const IdTable& table) {
+  const IdCounters& counters = *table.counters;
+  if (table.capacity < 1 || table.capacity > IdTable::kMaxCapacity ||
+      table.num_slots != IdTable::NumSlots(table.capacity)) {
+    return InvalidArgument("a table of ids has ", table.capacity, " records and ", table.num_slots,
+                           " slots: variables of one table belong together");
+  }
+  if (counters.rows < 1 || counters.rows > table.capacity || counters.hand < 0 ||
+      counters.hand >= table.capacity) {
+    return InvalidArgument("a table of ids with memory for ", table.capacity, " rows has ",
+                           counters.rows, " in use, and looked last at row ", counters.hand,
+                           ": variables of one table belong together");
+  }
+  return Status();
+}
+
+int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const Parallel& parallel,
+                 int64_t* rows) {
+  constexpr int64_t kFar = 16, kNear = 8;  // ids ahead whose slot and record are asked for
+  std::vector<int64_t> missing((count + kIdsPerTask - 1) / kIdsPerTask);
+  ForIds(parallel, count, /*cost=*/60, [&](int64_t task, int64_t first, int64_t last) {
+    for (int64_t i = first - kFar; i < last; ++i) {
+      if (i + kFar < last) {
+        __builtin_prefetch(&table.slots[Home(table, Hash(ids[i + kFar]) & kRow)]);
+      }
+      if (i + kNear < last && i + kNear >= first) {
+        const uint64_t entry = table.slots[Home(table, Hash(ids[i + kNear]) & kRow)];
+        __builtin_prefetch(&table.records[std::min(Row(entry), table.capacity - 1)], 1);
+      }
+      if (i < first) continue;
+      const int64_t row = Row(table.slots[Place(table, ids[i], Hash(ids[i]))]);
+      rows[i] = row < table.counters->rows ? row : 0;
+      missing[task] += rows[i] == 0;
+    }
+  });
+  int64_t total = 0;
+  for (const int64_t one : missing) total += one;
+  return total;
+}
+
+void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdRules& rules,
+              const Parallel& parallel, int64_t* rows, std::vector<int64_t>* born) {
+  const int64_t step = ++table.counters->steps;
+  ForIds(parallel, count, /*cost=*/10, [&](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      // Several threads may say so of one row.
+      if (rows[i] != 0) __atomic_store_n(&table.records[rows[i]].seen, step, __ATOMIC_RELAXED);
+    }
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    if (rows[i] != 0 || (rules.zero_is_padding && ids[i] == 0)) continue;
+    rows[i] = GiveRow(table, ids[i], rules, born);
+  }
+}
+
+void CopyIdTable(const IdTable& from, const IdTable& to) {
+  std::copy_n(from.records, from.capacity, to.records);
+  std::fill(to.records + from.capacity, to.records + to.capacity, IdRecord{0, 0, 0});
+  std::fill_n(to.slots, to.num_slots, 0);
+  for (int64_t i = 0; i < from.num_slots; ++i) {
+    const uint64_t entry = from.slots[i];
+    if (entry == 0) continue;
+    int64_t slot = Home(to, entry >> 32);
+    while (to.slots[slot] != 0) slot = Next(to, slot);
+    to.slots[slot] = entry;
+  }
+}
+
+template <typename T>
+void DrawRow(int64_t seed, int64_t id, double low, double high, int64_t dim, T* row) {
+  using A = Accumulator<T>;
+  constexpr int64_t kWords = 4;
+  const RandomStream stream(seed, 0, id);
+  for (int64_t i = 0; i < dim; i += kWords) {
+    const PhiloxBlock block = stream[i / kWords];
+    A values[kWords];
+    for (int64_t k = 0; k < kWords; ++k) {
+      values[k] = static_cast<A>(low + (high - low) * (block.word[k] * 0x1p-32));
+    }
+    cpu::ConvertRow(values, row + i, std::min(kWords, dim - i));
+  }
+}
+
+#define FASTW2V_INSTANTIATE(T) \
+  template void DrawRow<T>(int64_t, int64_t, double, double, int64_t, T*);
+FASTW2V_INSTANTIATE(float)
+FASTW2V_INSTANTIATE(double)
+FASTW2V_INSTANTIATE(Half)
+FASTW2V_INSTANTIATE(BFloat16)
+#undef FASTW2V_INSTANTIATE
+
+}  // namespace fastw2v
