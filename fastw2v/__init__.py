@@ -15,6 +15,8 @@ except ImportError:
     raise ImportError(missing.LIBRARY) from None
 
 _HOMES = {
+    "FastText": "fastw2v.word2vec.training",
+    "FastTextVectors": "fastw2v.word2vec.vectors",
     "FrozenPhrases": "fastw2v.word2vec.corpus",
     "GradientWarning": "fastw2v._core.tables",
     "KeyedVectors": "fastw2v.word2vec.vectors",
@@ -51,7 +53,6 @@ _MODULES = (
 )
 _ABSENT = {
     "Doc2Vec": "vectors of documents are not trained here; use gensim.models.Doc2Vec",
-    "FastText": "vectors of subwords are not trained here; use gensim.models.FastText",
     "models": "from fastw2v import Word2Vec, KeyedVectors, Phrases",
 }
 

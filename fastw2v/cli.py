@@ -52,6 +52,8 @@ _ELSEWHERE = {
     "dim": "--vector-size",
     "iter": "--epochs",
     "lr": "--alpha",
+    "maxn": "--max-n",
+    "minn": "--min-n",
     "model": "--sg",
     "neg": "--negative",
     "size": "--vector-size",

@@ -43,11 +43,22 @@
 // began, the step is multiplied by 2 / curvature; and while that takes more than an eighth of the
 // steps away, groups have fewer centers, down to one.
 //
+// A word may be a bag of rows of the embeddings, such as its own and those of its n-grams
+// (csrc/core/subwords.h). In place of embeddings[i] above then stands
+//
+//   skip-gram  the mean of the rows of word i
+//   CBOW       their sum; the mean over the contexts is that over all their rows
+//
+// and each of the rows gets the whole step of the word, as in fastText. All rows together move the
+// word as far as its one row did. A row is in the bags of many words: its curvature is the sum of
+// theirs, so that the steps of words which share most of their rows are shortened, too.
+//
 // Which words stay and how far each looks is what csrc/core/skipgram.h draws for the same seeds.
 //
 // Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and Phrases and
 // their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and Dubey,
-// "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3.
+// "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3; bags of n-grams:
+// Bojanowski, Grave, Joulin and Mikolov, "Enriching Word Vectors with Subword Information", 2017.
 #ifndef FASTW2V_CORE_WORD2VEC_H_
 #define FASTW2V_CORE_WORD2VEC_H_
 
@@ -95,8 +106,17 @@ struct WordTree {
 Status BuildWordTree(const double* counts, int64_t classes, std::vector<int64_t>* splits,
                      std::vector<int32_t>* steps, int64_t* longest);
 
+// The rows of the embeddings that each word is the sum of: rows[splits[k]] to rows[splits[k + 1]],
+// at least one; one may occur several times.
+struct WordBags {
+  const int64_t* splits = nullptr;  // [classes + 1]
+  const int32_t* rows = nullptr;    // [num_rows], in [0, table_rows)
+  int64_t num_rows = 0;
+  int64_t table_rows = 0;  // of the embeddings
+};
+
 struct Word2VecProblem {
-  float* embeddings = nullptr;  // [classes, dim]
+  float* embeddings = nullptr;  // [EmbeddingRows(), dim]
   float* weights = nullptr;     // [classes, dim]
   int64_t classes = 0;          // < 2^31
   int64_t dim = 0;
@@ -110,6 +130,7 @@ struct Word2VecProblem {
 
   const NoiseColumn* noise = nullptr;  // [classes], where there is no tree
   WordTree tree;
+  WordBags bags;  // without splits: word k has row k alone
   bool cbow = false;
   bool mean = true;  // CBOW: mean, else sum
   int64_t negative = 5;
@@ -125,6 +146,8 @@ struct Word2VecProblem {
   // without locks ("hogwild").
   bool deterministic = false;
 
+  int64_t EmbeddingRows() const { return bags.splits == nullptr ? classes : bags.table_rows; }
+
   // The ways of four centers share about a third of their nodes. With more centers, most of their
   // contexts are not paired with most nodes, whose logits are computed all the same.
   int64_t CentersOfGroup() const {
@@ -139,7 +162,8 @@ struct Word2VecResult {
   int64_t words = 0;     // that subsampling has left
 };
 
-// kInvalidArgument for an option outside its range, or an id that is not below `classes`.
+// kInvalidArgument for an option outside its range, an id that is not below `classes`, or bags that
+// are none.
 Status CheckWord2Vec(const Word2VecProblem& problem);
 
 // Of a valid problem.

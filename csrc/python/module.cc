@@ -16,6 +16,7 @@ void BindOptimizers(pybind11::module_& module);
 void BindSamplers(pybind11::module_& module);
 void BindWord2Vec(pybind11::module_& module);
 void BindSkipGrams(pybind11::module_& module);
+void BindSubwords(pybind11::module_& module);
 void BindText(pybind11::module_& module);
 void BindTopK(pybind11::module_& module);
 void BindUpdateNumbers(pybind11::module_& module);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_kernels, module) {
   BindSamplers(module);
   BindWord2Vec(module);
   BindSkipGrams(module);
+  BindSubwords(module);
   BindText(module);
   BindTopK(module);
   BindUpdateNumbers(module);

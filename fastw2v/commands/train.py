@@ -21,6 +21,7 @@ from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
 from fastw2v.word2vec.files import check_outputs
 from fastw2v.word2vec.progress import ProgressLine
+from fastw2v.word2vec.training.settings import SUBWORD_TABLE
 from fastw2v.word2vec.vectors import formats
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ examples:
   fastw2v train corpus.txt --output vectors.bin
   fastw2v train books/ --output vectors.txt --sg 0 --vector-size 300 --epochs 10
   fastw2v train corpus.txt.gz --output vectors.kv --eval other.txt --tensorboard logs
+  fastw2v train corpus.txt --output model.bin --subwords
   cat *.txt | fastw2v train - --output vectors.npz --max-seconds 600
   fastw2v distribute -n 4 fastw2v train corpus.txt --output vectors.bin
 
@@ -41,6 +43,12 @@ Ctrl-C saves what was trained so far; the same command with --resume goes on.
 
 # What differs from `fastw2v.Word2Vec`: skip-gram is the default.
 _ON_THE_COMMAND_LINE = {**SETTINGS, "sg": replace(SETTINGS["sg"], default=1)}
+# Of `fastw2v.Word2Vec` alone.
+_WORDS_ALONE = ("loss", "num_sampled", "batch_size", "merge_every")
+# Of `fastw2v.FastText` alone.
+_OF_SUBWORDS = {
+    name: setting for name, setting in SUBWORD_TABLE.items() if name not in _ON_THE_COMMAND_LINE
+}
 # Title of a group of options, and its settings.
 _GROUPS = {
     "what is read": ("tokenizer", "min_count", "max_final_vocab", "max_vocab_size"),
@@ -71,12 +79,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         required=True,
         metavar="FILE",
         help="where the vectors go; the name says how: .txt and .bin are word2vec's formats, "
-        ".kv gensim's, .npz NumPy's",
+        ".kv gensim's, .npz NumPy's; with --subwords .bin is fastText's, which alone has vectors "
+        "for words never seen",
     )
     for title, names in _GROUPS.items():
         group = train.add_argument_group(title)
         # With --resume it matters which ones are given.
         add_settings(group, (_ON_THE_COMMAND_LINE[name] for name in names), only_given=True)
+    group = train.add_argument_group("words that are made of n-grams, as in fastText")
+    group.add_argument(
+        "--subwords",
+        action="store_true",
+        help="train the vectors of n-grams of characters, which those of words are made of; words "
+        "never seen have vectors, too",
+    )
+    add_settings(group, _OF_SUBWORDS.values(), only_given=True)
     group = train.add_argument_group("on the way")
     group.add_argument(
         "--resume", action="store_true", help="go on with a training that was interrupted"
@@ -138,8 +155,10 @@ def run(options: argparse.Namespace) -> None:
     given = _given(options)
     if "workers" in given:
         _use_threads(given["workers"])
-    from fastw2v.word2vec.training import Word2Vec  # brings TensorFlow, which takes seconds
+    # Brings TensorFlow, which takes seconds.
+    from fastw2v.word2vec.training import FastText, Word2Vec
 
+    kind = FastText if options.subwords else Word2Vec
     if options.resume:
         if not checkpoint.exists():
             reason = "there is no training to go on with: leave --resume out to begin one"
@@ -147,14 +166,14 @@ def run(options: argparse.Namespace) -> None:
                 errno.ENOENT, f"{os.strerror(errno.ENOENT)}; {reason}", str(checkpoint)
             )
         with _cluster.scope():
-            model = Word2Vec.load(checkpoint)
+            model = kind.load(checkpoint)
         if "workers" in given:  # which may be others than before
             model.workers = given.pop("workers")
         _check_settings(model, given, checkpoint)
     else:
         _check_free(checkpoint)
         with _cluster.scope():
-            model = Word2Vec(**{"sg": _ON_THE_COMMAND_LINE["sg"].default} | given)
+            model = kind(**{"sg": _ON_THE_COMMAND_LINE["sg"].default} | given)
     corpus = _read(model, options)
     if not options.resume:
         model.build_vocab(corpus)
@@ -167,7 +186,7 @@ def run(options: argparse.Namespace) -> None:
     if not model.is_chief:
         return
     try:
-        model.wv.save(output)
+        _write(model, output)
     except OSError as error:
         remark = (
             f"{checkpoint} holds what was trained: make room, or give another --output, and add "
@@ -183,6 +202,15 @@ def run(options: argparse.Namespace) -> None:
         raise OSError(
             f"--checkpoint {checkpoint} could not be written; the vectors are in {output}"
         )
+
+
+def _write(model: Word2Vec, output: Path) -> None:
+    """Writes the vectors; to a file of fastText with the weights, to train on from it."""
+    is_of_fasttext = hasattr(model, "save_facebook_model") and not model.hs
+    if is_of_fasttext and formats.format_of(output) == "binary":
+        model.save_facebook_model(output)
+    else:
+        model.wv.save(output)
 
 
 def _train(
@@ -261,8 +289,10 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 def _warn_of_little_room(model: Word2Vec, output: Path, checkpoint: Path) -> None:
     """A full disk is better known now than when training is over."""
-    table = 4 * len(model.vocabulary) * model.vector_size
-    for path, needed in ((output, table), (checkpoint, 2 * table)):
+    words, row = len(model.vocabulary), 4 * model.vector_size
+    rows = model.settings.input_rows(words)
+    written = rows if formats.format_of(output) == "binary" else words
+    for path, needed in ((output, written * row), (checkpoint, (rows + words) * row)):
         if path.exists() and not path.is_file():  # a pipe or a device
             continue
         if (free := shutil.disk_usage(path.parent).free) < needed:
@@ -296,9 +326,20 @@ def _rescue(model: Word2Vec, checkpoint: Path) -> str:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that are on the command line."""
-    names = itertools.chain(*_GROUPS.values())
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+    """The settings that are on the command line.
+
+    Raises:
+        ValueError: One of n-grams is given without --subwords, or one of whole words with it.
+    """
+    names = itertools.chain(*_GROUPS.values(), _OF_SUBWORDS)
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    for name in given:
+        option = "--" + name.replace("_", "-")
+        if name in _OF_SUBWORDS and not options.subwords:
+            raise ValueError(f"{option} says what n-grams are: it needs --subwords")
+        if name in _WORDS_ALONE and options.subwords:
+            raise ValueError(f"{option} is for whole words: it does not go with --subwords")
+    return given
 
 
 def _check_settings(model: Word2Vec, given: dict[str, Any], checkpoint: Path) -> None:

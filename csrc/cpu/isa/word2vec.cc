@@ -160,11 +160,33 @@ void AddSteps(const Word2VecGroup& b) {
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 
+// Some vectors of each row at a time, whose sums stay in registers.
+void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t dim, float factor,
+             float* sum) {
+  constexpr int64_t kVectors = 8;
+  int64_t begin = 0;
+  for (; begin + kVectors * kWidth <= dim; begin += kVectors * kWidth) {
+    V sums[kVectors] = {};
+    for (int64_t i = 0; i < count; ++i) {
+      const float* const row = table + rows[i] * dim + begin;
+      for (int64_t v = 0; v < kVectors; ++v) sums[v] += Load<float>(row + v * kWidth);
+    }
+    for (int64_t v = 0; v < kVectors; ++v) Store<float>(sum + begin + v * kWidth, factor * sums[v]);
+  }
+  ForColumns(dim - begin, [&](int64_t column, int64_t lanes) {
+    V rest = {};
+    for (int64_t i = 0; i < count; ++i) {
+      rest += LoadFirst<float>(table + rows[i] * dim + begin + column, lanes);
+    }
+    StoreFirst<float>(sum + begin + column, factor * rest, lanes);
+  });
+}
+
 }  // namespace
 
 extern const Word2VecKernels kWord2VecKernels;
 const Word2VecKernels kWord2VecKernels = {
-    static_cast<int>(kWidth), FindSteps, AddSteps,  FindStepsOfBags,
-    AddStepsOfBags,           SumBags,   SpreadBags};
+    static_cast<int>(kWidth), FindSteps, AddSteps,   FindStepsOfBags,
+    AddStepsOfBags,           SumBags,   SpreadBags, SumRows};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

@@ -89,6 +89,9 @@ struct Word2VecKernels {
   void (*sum_bags)(const Word2VecBags& bags);  // hidden = forward * embeddings
   // to_embeddings += factors * backward * d_hidden
   void (*spread_bags)(const Word2VecBags& bags);
+  // sum = factor * the sum of `count` rows of a table
+  void (*sum_rows)(const float* table, const int32_t* rows, int64_t count, int64_t dim,
+                   float factor, float* sum);
 };
 
 }  // namespace fastw2v::cpu

@@ -13,6 +13,7 @@
 #include "csrc/core/skipgram.h"
 #include "csrc/cpu/kernels/kernels.h"
 #include "csrc/cpu/kernels/word2vec_kernels.h"
+#include "csrc/cpu/word2vec/word2vec_bags.h"
 #include "csrc/cpu/word2vec/word2vec_groups.h"
 #include "csrc/cpu/word2vec/word2vec_steps.h"
 
@@ -58,7 +59,11 @@ struct Sizes {
 class Worker {
  public:
   Worker(const Word2VecProblem& problem, Scratch* scratch)
-      : p_(problem), sizes_(problem), first_rows_(sizes_.rows), first_classes_(sizes_.columns()) {
+      : p_(problem),
+        sizes_(problem),
+        words_(problem, sizes_.rows, sizes_.stride, scratch),
+        first_rows_(sizes_.rows),
+        first_classes_(sizes_.columns()) {
     const Sizes& s = sizes_;
     hidden_ = scratch->Take<float>(s.hidden * s.stride);
     d_hidden_ = scratch->Take<float>(p_.cbow ? s.hidden * s.stride : 0);
@@ -101,6 +106,7 @@ class Worker {
   // Once the memory is there.
   void Start(const Crowds& crowds) {
     crowds_ = crowds;
+    words_.Start(crowds.embeddings);
     // What is never written stays zero: columns past dim.
     std::memset(hidden_, 0, sizes_.hidden * sizes_.stride * sizeof(float));
     std::memset(zeros_, 0, sizes_.stride * sizeof(float));
@@ -153,7 +159,7 @@ class Worker {
     b.band_last = bands_ + sizes_.rows;
     const cpu::Word2VecKernels& kernels = *cpu::ActiveKernels().word2vec;
     if (p_.cbow) {
-      cpu::Word2VecBags bags = Bags(group, b);
+      cpu::Word2VecBags bags = Bags(text, group, b);
       kernels.sum_bags(bags);
       std::memset(d_hidden_, 0, rows * sizes_.stride * sizeof(float));
       result->loss += kernels.find_steps_of_bags(b);
@@ -163,6 +169,7 @@ class Worker {
       b.hidden_factors = nullptr;  // the bags' gradients stay as they are
       kernels.add_steps_of_bags(b);
       kernels.spread_bags(bags);
+      if (HasBags() && updates == nullptr) AddStepsOfWords(group, steps);
       result->examples += centers;
       return;
     }
@@ -175,11 +182,13 @@ class Worker {
     Shorten(group, updates, steps, &b);
     OrderCenters(updates == nullptr, &b);
     kernels.add_steps(b);
+    if (HasBags() && updates == nullptr) AddStepsOfWords(group, steps);
     for (const Center& center : group.centers) result->examples += center.last - center.first - 1;
   }
 
  private:
-  float* Embedding(int32_t word) const { return p_.embeddings + int64_t{word} * p_.dim; }
+  bool HasBags() const { return p_.bags.splits != nullptr; }
+  float* Embedding(int32_t row) const { return p_.embeddings + int64_t{row} * p_.dim; }
   float* Class(int32_t row) const { return p_.weights + int64_t{row} * p_.dim; }
 
   float Rate(const Group& group) const {
@@ -213,12 +222,22 @@ class Worker {
       of_weights->insert(of_weights->end(), of_centers, of_centers + centers);
       return;
     }
-    Factors(embedding_copies_, group.rows(), embedding_crowds_, embedding_curvatures_,
-            embedding_factors_, steps);
+    if (!HasBags()) {
+      Factors(embedding_copies_, group.rows(), embedding_crowds_, embedding_curvatures_,
+              embedding_factors_, steps);
+      b->hidden_factors = embedding_factors_;
+    }
     Factors(class_copies_, noise_columns + centers, class_crowds_, class_curvatures_,
             class_factors_, steps);
-    b->hidden_factors = embedding_factors_;
     b->class_factors = class_factors_;
+  }
+
+  // What the steps of words that are bags add to their rows.
+  void AddStepsOfWords(const Group& group, Shortening* steps) {
+    for (int64_t i = 0; i < group.rows(); ++i) {
+      words_.AddCurvature(embedding_copies_[i], embedding_curvatures_[i]);
+    }
+    words_.AddSteps(steps);
   }
 
   // Which centers move before the rows do. The updates of a round move none of them.
@@ -274,13 +293,20 @@ class Worker {
       updates->embeddings.clear();
       updates->weights.clear();
     }
+    words_.Clear();
     first_rows_.Clear();
     first_classes_.Clear();
     for (int64_t i = 0; i < rows; ++i) {
       const int32_t word = text.word(group.first + i);
-      embeddings_[i] = to_embeddings_[i] = Embedding(word);
-      embedding_crowds_[i] = crowds_.embeddings == nullptr ? 1 : crowds_.embeddings[word];
       embedding_copies_[i] = first_rows_.Add(word, static_cast<int32_t>(i));
+      if (HasBags()) {
+        if (embedding_copies_[i] == i) words_.Read(i, word);
+        embeddings_[i] = words_.row(embedding_copies_[i]);
+        to_embeddings_[i] = words_.step(embedding_copies_[i]);
+      } else {
+        embeddings_[i] = to_embeddings_[i] = Embedding(word);
+        embedding_crowds_[i] = crowds_.embeddings == nullptr ? 1 : crowds_.embeddings[word];
+      }
       if (updates == nullptr) continue;
       updates->embeddings.push_back(word);
       to_embeddings_[i] = row;
@@ -351,13 +377,19 @@ class Worker {
     for (int64_t c = centers; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
   }
 
-  cpu::Word2VecBags Bags(const Group& group, const cpu::Word2VecGroup& b) {
+  cpu::Word2VecBags Bags(const Groups& text, const Group& group, const cpu::Word2VecGroup& b) {
     for (int64_t c = 0; c < sizes_.centers; ++c) forward_[c] = backward_[c] = 1;
     for (int64_t c = 0; c < b.centers; ++c) {
       const Center& center = group.centers[c];
+      int64_t terms = center.last - center.first - 1;
+      if (HasBags()) {
+        terms = 0;
+        for (int64_t k = center.first; k < center.last; ++k) {
+          if (k != center.position) terms += NumRows(p_, text.word(k));
+        }
+      }
       // As word2vec has it, each context of a mean gets the whole gradient.
-      (p_.mean ? forward_ : backward_)[c] =
-          1.0f / static_cast<float>(center.last - center.first - 1);
+      (p_.mean ? forward_ : backward_)[c] = 1.0f / static_cast<float>(terms);
     }
     cpu::Word2VecBags bags = {};
     bags.dim = p_.dim;
@@ -380,7 +412,7 @@ class Worker {
     ahead_.clear();
     if (next.empty()) return;
     for (int64_t i = std::max(next.first, group.last); i < next.last; ++i) {
-      ahead_.push_back(Embedding(text.word(i)));
+      ForRows(p_, text.word(i), [&](int32_t row) { ahead_.push_back(Embedding(row)); });
     }
     for (const int32_t noise : next.noise) ahead_.push_back(Class(noise));
     if (p_.tree.splits != nullptr) return;
@@ -391,6 +423,7 @@ class Worker {
 
   const Word2VecProblem& p_;
   const Sizes sizes_;
+  WordsOfGroup words_;  // where they are bags
   float *hidden_, *d_hidden_, *sums_, *hidden_lengths_, *packed_, *logits_, *tails_, *weights_,
       *targets_;
   float *lengths_, *hidden_curvatures_, *embedding_curvatures_, *class_curvatures_;
@@ -446,46 +479,54 @@ int64_t TasksOfRound(const Word2VecProblem& problem) {
 // Numbers of the updates of a round, and of the curvatures of the tables' rows.
 int64_t RoundMemory(const Word2VecProblem& problem) {
   const Sizes sizes(problem);
-  return TasksOfRound(problem) * sizes.updates() * sizes.stride + 2 * problem.classes;
+  return TasksOfRound(problem) * sizes.updates() * sizes.stride + problem.EmbeddingRows() +
+         problem.classes;
 }
 
 // Of the updates, in their order, those of every `parts`-th row of the tables from `part` on. The
-// curvatures [2, classes] are zeros between two calls.
+// curvatures [EmbeddingRows() + classes] are zeros between two calls.
 Shortening Apply(const Word2VecProblem& problem, const std::vector<Updates>& round, int64_t stride,
                  int64_t part, int64_t parts, float* curvatures) {
   const auto axpy = cpu::Kernels<float>().axpy;
-  float *const of_embeddings = curvatures, *const of_weights = curvatures + problem.classes;
-  const auto for_rows = [&](const std::vector<int32_t>& ids, const auto& body) {
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] % parts == part) body(i, ids[i]);
+  float *const of_embeddings = curvatures, *const of_weights = curvatures + problem.EmbeddingRows();
+  // Calls body(i, row) for the rows of this part that update i adds to.
+  const auto for_embeddings = [&](const Updates& u, const auto& body) {
+    for (std::size_t i = 0; i < u.embeddings.size(); ++i) {
+      ForRows(problem, u.embeddings[i], [&](int32_t row) {
+        if (row % parts == part) body(i, row);
+      });
+    }
+  };
+  const auto for_weights = [&](const Updates& u, const auto& body) {
+    for (std::size_t i = 0; i < u.weights.size(); ++i) {
+      if (u.weights[i] % parts == part) body(i, u.weights[i]);
     }
   };
   for (const Updates& u : round) {
-    for_rows(u.embeddings,
-             [&](std::size_t i, int32_t id) { of_embeddings[id] += u.embedding_curvatures[i]; });
-    for_rows(u.weights,
-             [&](std::size_t i, int32_t id) { of_weights[id] += u.weight_curvatures[i]; });
+    for_embeddings(
+        u, [&](std::size_t i, int32_t id) { of_embeddings[id] += u.embedding_curvatures[i]; });
+    for_weights(u, [&](std::size_t i, int32_t id) { of_weights[id] += u.weight_curvatures[i]; });
   }
   for (const Updates& u : round) {
-    const float* rows = u.rows;
-    const auto add = [&](const std::vector<int32_t>& ids, float* table, const float* curvature) {
-      for_rows(ids, [&](std::size_t i, int32_t id) {
+    const auto add_to = [&](float* table, const float* curvature, const float* rows) {
+      return [=, &problem](std::size_t i, int32_t id) {
         axpy(StepFactor(curvature[id]), rows + static_cast<int64_t>(i) * stride,
              table + int64_t{id} * problem.dim, problem.dim);
-      });
-      rows += static_cast<int64_t>(ids.size()) * stride;
+      };
     };
-    add(u.embeddings, problem.embeddings, of_embeddings);
-    add(u.weights, problem.weights, of_weights);
+    for_embeddings(u, add_to(problem.embeddings, of_embeddings, u.rows));
+    const float* of_classes = u.rows + static_cast<int64_t>(u.embeddings.size()) * stride;
+    for_weights(u, add_to(problem.weights, of_weights, of_classes));
   }
   Shortening steps;
-  const auto count = [&](float* curvature) {
-    steps.Add(*curvature, std::min(*curvature, kMostCurvature));
+  const auto count = [&](float* curvature, float share) {
+    steps.Add(share * *curvature, share * std::min(*curvature, kMostCurvature));
     *curvature = 0;
   };
+  const float share = ShareOfRow(problem);
   for (const Updates& u : round) {
-    for_rows(u.embeddings, [&](std::size_t, int32_t id) { count(of_embeddings + id); });
-    for_rows(u.weights, [&](std::size_t, int32_t id) { count(of_weights + id); });
+    for_embeddings(u, [&](std::size_t, int32_t id) { count(of_embeddings + id, share); });
+    for_weights(u, [&](std::size_t, int32_t id) { count(of_weights + id, 1); });
   }
   return steps;
 }
@@ -497,7 +538,7 @@ void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
   const int64_t cost = problem.CentersOfGroup() * problem.dim * 100;
   const int64_t tasks_of_round = TasksOfRound(problem);
   float* const curvatures = rows + tasks_of_round * sizes.updates() * sizes.stride;
-  std::fill_n(curvatures, 2 * problem.classes, 0.0f);
+  std::fill_n(curvatures, problem.EmbeddingRows() + problem.classes, 0.0f);
   GroupLength length(problem);
   std::vector<Shortening> steps(parts);
   for (int64_t first = 0; first < num_tasks; first += tasks_of_round) {
@@ -533,35 +574,37 @@ void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
 // How many of `workers` groups hold a row that one of them holds, on average, by how often the
 // words of the text stay.
 void FindCrowds(const Word2VecProblem& p, int workers, float* of_embeddings, float* of_weights) {
-  std::fill_n(of_embeddings, p.classes, 0.0f);
+  std::fill_n(of_embeddings, p.EmbeddingRows(), 0.0f);
   std::fill_n(of_weights, p.classes, 0.0f);
+  std::vector<float> times(p.classes);  // that a word stays
   double words = 0;
   for (int64_t i = 0; i < p.size; ++i) {
     const int32_t word = p.ids[i];
     if (word < 0) continue;
     const float stays = p.keep_probability == nullptr ? 1.0f : p.keep_probability[word];
-    of_embeddings[word] += stays;
+    times[word] += stays;
     words += stays;
   }
-  if (p.tree.splits == nullptr) {
-    std::copy_n(of_embeddings, p.classes, of_weights);
-  } else {
-    for (int64_t k = 0; k < p.classes; ++k) {
-      if (of_embeddings[k] == 0) continue;
-      ForNodes(p, static_cast<int32_t>(k),
-               [&](int32_t node, float) { of_weights[node] += of_embeddings[k]; });
+  for (int64_t k = 0; k < p.classes; ++k) {
+    if (times[k] == 0) continue;
+    const int32_t word = static_cast<int32_t>(k);
+    ForRows(p, word, [&](int32_t row) { of_embeddings[row] += times[k]; });
+    if (p.tree.splits == nullptr) {
+      of_weights[k] = times[k];
+    } else {
+      ForNodes(p, word, [&](int32_t node, float) { of_weights[node] += times[k]; });
     }
   }
   const int64_t centers = p.CentersOfGroup();
-  const auto finish = [&](float* of_rows, int64_t rows_of_group) {
+  const auto finish = [&](float* of_rows, int64_t rows, int64_t rows_of_group) {
     const float share =
         static_cast<float>(static_cast<double>(rows_of_group) / std::max(words, 1.));
-    for (int64_t k = 0; k < p.classes; ++k) {
+    for (int64_t k = 0; k < rows; ++k) {
       of_rows[k] = 1 + static_cast<float>(workers - 1) * std::min(1.0f, of_rows[k] * share);
     }
   };
-  finish(of_embeddings, centers + p.window);
-  finish(of_weights, p.tree.splits == nullptr ? centers + p.shared : centers);
+  finish(of_embeddings, p.EmbeddingRows(), centers + p.window);
+  finish(of_weights, p.classes, p.tree.splits == nullptr ? centers + p.shared : centers);
 }
 
 // Threads that train at the same time.
@@ -592,6 +635,31 @@ void TrainAtOnce(const Word2VecProblem& problem, const Parallel& parallel,
   });
 }
 
+Status CheckBags(const Word2VecProblem& problem) {
+  const WordBags& bags = problem.bags;
+  if (bags.splits == nullptr) return Status();
+  if (bags.table_rows > kMaxClasses) {
+    return InvalidArgument("embeddings has ", bags.table_rows, " rows, expected at most ",
+                           kMaxClasses);
+  }
+  if (bags.splits[0] != 0 || bags.splits[problem.classes] != bags.num_rows) {
+    return InvalidArgument("bag_splits goes from ", bags.splits[0], " to ",
+                           bags.splits[problem.classes], ", expected 0 to ", bags.num_rows,
+                           ", the number of bag_rows");
+  }
+  for (int64_t k = 0; k < problem.classes; ++k) {
+    if (bags.splits[k] < bags.splits[k + 1]) continue;
+    return InvalidArgument("bag_splits[", k + 1, "] = ", bags.splits[k + 1],
+                           " is not above the one before, ", bags.splits[k]);
+  }
+  for (int64_t i = 0; i < bags.num_rows; ++i) {
+    if (bags.rows[i] >= 0 && bags.rows[i] < bags.table_rows) continue;
+    return InvalidArgument("bag_rows[", i, "] = ", bags.rows[i], " is not in [0, ", bags.table_rows,
+                           "), the rows of the embeddings");
+  }
+  return Status();
+}
+
 }  // namespace
 
 Status CheckWord2Vec(const Word2VecProblem& problem) {
@@ -611,6 +679,7 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
     FASTW2V_RETURN_IF_ERROR(in_range("the longest way in the tree", problem.tree.longest + 1,
                                      std::max<int64_t>(1, problem.classes)));
   }
+  FASTW2V_RETURN_IF_ERROR(CheckBags(problem));
   const auto finite = [](const char* name, double value) {
     return std::isfinite(value) ? Status() : InvalidArgument(name, " = ", value, " is not finite");
   };
@@ -628,7 +697,8 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
   Scratch scratch;
   for (int i = 0; i < Workers(problem, parallel); ++i) Worker(problem, &scratch);
-  scratch.Take<float>(problem.deterministic ? RoundMemory(problem) : 2 * problem.classes);
+  scratch.Take<float>(problem.deterministic ? RoundMemory(problem)
+                                            : problem.EmbeddingRows() + problem.classes);
   return scratch.used();
 }
 
@@ -645,10 +715,11 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     for (Worker& worker : workers) worker.Start(Crowds());
     TrainInRounds(problem, parallel, &workers, rows, results.data());
   } else {
-    float* crowds = scratch.Take<float>(2 * problem.classes);
-    if (num_workers > 1) FindCrowds(problem, num_workers, crowds, crowds + problem.classes);
+    float* const of_embeddings = scratch.Take<float>(problem.EmbeddingRows() + problem.classes);
+    float* const of_weights = of_embeddings + problem.EmbeddingRows();
+    if (num_workers > 1) FindCrowds(problem, num_workers, of_embeddings, of_weights);
     for (Worker& worker : workers) {
-      worker.Start(num_workers > 1 ? Crowds{crowds, crowds + problem.classes} : Crowds());
+      worker.Start(num_workers > 1 ? Crowds{of_embeddings, of_weights} : Crowds());
     }
     TrainAtOnce(problem, parallel, &workers, results.data());
   }

@@ -104,7 +104,7 @@ class FirstPlaces {
 // Threads that update the same tables do not see each other's steps: how many of their groups hold
 // a row, on average, where one does. Null: one.
 struct Crowds {
-  const float* embeddings = nullptr;  // [classes]
+  const float* embeddings = nullptr;  // [EmbeddingRows()]
   const float* weights = nullptr;     // [classes]
 };
 

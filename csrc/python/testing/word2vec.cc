@@ -43,12 +43,16 @@ Tree BuildTree(const Array<double>& counts) {
           Array<int32_t>(static_cast<int64_t>(steps.size()), steps.data()), longest};
 }
 
+// (splits, rows).
+using WordRows = std::tuple<Array<int64_t>, Array<int32_t>>;
+
 std::tuple<double, int64_t, int64_t> Train(
     Array<float> embeddings, Array<float> weights, const Array<int32_t>& ids,
     const std::optional<Array<float>>& keep_probability, const std::optional<NoiseTable>& noise,
-    const std::array<int64_t, 2>& seed, const std::optional<Tree>& tree, int64_t window,
-    bool shrink_windows, bool cbow, bool mean, int64_t negative, int64_t group, int64_t shared,
-    double start_alpha, double end_alpha, bool deterministic, int num_threads) {
+    const std::array<int64_t, 2>& seed, const std::optional<Tree>& tree,
+    const std::optional<WordRows>& bags, int64_t window, bool shrink_windows, bool cbow, bool mean,
+    int64_t negative, int64_t group, int64_t shared, double start_alpha, double end_alpha,
+    bool deterministic, int num_threads) {
   Word2VecProblem problem;
   problem.embeddings = embeddings.mutable_data();
   problem.weights = weights.mutable_data();
@@ -65,6 +69,11 @@ std::tuple<double, int64_t, int64_t> Train(
   if (tree.has_value()) {
     const auto& [splits, steps, longest] = *tree;
     problem.tree = {splits.data(), steps.data(), steps.size(), longest};
+  }
+  if (bags.has_value()) {
+    const auto& [splits, rows] = *bags;
+    if (splits.size() != problem.classes + 1) throw py::value_error("bags are not those of words");
+    problem.bags = {splits.data(), rows.data(), rows.size(), embeddings.shape(0)};
   }
   problem.cbow = cbow;
   problem.mean = mean;
@@ -95,11 +104,12 @@ void BindWord2Vec(py::module_& module) {
   module.def("huffman_tree", &BuildTree, py::arg("counts"), "(splits, steps, longest).");
   module.def("train_word2vec", &Train, py::arg("embeddings"), py::arg("weights"), py::arg("ids"),
              py::arg("keep_probability"), py::arg("noise"), py::arg("seed"), py::kw_only(),
-             py::arg("tree") = py::none(), py::arg("window") = 5, py::arg("shrink_windows") = true,
-             py::arg("cbow") = false, py::arg("mean") = true, py::arg("negative") = 5,
-             py::arg("group") = 16, py::arg("shared") = 16, py::arg("start_alpha") = 0.025,
-             py::arg("end_alpha") = 0.025, py::arg("deterministic") = false,
-             py::arg("num_threads") = 1, "(loss, examples, words).");
+             py::arg("tree") = py::none(), py::arg("bags") = py::none(), py::arg("window") = 5,
+             py::arg("shrink_windows") = true, py::arg("cbow") = false, py::arg("mean") = true,
+             py::arg("negative") = 5, py::arg("group") = 16, py::arg("shared") = 16,
+             py::arg("start_alpha") = 0.025, py::arg("end_alpha") = 0.025,
+             py::arg("deterministic") = false, py::arg("num_threads") = 1,
+             "(loss, examples, words).");
 }
 
 }  // namespace fastw2v

@@ -139,6 +139,8 @@ absl::Status TrainShape(InferenceContext* c) {
     TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 1, &unused));
     TF_RETURN_IF_ERROR(c->WithValue(c->Dim(unused, 0), 2, &two));
   }
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(10), 1, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(11), 1, &unused));
   for (int i = 0; i < 3; ++i) c->set_output(i, c->Scalar());
   return absl::OkStatus();
 }
@@ -154,6 +156,8 @@ REGISTER_OP("Fastw2v>Word2VecTrain")
     .Input("tree_longest: int64")
     .Input("seed: int64")
     .Input("alphas: double")
+    .Input("bag_splits: int64")
+    .Input("bag_rows: int32")
     .Output("loss: double")
     .Output("examples: int64")
     .Output("words: int64")
@@ -171,7 +175,7 @@ REGISTER_OP("Fastw2v>Word2VecTrain")
     .Doc(R"doc(
 Trains word vectors on a text, once, in place.
 
-embeddings: Variable, float32 [num_words, dim].
+embeddings: Variable, float32 [num_words, dim]; where there are bags, [num_rows, dim].
 weights: Variable, float32 [num_words, dim], another one.
 ids: [size], the words in order; a negative id is no word and ends a sentence.
 keep_probability: [num_words], the probability that subsampling keeps a word; or empty, where all
@@ -182,6 +186,9 @@ tree_steps: [num_steps].
 tree_longest: Scalar.
 seed: [2], decides all draws.
 alphas: [2], the learning rate at the first token and after the last.
+bag_splits: [num_words + 1], where a word is several rows of the embeddings: those of word k are
+  bag_rows[bag_splits[k]:bag_splits[k + 1]], at least one; or empty.
+bag_rows: In [0, num_rows).
 loss: The sum over all examples, in nats.
 examples: How many: pairs, or bags of CBOW.
 words: How many words subsampling has left.
@@ -224,11 +231,16 @@ class Word2VecTrainOp : public Kernel {
     const WriteLock lock({embeddings.get(), weights.get()});
     TF_RETURN_IF_ERROR(Resolve(context, "embeddings", embeddings.get(), &problem.embeddings));
     TF_RETURN_IF_ERROR(Resolve(context, "weights", weights.get(), &problem.weights));
-    const TensorShape& shape = embeddings->tensor()->shape();
-    if (weights->tensor()->shape() != shape) {
-      return absl::InvalidArgumentError(absl::StrCat("weights has shape ",
-                                                     weights->tensor()->shape().DebugString(),
-                                                     ", but embeddings has ", shape.DebugString()));
+    const TensorShape& shape = weights->tensor()->shape();
+    TensorShape expected = shape;
+    if (problem.bags.splits != nullptr) {
+      problem.bags.table_rows = embeddings->tensor()->dim_size(0);
+      expected.set_dim(0, problem.bags.table_rows);
+    }
+    if (embeddings->tensor()->shape() != expected) {
+      return absl::InvalidArgumentError(absl::StrCat("weights has shape ", shape.DebugString(),
+                                                     ", but embeddings has ",
+                                                     embeddings->tensor()->shape().DebugString()));
     }
     problem.classes = shape.dim_size(0);
     problem.dim = shape.dim_size(1);
@@ -280,6 +292,7 @@ class Word2VecTrainOp : public Kernel {
     const Tensor &splits = context->input(5), &steps = context->input(6);
     const Tensor& longest = context->input(7);
     const Tensor &seed = context->input(8), &alphas = context->input(9);
+    const Tensor &bag_splits = context->input(10), &bag_rows = context->input(11);
     const auto is_vector = [](const Tensor& t) { return TensorShapeUtils::IsVector(t.shape()); };
     TF_RETURN_IF_ERROR(CheckShape(is_vector(ids), "ids", ids, "[size]"));
     TF_RETURN_IF_ERROR(CheckShape(is_vector(keep_probability), "keep_probability", keep_probability,
@@ -293,6 +306,13 @@ class Word2VecTrainOp : public Kernel {
                                   longest, "a scalar"));
     TF_RETURN_IF_ERROR(CheckShape(seed.shape() == TensorShape({2}), "seed", seed, "[2]"));
     TF_RETURN_IF_ERROR(CheckShape(alphas.shape() == TensorShape({2}), "alphas", alphas, "[2]"));
+    TF_RETURN_IF_ERROR(
+        CheckShape(is_vector(bag_splits), "bag_splits", bag_splits, "[num_words + 1] or [0]"));
+    TF_RETURN_IF_ERROR(CheckShape(is_vector(bag_rows), "bag_rows", bag_rows, "[num_bag_rows]"));
+    if (bag_splits.NumElements() > 0) {
+      problem->bags = {bag_splits.flat<int64_t>().data(), bag_rows.flat<int32_t>().data(),
+                       bag_rows.NumElements(), 0};
+    }
     if (splits.NumElements() > 0) {
       problem->tree = {splits.flat<int64_t>().data(), steps.flat<int32_t>().data(),
                        steps.NumElements(), longest.scalar<int64_t>()()};
@@ -316,6 +336,11 @@ class Word2VecTrainOp : public Kernel {
     TF_RETURN_IF_ERROR(CheckShape(
         problem.keep_probability == nullptr || keep_probability.dim_size(0) == problem.classes,
         "keep_probability", keep_probability, absl::StrCat("[", problem.classes, "]").c_str()));
+    if (problem.bags.splits != nullptr) {
+      const Tensor& splits = context->input(10);
+      TF_RETURN_IF_ERROR(CheckShape(splits.dim_size(0) == problem.classes + 1, "bag_splits", splits,
+                                    absl::StrCat("[", problem.classes + 1, "]").c_str()));
+    }
     if (problem.tree.splits != nullptr) {
       const Tensor& splits = context->input(5);
       return CheckShape(splits.dim_size(0) == problem.classes + 1, "tree_splits", splits,

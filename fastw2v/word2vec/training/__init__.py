@@ -8,16 +8,20 @@ from __future__ import annotations
 from fastw2v._core import lazy
 
 _HOMES = {
+    "FastText": "fastw2v.word2vec.training.fasttext",
     "HuffmanTree": "fastw2v.word2vec.training.train_op",
     "NoVocabularyError": "fastw2v.word2vec.training.model_words",
     "Progress": "fastw2v.word2vec.training.passes",
     "Settings": "fastw2v.word2vec.training.settings",
+    "SubwordSettings": "fastw2v.word2vec.training.settings",
     "Trained": "fastw2v.word2vec.training.train_op",
     "Word2Vec": "fastw2v.word2vec.training.model",
+    "WordBags": "fastw2v.word2vec.training.train_op",
     "huffman_tree": "fastw2v.word2vec.training.train_op",
     "keep_probability": "fastw2v.word2vec.training.train_op",
     "noise_table": "fastw2v.word2vec.training.train_op",
     "train_block": "fastw2v.word2vec.training.train_op",
+    "word_bags": "fastw2v.word2vec.training.train_op",
 }
 
 __all__ = list(_HOMES)

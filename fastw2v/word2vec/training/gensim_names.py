@@ -149,7 +149,7 @@ class GensimNames(ModelWords):
     compute_loss = True
 
     def __getattr__(self, name: str) -> Any:
-        if name in options.TABLE and "settings" in self.__dict__:
+        if name in self._settings_kind.table() and "settings" in self.__dict__:
             return getattr(self.settings, name)
         if hasattr(type(self), name):
             return object.__getattribute__(self, name)  # its own error
@@ -257,11 +257,12 @@ class GensimNames(ModelWords):
         """
         if vocab_size is None:
             vocab_size = len(self._check_built())
-        table = 4 * vocab_size * self.settings.vector_size
+        row = 4 * self.settings.vector_size
+        table = vocab_size * row
         parts = {
             **(report or {}),
             "vocab": _BYTES_OF_A_WORD * vocab_size,
-            "vectors": table,
+            "vectors": self.settings.input_rows(vocab_size) * row,
         }
         if self.settings.hs:
             parts["syn1"] = table
@@ -343,7 +344,7 @@ class GensimNames(ModelWords):
         self._settle()
         vocabulary = self._check_built()  # with the words that `wv` had more
         whole = replace(self.settings, sample=0.0, shrink_windows=False)
-        objective = objective_of(self._tables(), vocabulary.counts, whole)
+        objective = objective_of(self._tables(), vocabulary.counts, whole, self._bags())
         index = vocabulary.index
         scores = []
         for sentence in islice(sentences, total_sentences):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
 
 from fastw2v.word2vec.corpus import Vocabulary
+from fastw2v.word2vec.corpus.subwords import Subwords
 from fastw2v.word2vec.training import tables
-from fastw2v.word2vec.vectors import WordVectors
+from fastw2v.word2vec.vectors import FastTextVectors, WordVectors
 
 _FROZEN_ROWS = (
     "vectors of single words cannot be kept from training: a group of words is trained as one. Put "
@@ -18,52 +19,27 @@ _FROZEN_ROWS = (
 )
 
 
-class LiveVectors(WordVectors):
-    """The words and vectors of a model, see `fastw2v.Word2Vec.wv`.
+class TrainedVectors(WordVectors):
+    """What vectors of a model have in common, whatever they are made of. Words keep their rows."""
 
-    ``vectors`` is the table of the model: where that is on the CPU it can be written to, and is
-    trained from what it holds then. An array that was taken before training cannot be written to
-    afterwards. Words that are added become words of the model.
+    _variable: tf.Variable
 
-    Args:
-        vocabulary: The words of the model.
-        variable: Their vectors.
-    """
+    def release(self) -> None:
+        """Lets go of arrays, before something changes the variable or when something has."""
+        raise NotImplementedError
 
-    def __init__(self, vocabulary: Vocabulary, variable: tf.Variable) -> None:
-        self._variable = variable
-        self._is_on_cpu = tables.is_on_cpu(variable)
-        self._array: np.ndarray | None = None  # of the variable; or with words behind it
-        counts = vocabulary.counts if vocabulary.counts.any() else None
-        super().__init__(vocabulary.words, self.vectors, counts)
+    def refresh(self, may_have_changed: bool) -> None:
+        """Sees what others have done to the variable.
 
-    @property
-    def vectors(self) -> np.ndarray:
-        """float32 ``[V, D]``."""
-        if self._array is None:
-            self._array = tables.values(self._variable)
-        return self._array
-
-    @vectors.setter
-    def vectors(self, vectors: np.ndarray) -> None:
-        if vectors is self._array:
-            return
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        rows, width = self._variable.shape
-        if vectors.ndim != 2 or vectors.shape[1] != width or len(vectors) < rows:
-            raise ValueError(
-                f"vectors has shape {vectors.shape}; the model has {rows:,} words of width {width}"
-            )
-        self.release()
-        if len(vectors) == rows:
-            self._variable.assign(vectors)
-        else:
-            self._array = vectors  # until the model takes the new words in
+        Args:
+            may_have_changed: Whether others know the variable; on the CPU it is seen without.
+        """
+        raise NotImplementedError
 
     @property
     def has_added_words(self) -> bool:
         """Whether there are words that the model does not know yet."""
-        return self._array is not None and len(self._array) > self._variable.shape[0]
+        return False
 
     @property
     def vectors_lockf(self) -> np.ndarray:
@@ -136,11 +112,59 @@ class LiveVectors(WordVectors):
             self._variable.scatter_update(tf.IndexedSlices(other.vectors[theirs], mine))
         return len(both)
 
-    def sort_by_descending_frequency(self) -> None:
+    def sort_by_descending_frequency(self) -> NoReturn:
         """Raises TypeError: the words of a model keep their rows."""
         raise TypeError(
             "the words of a model keep their rows: sort a copy, copy.deepcopy(model.wv)"
         )
+
+
+class LiveVectors(TrainedVectors):
+    """The words and vectors of a model, see `fastw2v.Word2Vec.wv`.
+
+    ``vectors`` is the table of the model: where that is on the CPU it can be written to, and is
+    trained from what it holds then. An array that was taken before training cannot be written to
+    afterwards. Words that are added become words of the model.
+
+    Args:
+        vocabulary: The words of the model.
+        variable: Their vectors.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, variable: tf.Variable) -> None:
+        self._variable = variable
+        self._is_on_cpu = tables.is_on_cpu(variable)
+        self._array: np.ndarray | None = None  # of the variable; or with words behind it
+        counts = vocabulary.counts if vocabulary.counts.any() else None
+        super().__init__(vocabulary.words, self.vectors, counts)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """float32 ``[V, D]``."""
+        if self._array is None:
+            self._array = tables.values(self._variable)
+        return self._array
+
+    @vectors.setter
+    def vectors(self, vectors: np.ndarray) -> None:
+        if vectors is self._array:
+            return
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        rows, width = self._variable.shape
+        if vectors.ndim != 2 or vectors.shape[1] != width or len(vectors) < rows:
+            raise ValueError(
+                f"vectors has shape {vectors.shape}; the model has {rows:,} words of width {width}"
+            )
+        self.release()
+        if len(vectors) == rows:
+            self._variable.assign(vectors)
+        else:
+            self._array = vectors  # until the model takes the new words in
+
+    @property
+    def has_added_words(self) -> bool:
+        """Whether there are words that the model does not know yet."""
+        return self._array is not None and len(self._array) > self._variable.shape[0]
 
     def release(self) -> None:
         """Lets go of the array, before something changes the variable or when something has."""
@@ -166,6 +190,43 @@ class LiveVectors(WordVectors):
         """A copy is no longer the model's."""
         state = {name: self.__dict__[name] for name in ("expandos",) if name in self.__dict__}
         return WordVectors, (self.words, self.vectors, self.counts), state or None
+
+
+class LiveFastTextVectors(TrainedVectors, FastTextVectors):
+    """The words of a model of n-grams, see `fastw2v.FastText.wv`.
+
+    ``rows`` is the table of the model: what is written into it is trained.
+
+    Args:
+        vocabulary: The words of the model.
+        variable: Their rows and those of n-grams.
+        subwords: Which n-grams they have.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, variable: tf.Variable, subwords: Subwords) -> None:
+        self._variable = variable
+        counts = vocabulary.counts if vocabulary.counts.any() else None
+        self._begin(vocabulary.words, tables.values(variable), subwords, counts)
+
+    @property
+    def rows(self) -> np.ndarray:
+        if self._rows is None:
+            self._rows = tables.values(self._variable)
+        return self._rows
+
+    def release(self) -> None:
+        if self._rows is not None:
+            self._rows.flags.writeable = False  # for others who hold it
+            self._rows = None
+        self._means = None
+
+    def refresh(self, may_have_changed: bool) -> None:
+        if self._rows is not None and not tables.holds(self._variable, self._rows):
+            self.release()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is no longer the model's."""
+        return FastTextVectors.__reduce__(self)
 
 
 def check_lockf(lockf: float | np.ndarray) -> None:

@@ -8,7 +8,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -233,18 +233,31 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
     ) -> None:
         given = locals()
         super().__init__(Settings(**{name: given[name] for name in options.TABLE}))
+        self._begin(Word2Vec, given)
+
+    def _begin(self, documented: type[Word2Vec], given: Mapping[str, Any]) -> None:
+        """What a constructor does with what it is given, beside the settings.
+
+        Args:
+            documented: The class whose constructor it is.
+            given: Its arguments, by name.
+        """
+        sentences, corpus_file = given["sentences"], given["corpus_file"]
+        trim_rule, callbacks = given["trim_rule"], given["callbacks"]
+        null_word, sorted_vocab = given["null_word"], given["sorted_vocab"]
+        text_options = dict(given["text_options"])
         if self.settings.objective == options.TREE_AND_NOISE:
             logger.warning(
                 "hs = 1 and negative = %d: both losses are trained; with negative = 0 it would be "
                 "hierarchical softmax alone",
-                negative,
+                self.settings.negative,
             )
         if null_word or not sorted_vocab:
             raise ValueError(
                 f"null_word = {null_word!r} and sorted_vocab = {sorted_vocab!r}: there is no word "
                 "for padding, and words are always sorted; leave both out"
             )
-        reading, learning = split_options(text_options, Word2Vec)
+        reading, learning = split_options(text_options, documented)
         if sentences is not None or corpus_file is not None:
             one_source(sentences, corpus_file)
             check_trim_rule(trim_rule)
@@ -599,7 +612,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             >>> bool((same.wv["be"] == model.wv["be"]).all())
             True
         """
-        saved = saved_model.read(path, State)
+        saved = saved_model.read(path, State, cls._settings_kind)
         model = cls.__new__(cls)  # a subclass may have other arguments
         ModelWords.__init__(model, saved.settings)
         model._state = saved.state

@@ -19,7 +19,8 @@ from fastw2v.word2vec.corpus import Vocabulary, growing
 from fastw2v.word2vec.corpus.growing import TrimRule
 from fastw2v.word2vec.corpus.reading import Report, TokenCorpus, read_corpus
 from fastw2v.word2vec.training import settings as options
-from fastw2v.word2vec.training.live_vectors import LiveVectors
+from fastw2v.word2vec.training import train_op
+from fastw2v.word2vec.training.live_vectors import LiveVectors, TrainedVectors
 from fastw2v.word2vec.training.objectives import (
     Objective,
     Tables,
@@ -86,6 +87,8 @@ class ModelWords(tf.Module):
         settings: The settings.
     """
 
+    _settings_kind: type[Settings] = Settings
+
     # The tables; None before `build_vocab`, and where the objective has no such table.
     embeddings: tf.Variable
     weights: tf.Variable
@@ -109,11 +112,11 @@ class ModelWords(tf.Module):
         self._given = Text()
         self._vocabulary: Vocabulary | None = None
         self._objective: Objective | None = None  # until settings or tables change
-        self._vectors: LiveVectors | None = None
+        self._vectors: TrainedVectors | None = None
         self._is_shared = False  # others may change the embeddings
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in options.TABLE:
+        if name in self._settings_kind.table():
             is_built = self._vocabulary is not None
             self.settings = self.settings.changed(name, value, is_built=is_built)
             self._objective = None
@@ -182,12 +185,19 @@ class ModelWords(tf.Module):
         self._begin_with(Vocabulary.from_sorted(words, np.array(counts)), 0, int(counts.sum()))
         self.embeddings.assign(matrix)
 
-    def _live_vectors(self) -> LiveVectors:
+    def _live_vectors(self) -> TrainedVectors:
         vocabulary = self._check_built()
         if self._vectors is None:
-            self._vectors = LiveVectors(vocabulary, self.embeddings)
+            self._vectors = self._new_vectors(vocabulary)
         self._vectors.refresh(self._is_shared)
         return self._vectors
+
+    def _new_vectors(self, vocabulary: Vocabulary) -> TrainedVectors:
+        return LiveVectors(vocabulary, self.embeddings)
+
+    def _bags(self) -> train_op.WordBags | None:
+        """The rows of each word in the embeddings; None: one for each."""
+        return None
 
     def build_vocab(
         self,
@@ -352,9 +362,8 @@ class ModelWords(tf.Module):
         self._vocabulary = vocabulary
         self._state = State(corpus_count=num_sentences, corpus_total_words=num_words)
         self._given = Text(callbacks=self._given.callbacks)
-        rows, width = len(vocabulary), self.settings.vector_size
-        shapes = table_shapes(self.settings, rows)
-        shapes.pop("embeddings")
+        shapes = table_shapes(self.settings, len(vocabulary))
+        rows, width = shapes.pop("embeddings")
         tables = {name: tf.zeros(shape) for name, shape in shapes.items()}
         self._use({"embeddings": first_vectors(rows, width, self.settings.seed), **tables})
 
@@ -389,8 +398,8 @@ class ModelWords(tf.Module):
             for name, shape in table_shapes(self.settings, rows - before).items()
         }
         added["embeddings"] = added_vectors
-        grown = {
-            name: tf.concat([table, added[name]], axis=0)
+        grown = {  # rows of n-grams stay at the end
+            name: tf.concat([table[:before], added[name], table[before:]], axis=0)
             for name, table in self._named_tables().items()
         }
         name = tree_table(self.settings)
@@ -456,7 +465,9 @@ class ModelWords(tf.Module):
             settings = self.settings
             if settings.loss == options.SAMPLED_SOFTMAX:
                 to_integer("num_sampled", settings.num_sampled, 1, len(vocabulary) - 1)
-            self._objective = objective_of(self._tables(), vocabulary.counts, settings)
+            self._objective = objective_of(
+                self._tables(), vocabulary.counts, settings, self._bags()
+            )
         return self._objective
 
     def _check_counted(self) -> Vocabulary:

@@ -24,7 +24,8 @@ class Tables:
     """The variables that training changes.
 
     Attributes:
-        embeddings: float32 ``[V, D]``, the vectors of words.
+        embeddings: float32 ``[V, D]``, the vectors of words; with n-grams ``[V + bucket, D]``, the
+            rows that words are made of.
         weights: float32 ``[V, D]``, of words as they are predicted; of the inner nodes of the tree
             where the softmax is hierarchical and nothing else is trained.
         biases: float32 ``[V]``, None but for the two softmax losses.
@@ -40,7 +41,8 @@ class Tables:
 
 def table_shapes(settings: Settings, rows: int) -> dict[str, list[int]]:
     """Which of the tables a model of so many words has."""
-    shapes = {name: [rows, settings.vector_size] for name in ("embeddings", "weights")}
+    width = settings.vector_size
+    shapes = {"embeddings": [settings.input_rows(rows), width], "weights": [rows, width]}
     if settings.loss is not None:
         shapes["biases"] = [rows]
     if settings.objective == options.TREE_AND_NOISE:
@@ -68,10 +70,17 @@ class Objective:
     _EVALUATED_BATCH = 1024
     _CHECKED_ROWS = 1 << 14
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
         self._tables = tables
         self._counts = counts
         self._settings = settings
+        self._bags = bags
 
     def train(
         self, ids: np.ndarray, seed: tuple[int, int], start_alpha: float, end_alpha: float
@@ -87,7 +96,7 @@ class Objective:
         """The row of the longest vector of a word, and its length: infinite where a number of the
         vector is not finite."""
         row, longest = 0, 0.0
-        vectors = values(self._tables.embeddings)
+        vectors = self._vectors()
         for first in range(0, len(vectors), self._CHECKED_ROWS):
             piece = vectors[first : first + self._CHECKED_ROWS]
             squares = np.einsum("ij,ij->i", piece, piece, dtype=np.float64)
@@ -95,6 +104,10 @@ class Objective:
             if lengths.max() > longest:
                 row, longest = first + int(lengths.argmax()), float(lengths.max())
         return row, longest
+
+    def _vectors(self) -> np.ndarray:
+        table = values(self._tables.embeddings)
+        return table if self._bags is None else self._bags.means(table)
 
     def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
         """The logarithm of the probability that the model gives the words of a block, summed over
@@ -127,13 +140,14 @@ class Objective:
             yield inputs[start : start + size], labels[start : start + size]
 
     def _loss_sum(self, inputs: np.ndarray, labels: np.ndarray) -> tf.Tensor:
+        settings = self._settings
         return softmax_loss(
             self._tables.embeddings,
             self._tables.weights,
             self._biases(),
-            inputs,
+            inputs if self._bags is None else self._bags.of(inputs),
             labels,
-            combiner="mean" if self._settings.cbow_mean else "sum",
+            combiner="mean" if settings.cbow_mean or settings.sg else "sum",
             reduction="sum",
         )
 
@@ -147,8 +161,14 @@ class TextObjective(Objective):
 
     block_tokens = 1 << 18
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
-        super().__init__(tables, counts, settings)
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
+        super().__init__(tables, counts, settings, bags)
         self._keep = train_op.keep_probability(counts, settings.sample) if settings.sample else None
 
     def train(
@@ -161,6 +181,7 @@ class TextObjective(Objective):
             ids,
             **self._classes(),
             keep_probability=self._keep,
+            bags=self._bags,
             seed=seed,
             sg=settings.sg,
             cbow_mean=settings.cbow_mean,
@@ -183,8 +204,14 @@ class NegativeSampling(TextObjective):
 
     _NARROW = 128
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
-        super().__init__(tables, counts, settings)
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
+        super().__init__(tables, counts, settings, bags)
         self._noise = train_op.noise_table(counts, settings.ns_exponent)
 
     def _classes(self) -> dict[str, Any]:
@@ -217,8 +244,14 @@ class NegativeSampling(TextObjective):
 class HierarchicalSoftmax(TextObjective):
     """Turns in a binary tree whose leaves are the words."""
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
-        super().__init__(tables, counts, settings)
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
+        super().__init__(tables, counts, settings, bags)
         self._tree = train_op.huffman_tree(counts)
 
     def _classes(self) -> dict[str, Any]:
@@ -234,11 +267,17 @@ class TreeAndNoise(Objective):
 
     block_tokens = 1 << 14
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
-        super().__init__(tables, counts, settings)
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
+        super().__init__(tables, counts, settings, bags)
         of_tree = replace(tables, weights=tables.node_weights)
-        self._tree = HierarchicalSoftmax(of_tree, counts, settings)
-        self._noise = NegativeSampling(tables, counts, settings)
+        self._tree = HierarchicalSoftmax(of_tree, counts, settings, bags)
+        self._noise = NegativeSampling(tables, counts, settings, bags)
 
     def train(
         self, ids: np.ndarray, seed: tuple[int, int], start_alpha: float, end_alpha: float
@@ -255,8 +294,14 @@ class Softmax(Objective):
 
     block_tokens = 1 << 14
 
-    def __init__(self, tables: Tables, counts: np.ndarray, settings: Settings) -> None:
-        super().__init__(tables, counts, settings)
+    def __init__(
+        self,
+        tables: Tables,
+        counts: np.ndarray,
+        settings: Settings,
+        bags: train_op.WordBags | None = None,
+    ) -> None:
+        super().__init__(tables, counts, settings)  # words alone: see SubwordSettings
         self._sampled = {}
         if settings.loss == options.SAMPLED_SOFTMAX:
             sampler = samplers.Unigram(counts, settings.ns_exponent)
@@ -331,7 +376,12 @@ class Softmax(Objective):
         return self._tables.biases
 
 
-def objective_of(tables: Tables, counts: np.ndarray, settings: Settings) -> Objective:
+def objective_of(
+    tables: Tables,
+    counts: np.ndarray,
+    settings: Settings,
+    bags: train_op.WordBags | None = None,
+) -> Objective:
     kind = {
         options.NEGATIVE_SAMPLING: NegativeSampling,
         options.HIERARCHICAL_SOFTMAX: HierarchicalSoftmax,
@@ -339,4 +389,4 @@ def objective_of(tables: Tables, counts: np.ndarray, settings: Settings) -> Obje
         options.SAMPLED_SOFTMAX: Softmax,
         options.SOFTMAX: Softmax,
     }[settings.objective]
-    return kind(tables, counts, settings)
+    return kind(tables, counts, settings, bags)

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from fastw2v.word2vec.files import replacing
 from fastw2v.word2vec.training.objectives import table_shapes
-from fastw2v.word2vec.training.settings import Settings
+from fastw2v.word2vec.training.settings import Settings, SubwordSettings
 from fastw2v.word2vec.training.tables import pieces
 from fastw2v.word2vec.vectors.formats import gensim_files, model_file, plain_pickle
 from fastw2v.word2vec.vectors.formats.contents import (
@@ -33,6 +33,7 @@ from fastw2v.word2vec.vectors.formats.contents import (
     check_words,
     damage_named,
 )
+from fastw2v.word2vec.vectors.formats.model_file import SUBWORD_SETTING
 
 State = TypeVar("State")
 
@@ -82,12 +83,15 @@ def write(
                 _write_table(entry, variable)
 
 
-def read(path: str | os.PathLike[str], state: type[State]) -> Saved[State]:
+def read(
+    path: str | os.PathLike[str], state: type[State], kind: type[Settings] = Settings
+) -> Saved[State]:
     """Reads what `write` wrote, or a model of gensim's ``Word2Vec.save``.
 
     Args:
         path: The file.
         state: The dataclass of the state of training; all its fields have a default.
+        kind: Which settings the model has.
 
     Raises:
         OSError: The file cannot be read.
@@ -95,11 +99,11 @@ def read(path: str | os.PathLike[str], state: type[State]) -> Saved[State]:
     """
     with open(path, "rb") as file:
         is_pickle = plain_pickle.is_pickle(file)
-    if is_pickle:
+    if is_pickle and kind is Settings:
         return _of_gensim(path, state)
     with model_file.opened(path) as (archive, description):
         saved = Saved(
-            settings=_settings(description["settings"]),
+            settings=_settings(description["settings"], kind),
             state=_restored(state, description["state"]),
             words=archive.json(model_file.WORDS),
             counts=archive.array(model_file.COUNTS),
@@ -125,11 +129,15 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
         return run is None or run["epoch"] == run["epochs"]
 
 
-def _settings(given: dict[str, Any]) -> Settings:
-    unknown = given.keys() - {field.name for field in fields(Settings)}
+def _settings(given: dict[str, Any], kind: type[Settings]) -> Settings:
+    has_subwords = SUBWORD_SETTING in given
+    if has_subwords != issubclass(kind, SubwordSettings):
+        right = "FastText" if has_subwords else "Word2Vec"
+        raise ValueError(f"it is a model of fastw2v.{right}: read it by fastw2v.{right}.load")
+    unknown = given.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"it has a setting {min(unknown)!r}, which this version does not know")
-    return Settings(**given)
+    return kind(**given)
 
 
 def _restored(kind: Any, value: Any, name: str = "state") -> Any:
@@ -206,7 +214,7 @@ def _of_gensim(path: str | os.PathLike[str], state: type[State]) -> Saved[State]
             if isinstance(model.fields.get(name), int)
         }  # fmt: skip
         saved = Saved(
-            settings=_settings(given),
+            settings=_settings(given, Settings),
             state=_restored(state, totals),
             words=words,
             counts=counts,

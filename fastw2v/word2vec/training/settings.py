@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fastw2v.word2vec.corpus.reading import MAX_WORKERS
+from fastw2v.word2vec.corpus.subwords import MOST_CHARACTERS
 from fastw2v.word2vec.corpus.tokenizer import TOKENIZERS, WHITESPACE
 
 NEGATIVE_SAMPLING = "negative sampling"
@@ -176,7 +177,7 @@ class Settings:
     comment: str | None = _row(None, "is kept and saved with the model", None)
 
     def __post_init__(self) -> None:
-        for name, setting in TABLE.items():
+        for name, setting in self.table().items():
             object.__setattr__(self, name, setting.checked(getattr(self, name)))
         if self.loss is not None:
             if self.hs:
@@ -206,6 +207,15 @@ class Settings:
             )
         return settings
 
+    @classmethod
+    def table(cls) -> Mapping[str, Setting]:
+        """What is true of each of them, by name."""
+        return TABLE
+
+    def input_rows(self, words: int) -> int:
+        """How many rows the embeddings of so many words have."""
+        return words
+
     @property
     def objective(self) -> str:
         """What is trained: one of the names at the top of this file."""
@@ -221,6 +231,42 @@ class Settings:
         return self.vector_size, self.sg, self.objective
 
 
-TABLE: Mapping[str, Setting] = MappingProxyType(
-    {each.name: Setting(each.name, each.default, **each.metadata) for each in fields(Settings)}
-)
+@dataclass(frozen=True)
+class SubwordSettings(Settings):
+    """The arguments of `fastw2v.FastText`, checked; the class documents them.
+
+    Raises:
+        ValueError: An argument is out of its range, or two contradict each other.
+    """
+
+    min_n: int = _whole(3, 0, "shortest n-grams of characters of a word")
+    max_n: int = _whole(6, 0, "longest n-grams; none below min_n", MOST_CHARACTERS)
+    bucket: int = _whole(2_000_000, 0, "rows of n-grams, which each get one by a hash")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss is not None:
+            raise ValueError(
+                f'loss = "{self.loss}" is trained on whole words by fastw2v.Word2Vec: n-grams are '
+                "trained with negative or hs"
+            )
+
+    @classmethod
+    def table(cls) -> Mapping[str, Setting]:
+        return SUBWORD_TABLE
+
+    def input_rows(self, words: int) -> int:
+        return words + self.bucket
+
+    @property
+    def _of_the_tables(self) -> tuple[object, ...]:
+        return *super()._of_the_tables, self.min_n, self.max_n, self.bucket
+
+
+def _table(kind: type[Settings]) -> Mapping[str, Setting]:
+    rows = (Setting(each.name, each.default, **each.metadata) for each in fields(kind))
+    return MappingProxyType({row.name: row for row in rows})
+
+
+TABLE = _table(Settings)
+SUBWORD_TABLE = _table(SubwordSettings)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from fastw2v._core.arguments import (
@@ -17,6 +19,7 @@ from fastw2v._core.arguments import (
 )
 from fastw2v._core.library import ops as _ops
 from fastw2v._core.tables import apply_pending, unwrap
+from fastw2v.word2vec.corpus.subwords import Subwords, mean_rows
 from fastw2v.word2vec.training.settings import MOST_DRAWN, TABLE, Settings
 
 tf.no_gradient("Fastw2v>HuffmanTree")
@@ -111,6 +114,56 @@ def huffman_tree(counts: Any) -> HuffmanTree:
     return HuffmanTree(*_ops.fastw2v_huffman_tree(counts=to_counts(counts)))
 
 
+class WordBags(NamedTuple):
+    """The rows of the embeddings that each word is made of, see `word_bags`.
+
+    Attributes:
+        splits: int64 [num_words + 1]; those of word ``k`` are ``rows[splits[k]:splits[k + 1]]``, at
+            least one.
+        rows: int32.
+    """
+
+    splits: tf.Tensor
+    rows: tf.Tensor
+
+    def of(self, words: Any) -> tf.RaggedTensor:
+        """The rows of some words [n], or of bags of words [n, width], where a negative number is no
+        word: int64 [n, None]."""
+        bags = tf.RaggedTensor.from_row_splits(tf.cast(self.rows, tf.int64), self.splits)
+        words = tf.convert_to_tensor(words)
+        if words.shape.rank == 1:
+            return tf.gather(bags, words)
+        return tf.gather(bags, tf.ragged.boolean_mask(words, words >= 0)).merge_dims(1, 2)
+
+    def means(self, table: np.ndarray) -> np.ndarray:
+        """The mean of the rows of each word, float32 [num_words, dim].
+
+        Args:
+            table: float32 [num_rows, dim].
+        """
+        return mean_rows(table, self.splits.numpy(), self.rows.numpy())
+
+
+def word_bags(words: Sequence[Hashable], subwords: Subwords) -> WordBags:
+    """The rows of words and of their n-grams, for `train_block`.
+
+    Args:
+        words: The words, in the order of their rows.
+        subwords: Which n-grams they have.
+
+    Raises:
+        ValueError: There are 2^31 rows or more.
+
+    Example:
+        >>> from fastw2v.word2vec.corpus.subwords import Subwords
+        >>> from fastw2v.word2vec.training.train_op import word_bags
+        >>> bags = word_bags(["up", "down"], Subwords(min_n=3, max_n=3, bucket=100))
+        >>> bags.splits.numpy().tolist()  # "<up" and "up>"; "<do", "dow", "own" and "wn>"
+        [0, 3, 8]
+    """
+    return WordBags(*map(tf.constant, subwords.bags(words)))
+
+
 @tf.autograph.experimental.do_not_convert
 def train_block(
     embeddings: tf.Variable,
@@ -121,6 +174,7 @@ def train_block(
     noise: tf.Tensor | None = None,
     tree: HuffmanTree | None = None,
     keep_probability: tf.Tensor | None = None,
+    bags: WordBags | None = None,
     sg: bool = True,
     cbow_mean: bool = True,
     window: int = Settings.window,
@@ -143,16 +197,21 @@ def train_block(
     stand within any ``tf.device``.
 
     Args:
-        embeddings: The word vectors, a float32 ``tf.Variable`` [num_words, dim].
-        weights: The vectors of words as classes (gensim's ``syn1neg``), another variable of the
-            same shape, or with ``tree`` those of its nodes (``syn1``; the last row is not used);
-            zeros at first.
+        embeddings: The word vectors, a float32 ``tf.Variable`` [num_words, dim]; with ``bags``, the
+            rows that they are made of, [num_rows, dim].
+        weights: The vectors of words as classes (gensim's ``syn1neg``), another variable,
+            [num_words, dim], or with ``tree`` those of its nodes (``syn1``; the last row is not
+            used); zeros at first.
         ids: int32 [size], the words in order; a negative id is no word and ends a sentence.
         seed: A pair of integers that decides all draws; take another one for every call.
         noise: Negative sampling: the words to draw, see `noise_table`.
         tree: Hierarchical softmax: the tree of the words, see `huffman_tree`. Either this or
             ``noise`` is given; ``negative``, ``group`` and ``shared`` are not looked at then.
         keep_probability: float32 [num_words], see the function of this name. None keeps all words.
+        bags: The rows that each word is made of, see `word_bags`. The vector of a word is their
+            mean; in CBOW all rows of all contexts are taken together. Each row of a word gets its
+            whole step, as in fastText, shortened where words share so many rows that it would
+            overshoot. None: word ``k`` has row ``k``.
         sg: Skip-gram, each context of a word paired with it; otherwise CBOW, all its contexts
             together.
         cbow_mean: Whether CBOW takes the mean of the contexts, or their sum.
@@ -199,7 +258,9 @@ def train_block(
 
     Source: Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and
     Phrases and their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and
-    Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3.
+    Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3; bags:
+    Bojanowski, Grave, Joulin and Mikolov, "Enriching Word Vectors with Subword Information", TACL
+    2017.
     """
     tables = {"embeddings": embeddings, "weights": weights}
     for which, table in tables.items():
@@ -230,6 +291,8 @@ def train_block(
                 tree_longest=tf.zeros([], tf.int64) if tree is None else tree.longest,
                 seed=to_integers("seed", seed, [2]),
                 alphas=tf.stack(alphas),
+                bag_splits=tf.zeros([0], tf.int64) if bags is None else bags.splits,
+                bag_rows=tf.zeros([0], tf.int32) if bags is None else bags.rows,
                 window=TABLE["window"].checked(window),
                 shrink_windows=bool(shrink_windows),
                 cbow=not sg,

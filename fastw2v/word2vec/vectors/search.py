@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
@@ -289,8 +290,9 @@ class Search(WordTable):
         return self._best(scores, searched, self._rows_of(sides[0] + sides[1]), topn)
 
     def _rows_of(self, keys: Iterable[Any]) -> set[int]:
-        """Returns the rows of the words among words and vectors."""
-        return {self.get_index(key) for key in keys if self._is_one(key)}
+        """Returns the rows of the words among words and vectors. A word may have none, and a vector
+        all the same."""
+        return {self.get_index(key, -1) for key in keys if self._is_one(key)}
 
     def most_similar_batch(
         self,
@@ -502,12 +504,9 @@ class Search(WordTable):
             return np.inf
         shares, places = [], []
         for document in documents:
-            rows, counts = np.unique(
-                [self.get_index(word) for word in document], return_counts=True
-            )
-            shares.append(counts / len(document))
-            places.append(
-                (self.normalized(rows) if norm else self.vectors[rows]).astype(np.float64)
-            )
+            times = Counter(document)
+            shares.append(np.array(list(times.values())) / len(document))
+            vectors = self[list(times)]
+            places.append((normalized(vectors) if norm else vectors).astype(np.float64))
         costs = np.linalg.norm(places[0][:, None] - places[1], axis=2)
         return transport_cost(shares[0], shares[1], costs)

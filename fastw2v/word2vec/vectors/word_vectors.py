@@ -187,7 +187,8 @@ class WordVectors(Search):
             format: As in ``save``; ``projector`` can only be written. None: what the file holds
                 decides, and its name where that is not enough. Models and checkpoints of
                 `Word2Vec.save` are read as well, and gensim's models; of gensim's files nothing is
-                run.
+                run. A model of fastText or `fastw2v.FastText`, read whole, becomes
+                `FastTextVectors`, which have vectors for words never seen.
             mmap: ``"r"`` maps vectors that gensim keeps in a file of their own, rather than reads
                 them; they are copied when they are changed. All other files are read.
             unicode_errors: As in ``load_word2vec_format``, for word2vec's formats and GloVe's.
@@ -202,7 +203,12 @@ class WordVectors(Search):
         contents = formats.read(
             fname, format, mmap=mmap, unicode_errors=unicode_errors, limit=limit
         )
-        loaded = cls(contents.words, contents.vectors, contents.counts)
+        if contents.subwords is not None and cls is WordVectors:
+            from fastw2v.word2vec.vectors.fasttext_vectors import FastTextVectors  # is one of these
+
+            loaded: WordVectors = FastTextVectors.of_contents(contents)
+        else:
+            loaded = cls(contents.words, contents.vectors, contents.counts)
         loaded.expandos.update(contents.attributes)
         return loaded
 

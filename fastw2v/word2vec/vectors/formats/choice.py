@@ -7,7 +7,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from fastw2v.word2vec.vectors.formats import gensim_files, model_file, plain_pickle
+from fastw2v.word2vec.vectors.formats import (
+    fasttext_format,
+    gensim_files,
+    model_file,
+    plain_pickle,
+)
 from fastw2v.word2vec.vectors.formats.contents import Contents, damage_named
 from fastw2v.word2vec.vectors.formats.gzipped import Reader, reading
 from fastw2v.word2vec.vectors.formats.npz import read_npz
@@ -19,6 +24,7 @@ SUFFIXES = {
     "glove": (".glove",),
     "npz": (".npz",),
     "gensim": (".kv", ".model"),
+    "fasttext": (),
     "projector": (),
 }
 _MODEL = "that of a model of fastw2v"  # none that can be given: vectors are not written in it
@@ -82,6 +88,7 @@ def read(
     kind = _content_of(path, format)
     readers: dict[str, Callable[[str | os.PathLike[str]], Contents]] = {
         "npz": read_npz,
+        "fasttext": lambda path: fasttext_format.read_fasttext(path).contents,
         "gensim": lambda path: gensim_files.read_vectors(path, mmap),
         _MODEL: model_file.read_vectors,
     }
@@ -89,7 +96,7 @@ def read(
         contents = readers[kind](path)
         if limit is None or limit >= len(contents.words):
             return contents
-        words, vectors, counts, attributes = contents
+        words, vectors, counts, attributes = contents[:4]
         return Contents(
             words[:limit],
             vectors[:limit].copy(),
@@ -136,6 +143,8 @@ def _magic_of(file: Reader, path: str | os.PathLike[str]) -> str | None:
     """The format of an open file whose first bytes show it, else None. Its place stays."""
     if plain_pickle.is_pickle(file):
         return "gensim"
+    if file.peek(4)[:4] == fasttext_format.MAGIC:
+        return "fasttext"
     if file.peek(4)[:4] != b"PK\3\4":
         return None
     with damage_named(path, "a file of word vectors"):

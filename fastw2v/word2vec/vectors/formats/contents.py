@@ -13,6 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastw2v.word2vec.corpus.subwords import MOST_CHARACTERS
+
+
+class SubwordTable(NamedTuple):
+    """What vectors of words are made of, see `fastw2v.word2vec.corpus.subwords.Subwords`.
+
+    Attributes:
+        rows: float32 ``[V + bucket, D]``, of the words and then of n-grams.
+        min_n, max_n: How many characters the n-grams have.
+    """
+
+    rows: np.ndarray
+    min_n: int
+    max_n: int
+
 
 class Contents(NamedTuple):
     """What a file of word vectors holds.
@@ -22,12 +37,14 @@ class Contents(NamedTuple):
         vectors: float32 ``[V, D]``.
         counts: How often each word occurs, int64 ``[V]``; None: not known.
         attributes: Other numbers for each word that a file of gensim holds, by name, ``[V, ...]``.
+        subwords: What the vectors are made of, where the file has that.
     """
 
     words: list[Any]
     vectors: np.ndarray
     counts: np.ndarray | None
     attributes: Mapping[str, np.ndarray] = MappingProxyType({})
+    subwords: SubwordTable | None = None
 
 
 @contextmanager
@@ -66,7 +83,7 @@ def check_contents(contents: Contents, is_word: Callable[[Any], bool] = is_text_
     Raises:
         ValueError: Words, vectors and counts do not fit together. The file is not named.
     """
-    words, vectors, counts, attributes = contents
+    words, vectors, counts, attributes = contents[:4]
     check_words(words, is_word)
     if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(words):
         raise ValueError(
@@ -80,6 +97,19 @@ def check_contents(contents: Contents, is_word: Callable[[Any], bool] = is_text_
     for name, values in attributes.items():
         if values.ndim < 1 or len(values) != len(words):
             raise ValueError(f"the attribute {name!r} has not a value for each word")
+
+
+def check_subwords(words: Any, subwords: SubwordTable) -> None:
+    """Raises ValueError for what words cannot be made of."""
+    check_words(words)
+    rows, min_n, max_n = subwords
+    if rows.dtype != np.float32 or rows.ndim != 2 or len(rows) < len(words):
+        raise ValueError(
+            f"the rows of {len(words)} words and of n-grams are {rows.dtype} {rows.shape}"
+        )
+    for name, value, high in (("min_n", min_n, 2**31 - 1), ("max_n", max_n, MOST_CHARACTERS)):
+        if type(value) is not int or not 0 <= value <= high:
+            raise ValueError(f"{name} is {value!r}, not an integer in [0, {high}]")
 
 
 def check_words(words: Any, is_word: Callable[[Any], bool] = is_text_or_integer) -> None:

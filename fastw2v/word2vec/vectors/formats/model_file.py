@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fastw2v.word2vec.corpus.subwords import Subwords
 from fastw2v.word2vec.vectors.formats.array_archive import ArrayArchive
 from fastw2v.word2vec.vectors.formats.contents import (
     Contents,
+    SubwordTable,
     check_contents,
     check_finite,
+    check_subwords,
     damage_named,
 )
 
 FORMAT = 1
 DESCRIPTION = "description.json"  # tells such a file from other archives
 WORDS, COUNTS = "words.json", "counts.npy"
+SUBWORD_SETTING = "bucket"  # tells a model of `fastw2v.FastText` from one of `fastw2v.Word2Vec`
 
 
 @contextmanager
@@ -50,10 +54,16 @@ def read_vectors(path: str | os.PathLike[str]) -> Contents:
         OSError: The file cannot be read.
         ValueError: It is no such file, or it is damaged.
     """
-    with opened(path) as (archive, _):
-        contents = Contents(
-            archive.json(WORDS), archive.array("embeddings.npy"), archive.array(COUNTS)
-        )
+    with opened(path) as (archive, description):
+        words, counts = archive.json(WORDS), archive.array(COUNTS)
+        vectors, subwords = archive.array("embeddings.npy"), None
+        if SUBWORD_SETTING in description["settings"]:
+            subwords = SubwordTable(
+                vectors, *(description["settings"][name] for name in ("min_n", "max_n"))
+            )
+            check_subwords(words, subwords)
+            vectors = Subwords(*subwords[1:], len(vectors) - len(words)).vectors(words, vectors)
+        contents = Contents(words, vectors, counts, subwords=subwords)
         check_contents(contents)
     check_finite(os.fspath(path), contents.words, contents.vectors)
     return contents
