@@ -54,8 +54,8 @@ from fastw2v.keras.retrieval import InBatchSoftmax, StreamingLogQ
 __all__ = [
     "AdaptiveSoftmax",
     "Embedding",
-    "InBatchSoftmax",
     "GrowingEmbedding",
+    "InBatchSoftmax",
     "LinearCrossEntropy",
     "MeanReciprocalRank",
     "NCE",
