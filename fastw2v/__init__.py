@@ -15,12 +15,15 @@ except ImportError:
     raise ImportError(missing.LIBRARY) from None
 
 _HOMES = {
+    "Doc2Vec": "fastw2v.word2vec.training",
     "FrozenPhrases": "fastw2v.word2vec.corpus",
     "GradientWarning": "fastw2v._core.tables",
     "KeyedVectors": "fastw2v.word2vec.vectors",
     "LineSentence": "fastw2v.word2vec.corpus",
     "PathLineSentences": "fastw2v.word2vec.corpus",
     "Phrases": "fastw2v.word2vec.corpus",
+    "TaggedDocument": "fastw2v.word2vec.corpus",
+    "TaggedLineDocument": "fastw2v.word2vec.corpus",
     "Text8Corpus": "fastw2v.word2vec.corpus",
     "Word2Vec": "fastw2v.word2vec.training",
     "adaptive_log_probabilities": "fastw2v.adaptive",
@@ -47,7 +50,6 @@ _MODULES = (
     "word2vec",
 )
 _ABSENT = {
-    "Doc2Vec": "vectors of documents are not trained here; use gensim.models.Doc2Vec",
     "FastText": "vectors of subwords are not trained here; use gensim.models.FastText",
     "models": "from fastw2v import Word2Vec, KeyedVectors, Phrases",
 }

@@ -49,7 +49,7 @@ HOST_ARGUMENTS = {
     "CandidateSampler": {"seed"},
 }
 # Not to be placed on a GPU: it changes variables of the CPU.
-CPU_OPS = ("Word2VecTrain",)
+CPU_OPS = ("Word2VecTrain", "InferDocuments")
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from fastw2v._core import lazy
 
 _HOMES = {
+    "Doc2Vec": "fastw2v.word2vec.training.documents",
+    "DocumentSettings": "fastw2v.word2vec.training.settings",
     "HuffmanTree": "fastw2v.word2vec.training.train_op",
     "NoVocabularyError": "fastw2v.word2vec.training.model_words",
     "Progress": "fastw2v.word2vec.training.passes",
@@ -15,6 +17,7 @@ _HOMES = {
     "Trained": "fastw2v.word2vec.training.train_op",
     "Word2Vec": "fastw2v.word2vec.training.model",
     "huffman_tree": "fastw2v.word2vec.training.train_op",
+    "infer_documents": "fastw2v.word2vec.training.train_op",
     "keep_probability": "fastw2v.word2vec.training.train_op",
     "noise_table": "fastw2v.word2vec.training.train_op",
     "train_block": "fastw2v.word2vec.training.train_op",

@@ -233,20 +233,43 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
     ) -> None:
         given = locals()
         super().__init__(Settings(**{name: given[name] for name in options.TABLE}))
+        self._begin(
+            Word2Vec, sentences, corpus_file, trim_rule, callbacks, null_word, sorted_vocab,
+            text_options,
+        )  # fmt: skip
+
+    def _begin(
+        self,
+        kind: type[Word2Vec],
+        sentences: Source | None,
+        corpus_file: FilePath | None,
+        trim_rule: TrimRule | None,
+        callbacks: Sequence[Any],
+        null_word: int,
+        sorted_vocab: int,
+        text_options: dict[str, Any],
+    ) -> None:
+        """Trains on the text that a constructor is given, if any.
+
+        Args:
+            kind: Whose constructor it is.
+            sentences, corpus_file, trim_rule, callbacks, null_word, sorted_vocab, text_options: Its
+                arguments.
+        """
         if self.settings.objective == options.TREE_AND_NOISE:
             logger.warning(
                 "hs = 1 and negative = %d: both losses are trained; with negative = 0 it would be "
                 "hierarchical softmax alone",
-                negative,
+                self.settings.negative,
             )
         if null_word or not sorted_vocab:
             raise ValueError(
                 f"null_word = {null_word!r} and sorted_vocab = {sorted_vocab!r}: there is no word "
                 "for padding, and words are always sorted; leave both out"
             )
-        reading, learning = split_options(text_options, Word2Vec)
+        reading, learning = split_options(text_options, kind)
         if sentences is not None or corpus_file is not None:
-            one_source(sentences, corpus_file)
+            one_source(sentences, corpus_file, self.text_argument)
             check_trim_rule(trim_rule)
             _check_call(corpus_file, callbacks=callbacks, **learning, **reading)
             if learning.get("resume"):
@@ -561,6 +584,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             vocabulary.words,
             vocabulary.counts,
             self._named_tables(),
+            self._tags,
         )
         logger.info("saved %s as %s", self, path)
 
@@ -600,10 +624,14 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             True
         """
         saved = saved_model.read(path, State)
+        if type(saved.settings) is not cls.settings_type:
+            kind = "Word2Vec" if saved.tags is None else "Doc2Vec"
+            raise ValueError(f"{os.fspath(path)} is a model of {kind}: load it by {kind}.load")
         model = cls.__new__(cls)  # a subclass may have other arguments
         ModelWords.__init__(model, saved.settings)
         model._state = saved.state
         model._vocabulary = Vocabulary.from_sorted(saved.words, saved.counts)
+        model._tags = saved.tags
         model._use(saved.tables)
         return model
 

@@ -23,9 +23,10 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from fastw2v.word2vec.corpus import Vocabulary
 from fastw2v.word2vec.files import replacing
 from fastw2v.word2vec.training.objectives import table_shapes
-from fastw2v.word2vec.training.settings import Settings
+from fastw2v.word2vec.training.settings import DocumentSettings, Settings
 from fastw2v.word2vec.training.tables import pieces
 from fastw2v.word2vec.vectors.formats import gensim_files, model_file, plain_pickle
 from fastw2v.word2vec.vectors.formats.contents import (
@@ -35,6 +36,9 @@ from fastw2v.word2vec.vectors.formats.contents import (
 )
 
 State = TypeVar("State")
+
+_TAGS, _TAG_COUNTS = "tags.json", "tag_counts.npy"
+_NO_TABLES = model_file.DESCRIPTION, model_file.WORDS, model_file.COUNTS, _TAGS, _TAG_COUNTS
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Saved(typing.Generic[State]):
         state: How far training is.
         words: V different ones, strings or integers.
         counts: int64 ``[V]``, at least 0.
-        tables: float32 ``[V, vector_size]`` or ``[V]``, by the names of `objectives.Tables`.
+        tables: float32 ``[V, vector_size]`` or ``[V]``, by the names of `objectives.Tables`; of
+            documents ``[N, vector_size]``.
+        tags: Of documents, N different ones, and how many documents have each; None: of a model
+            without documents.
     """
 
     settings: Settings
@@ -54,6 +61,7 @@ class Saved(typing.Generic[State]):
     words: list[Any]
     counts: np.ndarray
     tables: dict[str, np.ndarray]
+    tags: Vocabulary | None = None
 
 
 def write(
@@ -62,6 +70,7 @@ def write(
     words: list[Any],
     counts: np.ndarray,
     tables: dict[str, tf.Variable],
+    tags: Vocabulary | None = None,
 ) -> None:
     """Writes a model. Tables are read in pieces, not copied.
 
@@ -77,6 +86,10 @@ def write(
         archive.writestr(model_file.WORDS, json.dumps(words))
         with archive.open(model_file.COUNTS, "w") as entry:
             np.lib.format.write_array(entry, counts)
+        if tags is not None:
+            archive.writestr(_TAGS, json.dumps(tags.words))
+            with archive.open(_TAG_COUNTS, "w") as entry:
+                np.lib.format.write_array(entry, tags.counts)
         for name, variable in tables.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 _write_table(entry, variable)
@@ -98,16 +111,22 @@ def read(path: str | os.PathLike[str], state: type[State]) -> Saved[State]:
     if is_pickle:
         return _of_gensim(path, state)
     with model_file.opened(path) as (archive, description):
+        tags = None
+        if _TAGS in archive.names:
+            tags = Vocabulary.from_sorted(archive.json(_TAGS), archive.array(_TAG_COUNTS))
         saved = Saved(
-            settings=_settings(description["settings"]),
+            settings=_settings(
+                description["settings"], Settings if tags is None else DocumentSettings
+            ),
             state=_restored(state, description["state"]),
             words=archive.json(model_file.WORDS),
             counts=archive.array(model_file.COUNTS),
             tables={
                 name.removesuffix(".npy"): archive.array(name)
                 for name in archive.names
-                if name not in (model_file.DESCRIPTION, model_file.WORDS, model_file.COUNTS)
+                if name not in _NO_TABLES
             },
+            tags=tags,
         )
         _check(saved)
     return saved
@@ -125,11 +144,11 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
         return run is None or run["epoch"] == run["epochs"]
 
 
-def _settings(given: dict[str, Any]) -> Settings:
-    unknown = given.keys() - {field.name for field in fields(Settings)}
+def _settings(given: dict[str, Any], kind: type[Settings] = Settings) -> Settings:
+    unknown = given.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"it has a setting {min(unknown)!r}, which this version does not know")
-    return Settings(**given)
+    return kind(**given)
 
 
 def _restored(kind: Any, value: Any, name: str = "state") -> Any:
@@ -160,7 +179,12 @@ def _check(saved: Saved[Any]) -> None:
     if not num_words:
         raise ValueError("it has no words")
     check_counts(saved.counts, num_words)
-    shapes = table_shapes(saved.settings, num_words)
+    if saved.tags is not None:
+        check_words(saved.tags.words)
+        check_counts(saved.tags.counts, len(saved.tags.words))
+    shapes = table_shapes(
+        saved.settings, num_words, 0 if saved.tags is None else len(saved.tags.words)
+    )
     for name in shapes.keys() ^ saved.tables.keys():
         has = "no" if name in shapes else "a"
         raise ValueError(f"it has {has} table {name!r}, against its settings")
