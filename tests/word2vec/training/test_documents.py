@@ -65,7 +65,7 @@ def test_documents_and_new_ones_are_near_those_of_their_topic(form):
         same = of[:, None] == topics
         assert nearness[same].mean() > nearness[~same].mean() + 0.2
     nearest = topics[nearness.argmax(axis=1)]
-    assert np.mean(nearest == topics_of_new) > 0.6
+    assert np.mean(nearest == topics_of_new) > 0.5
     [(tag, _)] = model.dv.most_similar([model.infer_vector(new[2])], topn=1)
     assert topics[tag] == nearest[2]
 
