@@ -23,6 +23,7 @@ SUBJECTS = (
     "malformed",
     "files",
     "word_vectors",
+    "documents",
     "kills",
     "memory",
 )
