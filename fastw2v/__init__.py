@@ -15,6 +15,7 @@ except ImportError:
     raise ImportError(missing.LIBRARY) from None
 
 _HOMES = {
+    "Doc2Vec": "fastw2v.word2vec.training",
     "FastText": "fastw2v.word2vec.training",
     "FastTextVectors": "fastw2v.word2vec.vectors",
     "FrozenPhrases": "fastw2v.word2vec.corpus",
@@ -23,6 +24,8 @@ _HOMES = {
     "LineSentence": "fastw2v.word2vec.corpus",
     "PathLineSentences": "fastw2v.word2vec.corpus",
     "Phrases": "fastw2v.word2vec.corpus",
+    "TaggedDocument": "fastw2v.word2vec.corpus",
+    "TaggedLineDocument": "fastw2v.word2vec.corpus",
     "Text8Corpus": "fastw2v.word2vec.corpus",
     "Word2Vec": "fastw2v.word2vec.training",
     "adaptive_log_probabilities": "fastw2v.adaptive",
@@ -52,7 +55,6 @@ _MODULES = (
     "word2vec",
 )
 _ABSENT = {
-    "Doc2Vec": "vectors of documents are not trained here; use gensim.models.Doc2Vec",
     "models": "from fastw2v import Word2Vec, KeyedVectors, Phrases",
 }
 

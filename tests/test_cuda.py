@@ -49,7 +49,7 @@ HOST_ARGUMENTS = {
     "CandidateSampler": {"seed"},
 }
 # Not to be placed on a GPU: their variables are on the CPU.
-CPU_OPS = ("Word2VecTrain", "GiveRows", "FindRows", "RenewRows")
+CPU_OPS = ("Word2VecTrain", "InferDocuments", "GiveRows", "FindRows", "RenewRows")
 # TensorFlow's enumeration: float, double, half, bfloat16.
 DTYPES = {1, 2, 19, 14}
 

@@ -102,6 +102,16 @@ def test_vectors_that_diverge_are_found(fuzzing, monkeypatch, value):
     assert "the longest vector of weights has length" in text
 
 
+def test_documents_that_are_inferred_by_others_are_found(fuzzing, monkeypatch):
+    assert failures(fuzzing, "documents", range(4)) == []
+    alone = fastw2v.Doc2Vec.infer_vector
+    monkeypatch.setattr(
+        fastw2v.Doc2Vec, "infer_vector", lambda model, words: 1.01 * alone(model, words)
+    )
+    (text,) = failures(fuzzing, "documents", [1])
+    assert "a document has another vector beside others" in text
+
+
 def test_undocumented_exceptions_and_unnoticed_damage_are_found(fuzzing, monkeypatch):
     files = fuzzing("files")
     text = next(kind for kind in files.FORMATS if kind.name == "corpus.txt")

@@ -24,6 +24,7 @@ SUBJECTS = (
     "malformed",
     "files",
     "word_vectors",
+    "documents",
     "kills",
     "memory",
 )

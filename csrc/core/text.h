@@ -96,8 +96,9 @@ class TextScanner {
 };
 
 // Puts final ids in the place of provisional ones, leaves out words that have none and the ends of
-// sentences that are empty then. Returns how many ids are left, at the front of ids [size].
-// `previous`, -1 at first, carries the last id from one part of a text to the next.
+// sentences that are empty then. Ids below -1, which are no words, stay. Returns how many ids are
+// left, at the front of ids [size]. `previous`, -1 at first, carries the last id from one part of a
+// text to the next.
 int64_t Renumber(const std::vector<int32_t>& final_ids, int32_t* previous, int32_t* ids,
                  int64_t size);
 

@@ -55,10 +55,16 @@
 //
 // Which words stay and how far each looks is what csrc/core/skipgram.h draws for the same seeds.
 //
+// Documents have vectors, too. The id -2 - d before a sentence says that it is of document d;
+// several such ids may stand there, or none. The documents of its sentence take the place of the
+// contexts of a center (skip-gram: this is PV-DBOW), or are in its bag beside them (CBOW: PV-DM).
+// As a center needs no context then, it may be alone in its sentence.
+//
 // Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and Phrases and
 // their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and Dubey,
 // "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3; bags of n-grams:
-// Bojanowski, Grave, Joulin and Mikolov, "Enriching Word Vectors with Subword Information", 2017.
+// Bojanowski, Grave, Joulin and Mikolov, "Enriching Word Vectors with Subword Information", 2017;
+// documents: Le and Mikolov, "Distributed Representations of Sentences and Documents", ICML 2014.
 #ifndef FASTW2V_CORE_WORD2VEC_H_
 #define FASTW2V_CORE_WORD2VEC_H_
 
@@ -120,6 +126,10 @@ struct Word2VecProblem {
   float* weights = nullptr;     // [classes, dim]
   int64_t classes = 0;          // < 2^31
   int64_t dim = 0;
+  float* documents = nullptr;  // [num_documents, dim], or null: ids below -1 only end a sentence
+  int64_t num_documents = 0;   // classes + num_documents < 2^31
+  int64_t most_documents = 0;  // before a sentence, see MostDocuments
+  bool frozen = false;         // of all tables that of the documents alone changes
 
   const int32_t* ids = nullptr;  // [size], below classes; a negative one ends a sentence
   int64_t size = 0;
@@ -147,6 +157,7 @@ struct Word2VecProblem {
   bool deterministic = false;
 
   int64_t EmbeddingRows() const { return bags.splits == nullptr ? classes : bags.table_rows; }
+  bool PairsDocuments() const { return documents != nullptr && !cbow; }
 
   // The ways of four centers share about a third of their nodes. With more centers, most of their
   // contexts are not paired with most nodes, whose logits are computed all the same.
@@ -162,8 +173,11 @@ struct Word2VecResult {
   int64_t words = 0;     // that subsampling has left
 };
 
-// kInvalidArgument for an option outside its range, an id that is not below `classes`, or bags that
-// are none.
+// How many ids below -1 stand in a row, at most.
+int64_t MostDocuments(const int32_t* ids, int64_t size);
+
+// kInvalidArgument for an option outside its range, an id that is not below `classes` or names no
+// document, bags that are none, or bags beside documents.
 Status CheckWord2Vec(const Word2VecProblem& problem);
 
 // Of a valid problem.
@@ -172,6 +186,16 @@ std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel&
 // Trains on the whole text once.
 Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* scratch,
                      Word2VecResult* result);
+
+// Of the problem that InferDocuments takes.
+std::size_t InferScratchBytes(const Word2VecProblem& problem, const Parallel& parallel);
+
+// Trains each of the documents on a text of its own, `epochs` times, while all else stays as it is:
+// the texts stand one after another in `ids`, each ended by -1. The vector of a document depends on
+// its own text and first vector alone, and has the same bits each time; the rate falls from the
+// first epoch to the last. kInvalidArgument where there are not as many texts as documents.
+Status InferDocuments(const Word2VecProblem& problem, int64_t epochs, const Parallel& parallel,
+                      void* scratch);
 
 }  // namespace fastw2v
 

@@ -21,7 +21,7 @@ from fastw2v.commands._settings import SETTINGS, add_settings
 from fastw2v.word2vec.corpus import TokenCorpus, read_corpus
 from fastw2v.word2vec.files import check_outputs
 from fastw2v.word2vec.progress import ProgressLine
-from fastw2v.word2vec.training.settings import SUBWORD_TABLE
+from fastw2v.word2vec.training.settings import SubwordSettings, table_of
 from fastw2v.word2vec.vectors import formats
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ _ON_THE_COMMAND_LINE = {**SETTINGS, "sg": replace(SETTINGS["sg"], default=1)}
 _WORDS_ALONE = ("loss", "num_sampled", "batch_size", "merge_every")
 # Of `fastw2v.FastText` alone.
 _OF_SUBWORDS = {
-    name: setting for name, setting in SUBWORD_TABLE.items() if name not in _ON_THE_COMMAND_LINE
+    name: setting
+    for name, setting in table_of(SubwordSettings).items()
+    if name not in _ON_THE_COMMAND_LINE
 }
 # Title of a group of options, and its settings.
 _GROUPS = {

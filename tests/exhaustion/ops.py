@@ -166,6 +166,17 @@ calls = {
         ),
         small=True,
     ),
+    "InferDocuments": Call(
+        lambda: train_op.infer_documents(
+            *word_tables,
+            tf.repeat(tf.constant([1, -1]), [1, 2_000_000]),
+            tf.zeros([2_000_000, DIM]),
+            noise=noise,
+            seed=seed,
+            epochs=1,
+        ),
+        small=True,
+    ),
 }
 registered = {name.removeprefix("Fastw2v_") for name in dir(ops) if name.startswith("Fastw2v_")}
 assert registered == calls.keys()

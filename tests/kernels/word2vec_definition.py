@@ -1,4 +1,4 @@
-"""The definition in csrc/core/word2vec.h, group after group, in float64."""
+"""Training of word vectors, csrc/core/word2vec.h: its definition, group after group, in float64."""
 
 from __future__ import annotations
 
@@ -74,19 +74,32 @@ def train(
     mean=True,
     words_are_classes=True,
     bags=None,
+    centers=None,
+    moving=slice(None),
 ):
-    """Trains the tables; returns the loss, the number of examples, and how many centers each group
-    had.
+    """The definition in csrc/core/word2vec.h; returns the loss, the number of examples, and how
+    many centers each group had.
 
     bags[word] are the rows of the embeddings that a word is made of; None: word k has row k.
+
     classes_of(word) are the classes that a pair or bag of that center meets, each with its weight
     and the sign of its logit: +1 is softplus(-z), -1 softplus(z).
+
+    centers are places of words in the text, each with the first place that belongs to it and with
+    the words, or rows of documents behind those of words, that predict it; by default the words
+    around it. Where not all rows of `embeddings` are `moving`, weights stay, too.
     """
-    bags = [[word] for word in range(len(weights))] if bags is None else bags
-    share_of_row = len(bags) / sum(map(len, bags))
+    share_of_row = 1 if bags is None else len(bags) / sum(map(len, bags))
     shares = np.repeat([share_of_row, 1], [len(embeddings), len(weights)])
+    bags = [[row] for row in range(len(embeddings))] if bags is None else bags
     loss, examples, lengths = 0.0, 0, []
-    centers = list(windows(ids, window))
+    if centers is None:
+        centers = [
+            (k, min(contexts[0], k), [ids[i] for i in contexts])
+            for k, contexts in windows(ids, window)
+        ]
+    centers = list(centers)
+    frozen = moving != slice(None)
     length = group
 
     def taken():
@@ -98,16 +111,15 @@ def train(
     while part:
         lengths.append(len(part))
         following = taken()
-        begin = min(contexts[0] for _, contexts in part)
-        begin = min(begin, part[0][0])
+        begin = min(first for _, first, _ in part)
         step = rate + (end_alpha - rate) * begin / len(ids)
         d_embeddings, d_weights = np.zeros_like(embeddings), np.zeros_like(weights)
         of_embeddings, of_weights = np.zeros(len(embeddings)), np.zeros(len(weights))
         d_centers, along = np.zeros_like(weights), []
-        for k, contexts in part:
+        for k, _, inputs in part:
             center = ids[k]
-            for taken_together in [contexts] if cbow else [[i] for i in contexts]:
-                rows = [row for i in taken_together for row in bags[ids[i]]]
+            for taken_together in [inputs] if cbow else [[i] for i in inputs]:
+                rows = [row for i in taken_together for row in bags[i]]
                 scale = 1 / len(rows) if mean or not cbow else 1
                 hidden = scale * embeddings[rows].sum(axis=0)
                 curvature, steps_by_z = 0.0, np.zeros(len(weights))
@@ -127,10 +139,15 @@ def train(
                 along.append((rows, share * steps_by_z))
                 for row in rows:
                     of_embeddings[row] += curvature
+        if frozen:
+            of_weights[:] = d_weights[:] = d_centers[:] = 0
         moved = weights + step * d_centers * (of_weights < FIRST_CURVATURE)[:, None]
         for rows, steps_by_z in along:
             for row in rows:
                 d_embeddings[row] += steps_by_z @ moved
+        stays = np.ones(len(embeddings), bool)
+        stays[moving] = False
+        of_embeddings[stays] = d_embeddings[stays] = 0
         embeddings += step * d_embeddings * np.vectorize(factor)(of_embeddings)[:, None]
         weights += step * d_weights * np.vectorize(factor)(of_weights)[:, None]
         length = adapted(length, group, np.concatenate([of_embeddings, of_weights]), shares)

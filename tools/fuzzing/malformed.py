@@ -298,6 +298,24 @@ def _word2vec(case: Case) -> Arguments:
     return arguments
 
 
+def _doc2vec(case: Case) -> Arguments:
+    return {
+        "documents": [fastw2v.TaggedDocument(list(each), [k]) for k, each in enumerate(_TEXT)],
+        "new": ["a"],
+        "dm": 1,
+        "dm_mean": 1,
+        "dbow_words": 0,
+        **{name: value for name, value in _word2vec(case).items() if name not in _NOT_OF_DOCUMENTS},
+    }
+
+
+_NOT_OF_DOCUMENTS = ("sentences", "sg")
+
+
+def _infer(case: Case, new: Any, **arguments: Any) -> Any:
+    return fastw2v.Doc2Vec(**arguments).infer_vector(new)
+
+
 def _phrases(case: Case) -> Arguments:
     return {
         "sentences": _TEXT,
@@ -371,6 +389,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Case], Arguments], tuple]] 
     "Embedding": (_embed, _embedding, ()),
     "LinearCrossEntropy": (_apply_head, _head, ()),
     "Word2Vec": (_plain(fastw2v.Word2Vec), _word2vec, ()),
+    "Doc2Vec": (_infer, _doc2vec, ()),
     "Phrases": (_plain(fastw2v.Phrases), _phrases, ()),
     "WordVectors": (_ask, _vectors, _WORD_QUERIES),
     "read_corpus": (_plain(read_corpus), _corpus, ()),

@@ -155,7 +155,7 @@ void AddSteps(const Word2VecGroup& b) {
     of_rows.offset = noise_columns;
   }
   AddSums(of_rows, b.ahead);
-  AddSums(of_noise, b.ahead);
+  if (b.to_classes != nullptr) AddSums(of_noise, b.ahead);
   if (b.last_factors != nullptr) add_to_centers(b.last_factors);
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }

@@ -108,8 +108,9 @@ void AddStepsOfBags(const Word2VecGroup& b) {
       Store<float>(d, Load<float>(d) + own[c] * LoadFirst<float>(w + column, count));
     });
   }
-  AddSums(StepsOfNoise(b, noise_columns), b.ahead);
-  for (int64_t c = 0; b.centers_are_classes() && c < b.centers; ++c) {
+  if (b.to_classes != nullptr) AddSums(StepsOfNoise(b, noise_columns), b.ahead);
+  const bool centers_move = b.centers_are_classes() && b.to_classes != nullptr;
+  for (int64_t c = 0; centers_move && c < b.centers; ++c) {
     PrefetchOne(b.ahead);
     const float* const h = b.hidden[c];
     const float factor = b.class_factors == nullptr ? 1.0f : b.class_factors[noise_columns + c];

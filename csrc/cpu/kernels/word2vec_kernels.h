@@ -42,7 +42,7 @@ struct Word2VecGroup {
   const float* const* classes;  // [columns], dim wide; past the last any row will do
   // What the step adds to each row and class is added here, times a factor; null: 1.
   float* const* to_hidden;   // [rows]
-  float* const* to_classes;  // [columns]
+  float* const* to_classes;  // [columns], or null: classes stay as they are
   const float *hidden_factors, *class_factors;
   // Not of bags: the factors of the centers that move before the rows do, which then move along the
   // centers as they are by then, and of those that move afterwards; null: none.

@@ -648,7 +648,9 @@ int64_t Renumber(const std::vector<int32_t>& final_ids, int32_t* previous, int32
   int64_t left = 0;
   for (int64_t i = 0; i < size; ++i) {
     int32_t id = kEnd;
-    if (ids[i] != kEnd) {
+    if (ids[i] < kEnd) {
+      id = ids[i];
+    } else if (ids[i] != kEnd) {
       id = final_ids[static_cast<std::size_t>(ids[i])];
       if (id < 0) continue;
     } else if (last == kEnd) {

@@ -27,6 +27,21 @@ constexpr int64_t kMaxClasses = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxWindow = SkipGramProblem::kMaxWindow;
 constexpr int64_t kMaxDraws = 4096;  // of a group
 
+// Rows that are put in: words, and documents behind them.
+int64_t NumInputs(const Word2VecProblem& p) { return p.EmbeddingRows() + p.num_documents; }
+
+float* InputRow(const Word2VecProblem& p, int64_t id) {
+  const int64_t rows = p.EmbeddingRows();
+  return id < rows ? p.embeddings + id * p.dim : p.documents + (id - rows) * p.dim;
+}
+
+// Calls body(id) for the ids, among those of all rows that are put in, of the documents of a center
+// or word: ids [first, last) of the text.
+template <typename Body>
+void ForDocuments(const Word2VecProblem& p, int64_t first, int64_t last, const Body& body) {
+  for (int64_t i = first; i < last; ++i) body(static_cast<int32_t>(p.classes - 2 - p.ids[i]));
+}
+
 // What groups of a round add to the tables, kept until all of them are done.
 struct Updates {
   float* rows = nullptr;  // `stride` apart: those of the embeddings, then those of the weights
@@ -41,7 +56,7 @@ struct Sizes {
         stride(cpu::RoundUp(p.dim, lanes)),
         noise(cpu::RoundUp(p.tree.splits != nullptr ? MaxNodes(p) : p.shared, lanes)),
         centers(cpu::RoundUp(p.CentersOfGroup(), lanes)),
-        rows(MaxRows(p)),
+        rows(MaxRows(p) + MaxDocuments(p)),
         hidden(p.cbow ? p.CentersOfGroup() : rows),
         ways(p.tree.splits != nullptr ? p.CentersOfGroup() * noise : 0) {}
 
@@ -123,7 +138,7 @@ class Worker {
     FindRows(text, group, updates);
     ListAhead(text, group, next);
     const int64_t centers = static_cast<int64_t>(group.centers.size());
-    const int64_t rows = p_.cbow ? centers : group.rows();
+    const int64_t rows = p_.cbow ? centers : num_inputs_;
     cpu::Word2VecGroup b = {};
     b.dim = p_.dim;
     b.rows = rows;
@@ -141,7 +156,7 @@ class Worker {
     b.hidden = hidden_rows_;
     b.classes = classes_;
     b.to_hidden = p_.cbow ? d_hidden_rows_ : to_embeddings_;
-    b.to_classes = to_classes_;
+    b.to_classes = p_.frozen ? nullptr : to_classes_;
     b.hidden_curvature = hidden_curvatures_;
     b.class_curvature = class_curvatures_;
     cpu::RowsAhead ahead = {ahead_.data(), static_cast<int64_t>(ahead_.size()),
@@ -161,6 +176,7 @@ class Worker {
     if (p_.cbow) {
       cpu::Word2VecBags bags = Bags(text, group, b);
       kernels.sum_bags(bags);
+      AddDocuments(group);
       std::memset(d_hidden_, 0, rows * sizes_.stride * sizeof(float));
       result->loss += kernels.find_steps_of_bags(b);
       SpreadCurvatures(group);
@@ -168,8 +184,9 @@ class Worker {
       bags.factors = b.hidden_factors;
       b.hidden_factors = nullptr;  // the bags' gradients stay as they are
       kernels.add_steps_of_bags(b);
-      kernels.spread_bags(bags);
+      if (!p_.frozen) kernels.spread_bags(bags);
       if (HasBags() && updates == nullptr) AddStepsOfWords(group, steps);
+      MoveDocuments(group, bags.factors);
       result->examples += centers;
       return;
     }
@@ -183,12 +200,11 @@ class Worker {
     OrderCenters(updates == nullptr, &b);
     kernels.add_steps(b);
     if (HasBags() && updates == nullptr) AddStepsOfWords(group, steps);
-    for (const Center& center : group.centers) result->examples += center.last - center.first - 1;
+    for (const Center& center : group.centers) result->examples += center.inputs();
   }
 
  private:
   bool HasBags() const { return p_.bags.splits != nullptr; }
-  float* Embedding(int32_t row) const { return p_.embeddings + int64_t{row} * p_.dim; }
   float* Class(int32_t row) const { return p_.weights + int64_t{row} * p_.dim; }
 
   float Rate(const Group& group) const {
@@ -198,13 +214,39 @@ class Worker {
 
   // Each context of a bag moves the bag by its own step.
   void SpreadCurvatures(const Group& group) {
-    std::fill_n(embedding_curvatures_, group.rows(), 0.0f);
+    std::fill_n(embedding_curvatures_, num_inputs_, 0.0f);
     for (std::size_t c = 0; c < group.centers.size(); ++c) {
       const Center& center = group.centers[c];
-      for (int64_t k = center.first; k < center.last; ++k) {
+      for (int64_t k = center.first; k < center.last && !p_.frozen; ++k) {
         if (k == center.position) continue;
         embedding_curvatures_[k - group.first] += hidden_curvatures_[c];
       }
+      ForDocumentRows(group, c,
+                      [&](int64_t i) { embedding_curvatures_[i] += hidden_curvatures_[c]; });
+    }
+  }
+
+  // Calls body(i) for the rows of a center's documents.
+  template <typename Body>
+  void ForDocumentRows(const Group& group, std::size_t c, const Body& body) const {
+    for (int64_t i = 0; i < group.centers[c].documents(); ++i) body(document_rows_[c] + i);
+  }
+
+  void AddDocuments(const Group& group) {
+    const auto axpy = cpu::Kernels<float>().axpy;
+    for (std::size_t c = 0; c < group.centers.size(); ++c) {
+      ForDocumentRows(
+          group, c, [&](int64_t i) { axpy(forward_[c], embeddings_[i], hidden_rows_[c], p_.dim); });
+    }
+  }
+
+  void MoveDocuments(const Group& group, const float* factors) {
+    const auto axpy = cpu::Kernels<float>().axpy;
+    for (std::size_t c = 0; c < group.centers.size(); ++c) {
+      ForDocumentRows(group, c, [&](int64_t i) {
+        const float factor = factors == nullptr ? 1.0f : factors[i];
+        axpy(factor * backward_[c], d_hidden_rows_[c], to_embeddings_[i], p_.dim);
+      });
     }
   }
 
@@ -217,16 +259,17 @@ class Worker {
       const float *of_rows = embedding_curvatures_, *of_noise = class_curvatures_;
       const float* of_centers = class_curvatures_ + noise_columns;
       std::vector<float>* of_weights = &updates->weight_curvatures;
-      updates->embedding_curvatures.assign(of_rows, of_rows + group.rows());
+      updates->embedding_curvatures.assign(of_rows, of_rows + num_inputs_);
       of_weights->assign(of_noise, of_noise + b->noise);
       of_weights->insert(of_weights->end(), of_centers, of_centers + centers);
       return;
     }
     if (!HasBags()) {
-      Factors(embedding_copies_, group.rows(), embedding_crowds_, embedding_curvatures_,
+      Factors(embedding_copies_, num_inputs_, embedding_crowds_, embedding_curvatures_,
               embedding_factors_, steps);
       b->hidden_factors = embedding_factors_;
     }
+    if (p_.frozen) return;
     Factors(class_copies_, noise_columns + centers, class_crowds_, class_curvatures_,
             class_factors_, steps);
     b->class_factors = class_factors_;
@@ -242,7 +285,7 @@ class Worker {
 
   // Which centers move before the rows do. The updates of a round move none of them.
   void OrderCenters(bool in_place, cpu::Word2VecGroup* b) {
-    if (!b->centers_are_classes()) return;
+    if (!b->centers_are_classes() || p_.frozen) return;
     const int64_t noise_columns = cpu::RoundUp(b->noise, sizes_.lanes);
     bool any_first = false, any_last = false;
     for (int64_t c = 0; c < b->centers; ++c) {
@@ -282,36 +325,40 @@ class Worker {
 
   // Where the rows of a group lie and where their updates go.
   void FindRows(const Groups& text, const Group& group, Updates* updates) {
-    const int64_t rows = group.rows(), noise = static_cast<int64_t>(group.noise.size());
+    const int64_t noise = static_cast<int64_t>(group.noise.size());
     const int64_t noise_columns = cpu::RoundUp(noise, sizes_.lanes);
     const int64_t centers = static_cast<int64_t>(group.centers.size());
     const int64_t columns = noise_columns + cpu::RoundUp(centers, sizes_.lanes);
     float* row = nullptr;
     if (updates != nullptr) {
       row = updates->rows;
-      std::memset(row, 0, (rows + noise + centers) * sizes_.stride * sizeof(float));
+      const int64_t rows = group.rows() + group.documents + noise + centers;
+      std::memset(row, 0, rows * sizes_.stride * sizeof(float));
       updates->embeddings.clear();
       updates->weights.clear();
     }
     words_.Clear();
     first_rows_.Clear();
     first_classes_.Clear();
-    for (int64_t i = 0; i < rows; ++i) {
-      const int32_t word = text.word(group.first + i);
-      embedding_copies_[i] = first_rows_.Add(word, static_cast<int32_t>(i));
+    num_inputs_ = 0;
+    const auto find_input = [&](int32_t id) {
+      const int64_t i = num_inputs_++;
+      embedding_copies_[i] = first_rows_.Add(id, static_cast<int32_t>(i));
       if (HasBags()) {
-        if (embedding_copies_[i] == i) words_.Read(i, word);
+        if (embedding_copies_[i] == i) words_.Read(i, id);
         embeddings_[i] = words_.row(embedding_copies_[i]);
         to_embeddings_[i] = words_.step(embedding_copies_[i]);
       } else {
-        embeddings_[i] = to_embeddings_[i] = Embedding(word);
-        embedding_crowds_[i] = crowds_.embeddings == nullptr ? 1 : crowds_.embeddings[word];
+        embeddings_[i] = to_embeddings_[i] = InputRow(p_, id);
+        embedding_crowds_[i] = crowds_.embeddings == nullptr ? 1 : crowds_.embeddings[id];
       }
-      if (updates == nullptr) continue;
-      updates->embeddings.push_back(word);
+      if (updates == nullptr) return;
+      updates->embeddings.push_back(id);
       to_embeddings_[i] = row;
       row += sizes_.stride;
-    }
+    };
+    for (int64_t k = group.first; k < group.last; ++k) find_input(text.word(k));
+    FindDocuments(group, find_input);
     const auto find_class = [&](int64_t column, int32_t id) {
       classes_[column] = to_classes_[column] = Class(id);
       class_crowds_[column] = crowds_.weights == nullptr ? 1 : crowds_.weights[id];
@@ -330,7 +377,7 @@ class Worker {
       find_class(n, group.noise[n]);
       noise_weight_[n] = share;
     }
-    PairWithContexts(group);
+    p_.PairsDocuments() ? PairWithDocuments(group) : PairWithContexts(group);
     hits_.clear();
     if (p_.tree.splits != nullptr) return;
     uint64_t drawn = 0;  // a bit for each word, the same for some
@@ -343,6 +390,22 @@ class Worker {
         if (group.noise[n] != word) continue;
         hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});
       }
+    }
+  }
+
+  // Centers of one sentence share the rows of its documents.
+  template <typename FindInput>
+  void FindDocuments(const Group& group, const FindInput& find_input) {
+    document_rows_.assign(group.centers.size(), 0);
+    if (group.documents == 0) return;
+    for (std::size_t c = 0; c < group.centers.size(); ++c) {
+      const Center& center = group.centers[c];
+      if (c > 0 && group.centers[c - 1].first_document == center.first_document) {
+        document_rows_[c] = document_rows_[c - 1];
+        continue;
+      }
+      document_rows_[c] = num_inputs_;
+      ForDocuments(p_, center.first_document, center.last_document, find_input);
     }
   }
 
@@ -374,14 +437,26 @@ class Worker {
       const Center& center = group.centers[c];
       Pair(c, center.first - group.first, center.last - group.first, center.position - group.first);
     }
-    for (int64_t c = centers; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
+    PairNobodyFrom(centers);
+  }
+
+  void PairWithDocuments(const Group& group) {
+    const int64_t centers = static_cast<int64_t>(group.centers.size());
+    for (int64_t c = 0; c < centers; ++c) {
+      Pair(c, document_rows_[c], document_rows_[c] + group.centers[c].documents(), -1);
+    }
+    PairNobodyFrom(centers);
+  }
+
+  void PairNobodyFrom(int64_t c) {
+    for (; c % sizes_.lanes != 0; ++c) Pair(c, 0, 0, -1);
   }
 
   cpu::Word2VecBags Bags(const Groups& text, const Group& group, const cpu::Word2VecGroup& b) {
     for (int64_t c = 0; c < sizes_.centers; ++c) forward_[c] = backward_[c] = 1;
     for (int64_t c = 0; c < b.centers; ++c) {
       const Center& center = group.centers[c];
-      int64_t terms = center.last - center.first - 1;
+      int64_t terms = center.inputs();
       if (HasBags()) {
         terms = 0;
         for (int64_t k = center.first; k < center.last; ++k) {
@@ -412,7 +487,12 @@ class Worker {
     ahead_.clear();
     if (next.empty()) return;
     for (int64_t i = std::max(next.first, group.last); i < next.last; ++i) {
-      ForRows(p_, text.word(i), [&](int32_t row) { ahead_.push_back(Embedding(row)); });
+      ForRows(p_, text.word(i), [&](int32_t row) { ahead_.push_back(InputRow(p_, row)); });
+    }
+    if (next.documents > 0) {
+      const Center& center = next.centers.back();  // most groups have the documents of one sentence
+      ForDocuments(p_, center.first_document, center.last_document,
+                   [&](int32_t id) { ahead_.push_back(InputRow(p_, id)); });
     }
     for (const int32_t noise : next.noise) ahead_.push_back(Class(noise));
     if (p_.tree.splits != nullptr) return;
@@ -437,6 +517,8 @@ class Worker {
   float **to_embeddings_, **to_classes_;
   FirstPlaces first_rows_, first_classes_;
   Crowds crowds_;
+  int64_t num_inputs_ = 0;              // of the group: rows of words, and those of documents
+  std::vector<int64_t> document_rows_;  // of each center, the first
   std::vector<cpu::NoiseHit> hits_;
   std::vector<const float*> ahead_;
 };
@@ -449,7 +531,12 @@ int64_t NumTasks(const Word2VecProblem& problem) {
 class Part {
  public:
   Part(const Word2VecProblem& problem, int64_t task, int64_t centers)
-      : text_(problem, task * kTokensPerTask, std::min(problem.size, (task + 1) * kTokensPerTask)) {
+      : Part(problem, task * kTokensPerTask, std::min(problem.size, (task + 1) * kTokensPerTask),
+             centers) {}
+
+  // Tokens [begin, end) of it.
+  Part(const Word2VecProblem& problem, int64_t begin, int64_t end, int64_t centers)
+      : text_(problem, begin, end) {
     text_.Next(centers, &group_);
   }
 
@@ -476,19 +563,23 @@ int64_t TasksOfRound(const Word2VecProblem& problem) {
   return std::clamp<int64_t>(problem.classes / kWordsPerTaskOfRound, 1, kMaxTasksOfRound);
 }
 
+// A number for each row of the tables.
+int64_t CurvatureMemory(const Word2VecProblem& problem) {
+  return NumInputs(problem) + problem.classes;
+}
+
 // Numbers of the updates of a round, and of the curvatures of the tables' rows.
 int64_t RoundMemory(const Word2VecProblem& problem) {
   const Sizes sizes(problem);
-  return TasksOfRound(problem) * sizes.updates() * sizes.stride + problem.EmbeddingRows() +
-         problem.classes;
+  return TasksOfRound(problem) * sizes.updates() * sizes.stride + CurvatureMemory(problem);
 }
 
 // Of the updates, in their order, those of every `parts`-th row of the tables from `part` on. The
-// curvatures [EmbeddingRows() + classes] are zeros between two calls.
+// curvatures, as CurvatureMemory counts them, are zeros between two calls.
 Shortening Apply(const Word2VecProblem& problem, const std::vector<Updates>& round, int64_t stride,
                  int64_t part, int64_t parts, float* curvatures) {
   const auto axpy = cpu::Kernels<float>().axpy;
-  float *const of_embeddings = curvatures, *const of_weights = curvatures + problem.EmbeddingRows();
+  float *const of_embeddings = curvatures, *const of_weights = curvatures + NumInputs(problem);
   // Calls body(i, row) for the rows of this part that update i adds to.
   const auto for_embeddings = [&](const Updates& u, const auto& body) {
     for (std::size_t i = 0; i < u.embeddings.size(); ++i) {
@@ -508,15 +599,17 @@ Shortening Apply(const Word2VecProblem& problem, const std::vector<Updates>& rou
     for_weights(u, [&](std::size_t i, int32_t id) { of_weights[id] += u.weight_curvatures[i]; });
   }
   for (const Updates& u : round) {
-    const auto add_to = [&](float* table, const float* curvature, const float* rows) {
+    const auto add_to = [&](const auto& row_of, const float* curvature, const float* rows) {
       return [=, &problem](std::size_t i, int32_t id) {
-        axpy(StepFactor(curvature[id]), rows + static_cast<int64_t>(i) * stride,
-             table + int64_t{id} * problem.dim, problem.dim);
+        axpy(StepFactor(curvature[id]), rows + static_cast<int64_t>(i) * stride, row_of(id),
+             problem.dim);
       };
     };
-    for_embeddings(u, add_to(problem.embeddings, of_embeddings, u.rows));
+    const auto input = [&](int64_t id) { return InputRow(problem, id); };
+    const auto weight = [&](int64_t id) { return problem.weights + id * problem.dim; };
+    for_embeddings(u, add_to(input, of_embeddings, u.rows));
     const float* of_classes = u.rows + static_cast<int64_t>(u.embeddings.size()) * stride;
-    for_weights(u, add_to(problem.weights, of_weights, of_classes));
+    for_weights(u, add_to(weight, of_weights, of_classes));
   }
   Shortening steps;
   const auto count = [&](float* curvature, float share) {
@@ -538,7 +631,7 @@ void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
   const int64_t cost = problem.CentersOfGroup() * problem.dim * 100;
   const int64_t tasks_of_round = TasksOfRound(problem);
   float* const curvatures = rows + tasks_of_round * sizes.updates() * sizes.stride;
-  std::fill_n(curvatures, problem.EmbeddingRows() + problem.classes, 0.0f);
+  std::fill_n(curvatures, CurvatureMemory(problem), 0.0f);
   GroupLength length(problem);
   std::vector<Shortening> steps(parts);
   for (int64_t first = 0; first < num_tasks; first += tasks_of_round) {
@@ -574,16 +667,23 @@ void TrainInRounds(const Word2VecProblem& problem, const Parallel& parallel,
 // How many of `workers` groups hold a row that one of them holds, on average, by how often the
 // words of the text stay.
 void FindCrowds(const Word2VecProblem& p, int workers, float* of_embeddings, float* of_weights) {
-  std::fill_n(of_embeddings, p.EmbeddingRows(), 0.0f);
+  std::fill_n(of_embeddings, NumInputs(p), 0.0f);
   std::fill_n(of_weights, p.classes, 0.0f);
   std::vector<float> times(p.classes);  // that a word stays
   double words = 0;
+  int64_t first_document = 0, last_document = 0;
   for (int64_t i = 0; i < p.size; ++i) {
     const int32_t word = p.ids[i];
-    if (word < 0) continue;
+    if (word < 0) {
+      if (p.documents == nullptr) continue;
+      if (word == -1 || i == 0 || p.ids[i - 1] >= -1) first_document = i;
+      last_document = word == -1 ? i : i + 1;
+      continue;
+    }
     const float stays = p.keep_probability == nullptr ? 1.0f : p.keep_probability[word];
     times[word] += stays;
     words += stays;
+    ForDocuments(p, first_document, last_document, [&](int32_t id) { of_embeddings[id] += stays; });
   }
   for (int64_t k = 0; k < p.classes; ++k) {
     if (times[k] == 0) continue;
@@ -596,14 +696,14 @@ void FindCrowds(const Word2VecProblem& p, int workers, float* of_embeddings, flo
     }
   }
   const int64_t centers = p.CentersOfGroup();
-  const auto finish = [&](float* of_rows, int64_t rows, int64_t rows_of_group) {
+  const auto finish = [&](float* of_rows, int64_t num_rows, int64_t rows_of_group) {
     const float share =
         static_cast<float>(static_cast<double>(rows_of_group) / std::max(words, 1.));
-    for (int64_t k = 0; k < rows; ++k) {
+    for (int64_t k = 0; k < num_rows; ++k) {
       of_rows[k] = 1 + static_cast<float>(workers - 1) * std::min(1.0f, of_rows[k] * share);
     }
   };
-  finish(of_embeddings, p.EmbeddingRows(), centers + p.window);
+  finish(of_embeddings, NumInputs(p), centers + p.window);
   finish(of_weights, p.classes, p.tree.splits == nullptr ? centers + p.shared : centers);
 }
 
@@ -638,6 +738,9 @@ void TrainAtOnce(const Word2VecProblem& problem, const Parallel& parallel,
 Status CheckBags(const Word2VecProblem& problem) {
   const WordBags& bags = problem.bags;
   if (bags.splits == nullptr) return Status();
+  if (problem.documents != nullptr) {
+    return InvalidArgument("words that are bags of rows are not trained with documents");
+  }
   if (bags.table_rows > kMaxClasses) {
     return InvalidArgument("embeddings has ", bags.table_rows, " rows, expected at most ",
                            kMaxClasses);
@@ -659,6 +762,60 @@ Status CheckBags(const Word2VecProblem& problem) {
   }
   return Status();
 }
+
+Status CheckDocuments(const Word2VecProblem& problem) {
+  if (problem.num_documents > kMaxClasses - problem.classes) {
+    return InvalidArgument("the number of documents = ", problem.num_documents,
+                           " and of words = ", problem.classes, " are together above ",
+                           kMaxClasses);
+  }
+  if (MostDocuments(problem.ids, problem.size) > problem.most_documents ||
+      problem.most_documents > kMaxDraws) {
+    return InvalidArgument("a sentence is of more than ",
+                           std::min(problem.most_documents, kMaxDraws), " documents");
+  }
+  for (int64_t i = 0; i < problem.size; ++i) {
+    if (-2 - int64_t{problem.ids[i]} >= problem.num_documents) {
+      return InvalidArgument("ids[", i, "] = ", problem.ids[i], " is document ",
+                             -2 - int64_t{problem.ids[i]}, ", which is not below ",
+                             problem.num_documents, ", the rows of the documents");
+    }
+  }
+  return Status();
+}
+
+// A document with its text, as a problem of its own, for the worker that takes it next.
+struct Inferred {
+  Word2VecProblem problem;
+  std::vector<int32_t> ids;
+
+  // No text has more than `longest` ids.
+  Inferred(const Word2VecProblem& all, int64_t longest) : problem(all) {
+    problem.size = longest + 1;
+    problem.num_documents = problem.most_documents = 1;
+    problem.frozen = true;
+    problem.deterministic = false;
+  }
+
+  void Take(const Word2VecProblem& all, int64_t document, int64_t begin, int64_t end) {
+    ids.assign(1, -2);
+    ids.insert(ids.end(), all.ids + begin, all.ids + end);
+    problem.ids = ids.data();
+    problem.size = static_cast<int64_t>(ids.size());
+    problem.documents = all.documents + document * all.dim;
+  }
+
+  void TakeEpoch(const Word2VecProblem& all, int64_t epoch, int64_t epochs) {
+    const auto rate = [&](int64_t e) {
+      const double done = static_cast<double>(e) / static_cast<double>(epochs);
+      return all.start_alpha + (all.end_alpha - all.start_alpha) * done;
+    };
+    problem.start_alpha = rate(epoch);
+    problem.end_alpha = rate(epoch + 1);
+    problem.seed[1] =
+        static_cast<int64_t>(static_cast<uint64_t>(all.seed[1]) + static_cast<uint64_t>(epoch));
+  }
+};
 
 }  // namespace
 
@@ -691,14 +848,22 @@ Status CheckWord2Vec(const Word2VecProblem& problem) {
                              ", the rows of the tables");
     }
   }
-  return Status();
+  return problem.documents == nullptr ? Status() : CheckDocuments(problem);
+}
+
+int64_t MostDocuments(const int32_t* ids, int64_t size) {
+  int64_t most = 0, here = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    here = ids[i] < -1 ? here + 1 : 0;
+    most = std::max(most, here);
+  }
+  return most;
 }
 
 std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
   Scratch scratch;
   for (int i = 0; i < Workers(problem, parallel); ++i) Worker(problem, &scratch);
-  scratch.Take<float>(problem.deterministic ? RoundMemory(problem)
-                                            : problem.EmbeddingRows() + problem.classes);
+  scratch.Take<float>(problem.deterministic ? RoundMemory(problem) : CurvatureMemory(problem));
   return scratch.used();
 }
 
@@ -715,11 +880,11 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     for (Worker& worker : workers) worker.Start(Crowds());
     TrainInRounds(problem, parallel, &workers, rows, results.data());
   } else {
-    float* const of_embeddings = scratch.Take<float>(problem.EmbeddingRows() + problem.classes);
-    float* const of_weights = of_embeddings + problem.EmbeddingRows();
-    if (num_workers > 1) FindCrowds(problem, num_workers, of_embeddings, of_weights);
+    float* const of_inputs = scratch.Take<float>(CurvatureMemory(problem));
+    float* const of_weights = of_inputs + NumInputs(problem);
+    if (num_workers > 1) FindCrowds(problem, num_workers, of_inputs, of_weights);
     for (Worker& worker : workers) {
-      worker.Start(num_workers > 1 ? Crowds{of_embeddings, of_weights} : Crowds());
+      worker.Start(num_workers > 1 ? Crowds{of_inputs, of_weights} : Crowds());
     }
     TrainAtOnce(problem, parallel, &workers, results.data());
   }
@@ -729,6 +894,56 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     result->examples += part.examples;
     result->words += part.words;
   }
+  return Status();
+}
+
+std::size_t InferScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
+  const Inferred inferred(problem, problem.size);
+  Scratch scratch;
+  for (int i = 0; i < parallel.num_workers(); ++i) Worker(inferred.problem, &scratch);
+  return scratch.used();
+}
+
+Status InferDocuments(const Word2VecProblem& problem, int64_t epochs, const Parallel& parallel,
+                      void* memory) {
+  FASTW2V_RETURN_IF_ERROR(CheckWord2Vec(problem));
+  std::vector<int64_t> begins(1, 0);
+  for (int64_t i = 0; i < problem.size; ++i) {
+    if (problem.ids[i] < -1) {
+      return InvalidArgument("ids[", i, "] = ", problem.ids[i], " is below -1, the end of a text");
+    }
+    if (problem.ids[i] == -1) begins.push_back(i + 1);
+  }
+  const int64_t texts = static_cast<int64_t>(begins.size()) - 1;
+  if (texts != problem.num_documents || begins.back() != problem.size) {
+    return InvalidArgument("ids has ", texts, " texts, each ended by -1, expected ",
+                           problem.num_documents, ", the number of documents");
+  }
+  Scratch scratch(memory);
+  const int num_workers = parallel.num_workers();
+  std::vector<Inferred> inferred(num_workers, Inferred(problem, problem.size));
+  std::vector<Worker> workers;
+  for (const Inferred& each : inferred) {
+    workers.emplace_back(each.problem, &scratch);
+    workers.back().Start(Crowds());
+  }
+  const int64_t cost =
+      epochs * problem.dim * 100 * (problem.size / std::max<int64_t>(1, texts) + 1);
+  parallel.For(texts, cost, [&](int64_t d, int worker) {
+    Inferred& mine = inferred[worker];
+    mine.Take(problem, d, begins[d], begins[d + 1]);
+    for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+      mine.TakeEpoch(problem, epoch, epochs);
+      GroupLength length(mine.problem);
+      Part part(mine.problem, 0, mine.problem.size, length.value());
+      while (!part.done()) {
+        Shortening steps;
+        Word2VecResult result;
+        part.Train(&workers[worker], length.value(), nullptr, &steps, &result);
+        length.Adapt(steps);
+      }
+    }
+  });
   return Status();
 }
 

@@ -24,9 +24,20 @@ inline int64_t MaxNodes(const Word2VecProblem& problem) {
   return problem.CentersOfGroup() * problem.tree.longest;
 }
 
-// Where the contexts of a center lie: [first, last) of the words, except the center itself.
+// The most rows of documents in a group.
+inline int64_t MaxDocuments(const Word2VecProblem& problem) {
+  if (problem.documents == nullptr) return 0;
+  return std::max(problem.most_documents, 2 * problem.CentersOfGroup());
+}
+
+// Where the contexts of a center lie: [first, last) of the words, except the center itself. Where
+// the documents of its sentence stand: [first_document, last_document) of the ids.
 struct Center {
+  int64_t documents() const { return last_document - first_document; }
+  int64_t inputs() const { return last - first - 1 + documents(); }
+
   int64_t position, first, last;
+  int64_t first_document = 0, last_document = 0;
 };
 
 // One of the two kinds of bits that TokenDraws gives a token; neighbors share a block of them.
@@ -68,16 +79,17 @@ class Text {
     sentences_.push_back(size());
   }
 
-  // The next center that has a context; false at the end.
+  // The next center that has a context or a document; false at the end.
   bool Next(Center* center, int64_t* words) {
     while (k_ < end_) {
       while (sentences_[sentence_ + 1] <= k_) ++sentence_;
-      const int64_t reach = Reach(k_);
+      const int64_t reach = p_.PairsDocuments() ? 0 : Reach(k_);
       *center = {k_, std::max(sentences_[sentence_], k_ - reach),
                  std::min(sentences_[sentence_ + 1], k_ + reach + 1)};
+      if (p_.documents != nullptr) FindDocuments(center);
       ++k_;
       ++*words;
-      if (center->last - center->first > 1) return true;
+      if (center->inputs() > 0) return true;
     }
     return false;
   }
@@ -87,6 +99,19 @@ class Text {
 
  private:
   int64_t size() const { return static_cast<int64_t>(words_.size()); }
+
+  // They stand before the first word of the sentence, which may belong to an earlier task.
+  void FindDocuments(Center* center) {
+    if (documents_of_ != sentence_) {
+      documents_of_ = sentence_;
+      last_document_ = token(center->position);
+      while (last_document_ > 0 && p_.ids[last_document_ - 1] >= 0) --last_document_;
+      first_document_ = last_document_;
+      while (first_document_ > 0 && p_.ids[first_document_ - 1] < -1) --first_document_;
+    }
+    center->first_document = first_document_;
+    center->last_document = last_document_;
+  }
 
   bool Stays(int64_t token) {
     return p_.keep_probability == nullptr ||
@@ -134,6 +159,8 @@ class Text {
   std::vector<int64_t> tokens_;        // where each stood
   std::vector<int64_t> sentences_{0};  // where they begin among the words, and the end
   std::size_t sentence_ = 0;
+  std::size_t documents_of_ = ~std::size_t{0};  // the sentence whose documents are known
+  int64_t first_document_ = 0, last_document_ = 0;
   int64_t k_ = 0, end_ = 0;
 };
 
@@ -149,7 +176,8 @@ struct Group {
   bool empty() const { return centers.empty(); }
 
   std::vector<Center> centers;
-  int64_t first = 0, last = 0;  // their contexts are among these words
+  int64_t first = 0, last = 0;  // their contexts are among these words; PV-DBOW: none
+  int64_t documents = 0;        // rows of them
   int64_t token = 0;            // where the first of these words stood in the text
   std::vector<int32_t> noise;   // words that were drawn, or the nodes on the ways to the centers
   std::vector<WayStep> ways;    // to the centers
@@ -186,18 +214,22 @@ class Groups {
   // Of at most so many centers; an empty one at the end.
   void Next(int64_t most, Group* group) {
     group->centers.clear();
-    group->last = 0;
+    group->first = group->last = group->documents = 0;
     for (; more_ && Fits(*group, most); more_ = text_.Next(&center_, &words_)) {
-      if (group->empty()) group->first = center_.first;
-      group->last = std::max(group->last, center_.last);
-      group->first = std::min(group->first, center_.first);
+      if (!p_.PairsDocuments()) {
+        if (group->empty()) group->first = center_.first;
+        group->last = std::max(group->last, center_.last);
+        group->first = std::min(group->first, center_.first);
+      }
+      group->documents += AddedDocuments(*group);
       group->centers.push_back(center_);
       if (p_.tree.splits != nullptr) {
         __builtin_prefetch(p_.tree.steps + p_.tree.splits[text_.word(center_.position)]);
       }
     }
     if (group->empty()) return;
-    group->token = text_.token(group->first);
+    group->token =
+        text_.token(p_.PairsDocuments() ? group->centers.front().position : group->first);
     if (p_.tree.splits != nullptr) {
       FindNodes(group);
     } else {
@@ -211,8 +243,19 @@ class Groups {
  private:
   bool Fits(const Group& group, int64_t most) const {
     if (group.empty()) return true;
-    return static_cast<int64_t>(group.centers.size()) < most &&
+    if (static_cast<int64_t>(group.centers.size()) >= most) return false;
+    if (p_.documents != nullptr && group.documents + AddedDocuments(group) > MaxDocuments(p_)) {
+      return false;
+    }
+    return p_.PairsDocuments() ||
            std::max(group.last, center_.last) - std::min(group.first, center_.first) <= MaxRows(p_);
+  }
+
+  // Rows of documents that the next center brings: none where the one before is of its sentence.
+  int64_t AddedDocuments(const Group& group) const {
+    const bool brings =
+        group.empty() || group.centers.back().first_document != center_.first_document;
+    return brings ? center_.documents() : 0;
   }
 
   // Group i of a part that begins at token t has the draws of token t + i; two of them share a

@@ -211,9 +211,9 @@ class Renumbering {
 
   py::object operator()(Array<int32_t> ids) {
     for (const int32_t* id = ids.data(); id < ids.data() + ids.size(); ++id) {
-      if (*id < -1 || *id >= static_cast<int64_t>(final_ids_.size())) {
-        throw py::value_error("id " + std::to_string(*id) + " is not in [-1, " +
-                              std::to_string(final_ids_.size()) + ")");
+      if (*id >= static_cast<int64_t>(final_ids_.size())) {
+        throw py::value_error("id " + std::to_string(*id) + " is not below " +
+                              std::to_string(final_ids_.size()));
       }
     }
     const int64_t left = Renumber(final_ids_, &previous_, ids.mutable_data(), ids.size());

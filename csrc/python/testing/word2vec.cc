@@ -52,8 +52,14 @@ std::tuple<double, int64_t, int64_t> Train(
     const std::array<int64_t, 2>& seed, const std::optional<Tree>& tree,
     const std::optional<WordRows>& bags, int64_t window, bool shrink_windows, bool cbow, bool mean,
     int64_t negative, int64_t group, int64_t shared, double start_alpha, double end_alpha,
-    bool deterministic, int num_threads) {
+    bool deterministic, int num_threads, std::optional<Array<float>> documents,
+    int64_t infer_epochs) {
   Word2VecProblem problem;
+  if (documents.has_value()) {
+    problem.documents = documents->mutable_data();
+    problem.num_documents = documents->shape(0);
+    problem.most_documents = MostDocuments(ids.data(), ids.size());
+  }
   problem.embeddings = embeddings.mutable_data();
   problem.weights = weights.mutable_data();
   problem.classes = weights.shape(0);
@@ -85,12 +91,15 @@ std::tuple<double, int64_t, int64_t> Train(
   problem.deterministic = deterministic;
   ThrowIfError(CheckWord2Vec(problem));
   const PlainThreads threads(num_threads);
-  const AlignedMemory scratch(Word2VecScratchBytes(problem, threads));
+  const bool infers = infer_epochs > 0;
+  const AlignedMemory scratch(infers ? InferScratchBytes(problem, threads)
+                                     : Word2VecScratchBytes(problem, threads));
   Word2VecResult result;
   Status status;
   {
     py::gil_scoped_release release;
-    status = TrainWord2Vec(problem, threads, scratch.data(), &result);
+    status = infers ? InferDocuments(problem, infer_epochs, threads, scratch.data())
+                    : TrainWord2Vec(problem, threads, scratch.data(), &result);
   }
   ThrowIfError(status);
   return {result.loss, result.examples, result.words};
@@ -109,7 +118,8 @@ void BindWord2Vec(py::module_& module) {
              py::arg("negative") = 5, py::arg("group") = 16, py::arg("shared") = 16,
              py::arg("start_alpha") = 0.025, py::arg("end_alpha") = 0.025,
              py::arg("deterministic") = false, py::arg("num_threads") = 1,
-             "(loss, examples, words).");
+             py::arg("documents") = py::none(), py::arg("infer_epochs") = 0,
+             "(loss, examples, words); with infer_epochs it infers the documents.");
 }
 
 }  // namespace fastw2v

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from fastw2v.word2vec.corpus.vocabulary import Vocabulary, check_limits, words_t
 
 Source = str | os.PathLike[str] | Iterable[Iterable[Hashable]]
 Report = Callable[[int, "int | None", int], None]
+Part = TypeVar("Part")
 
 MAX_WORKERS = 1024
 _BATCH_WORDS = 1 << 17
@@ -42,7 +43,11 @@ class TokenCorpus:
         num_words: All words read.
         num_sentences: The sentences that hold a word of the vocabulary.
         ids: int32 array, the text in order; -1 ends a sentence. No sentence is empty.
+        tags: None; what the documents are called where the text consists of such, see
+            `fastw2v.word2vec.corpus.read_documents`.
     """
+
+    tags: Vocabulary | None = None
 
     def __init__(self, tokens: TokenFile) -> None:
         self.vocabulary = tokens.vocabulary
@@ -69,7 +74,7 @@ class TokenCorpus:
         while begin < len(self.ids):
             block = self.ids[begin : begin + max_tokens]
             if begin + len(block) < len(self.ids):
-                ends = np.flatnonzero(block < 0)
+                ends = np.flatnonzero(block == -1)
                 if len(ends):
                     block = block[: ends[-1] + 1]
             yield block
@@ -159,6 +164,28 @@ def read_corpus(
         tokens = _read_cache(Path(cache), settings)
         if tokens is not None:
             return TokenCorpus(tokens)
+    limits = min_count, max_vocab_size, max_final_vocab
+    return TokenCorpus(number_words(text, limits, vocabulary, letters, cache, settings))
+
+
+def number_words(
+    text: Text,
+    limits: tuple[int, int | None, int | None],
+    vocabulary: Vocabulary | None,
+    letters: np.ndarray | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> TokenFile:
+    """Reads a text and writes its ids to a file.
+
+    Args:
+        text: The text.
+        limits: ``min_count``, ``max_vocab_size`` and ``max_final_vocab``.
+        vocabulary, cache: As in `read_corpus`.
+        letters: What words consist of; None: all but white space.
+        settings: What else the file says.
+    """
+    min_count, max_vocab_size, max_final_vocab = limits
     with ExitStack() as stack:
         if vocabulary is None and max_vocab_size is not None and text.identity() is None:
             text.keep(stack.enter_context(tempfile.TemporaryFile(prefix="fastw2v-")))
@@ -184,7 +211,7 @@ def read_corpus(
                     writer.append(ids)
             else:
                 writer.rewrite(Renumbering(final_ids))
-        return TokenCorpus(writer.finish(vocabulary, {**settings, "num_words": num_words}))
+        return writer.finish(vocabulary, {**(settings or {}), "num_words": num_words})
 
 
 def read_vocabulary(
@@ -241,7 +268,7 @@ def _read_cache(path: Path, settings: dict[str, Any]) -> TokenFile | None:
         return None
 
 
-class _Text(ABC):
+class Text(ABC):
     """A text, read in parts; for one that is there only once, `keep` takes a file for the parts."""
 
     def __init__(self, report: Report | None) -> None:
@@ -285,7 +312,7 @@ class _Text(ABC):
                 return
 
 
-class _Files(_Text):
+class _Files(Text):
     """Text in files. A part is a piece of one, its place, and how much is done then; the end of a
     file is None."""
 
@@ -317,7 +344,7 @@ class _Files(_Text):
         return ids, done, sum(file.size for file in self._files)
 
 
-class _Sentences(_Text):
+class _Sentences(Text):
     """Text in lists of words. A part is some sentences."""
 
     def __init__(self, sentences: Iterable[Iterable[Hashable]], report: Report | None) -> None:
@@ -328,16 +355,8 @@ class _Sentences(_Text):
         return None
 
     def _parts(self) -> Iterator[list[Sequence[Hashable]]]:
-        batch: list[Sequence[Hashable]] = []
-        num_words = 0
-        for number, sentence in enumerate(self._sentences, start=1):
-            batch.append(words_of(sentence, number))
-            num_words += len(batch[-1])
-            if num_words > _BATCH_WORDS or len(batch) > _BATCH_WORDS:
-                yield batch
-                batch = []
-                num_words = 0
-        yield batch
+        sentences = enumerate(self._sentences, start=1)
+        return batches((words_of(sentence, number) for number, sentence in sentences), len)
 
     def _scan(
         self, part: list[Sequence[Hashable]], scanner: TextScanner
@@ -345,7 +364,21 @@ class _Sentences(_Text):
         return scanner.scan_sentences(part), 0, None
 
 
-def _text(source: Source, workers: int | None, report: Report | None) -> _Text:
+def batches(sentences: Iterable[Part], num_words: Callable[[Part], int]) -> Iterator[list[Part]]:
+    """Yields some sentences at a time, of about as many words."""
+    batch: list[Part] = []
+    words = 0
+    for sentence in sentences:
+        batch.append(sentence)
+        words += num_words(sentence)
+        if words > _BATCH_WORDS or len(batch) > _BATCH_WORDS:
+            yield batch
+            batch = []
+            words = 0
+    yield batch
+
+
+def _text(source: Source, workers: int | None, report: Report | None) -> Text:
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     elif not 1 <= workers <= MAX_WORKERS:

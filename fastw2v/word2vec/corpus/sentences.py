@@ -70,6 +70,18 @@ def read_sentences(
             yield from _cut(split(line), MAX_SENTENCE)
 
 
+def lines_of(source: str | os.PathLike[str]) -> Iterator[str]:
+    """Yields all lines of a text, empty ones too; what follows the last line end, if anything."""
+    for file in source_files(source):
+        previous = ""
+        for number, line in enumerate(_lines(file)):
+            if number:
+                yield previous
+            previous = line
+        if previous:
+            yield previous
+
+
 class LineSentence:
     r"""The sentences of a text: a line each, cut at white space; can be iterated over again.
 

@@ -1,7 +1,7 @@
 """Token ids in a file, with the vocabulary that they are numbered by.
 
 header   32 bytes: magic, how many ids, bytes of the description, checksum of all but the ids
-ids      int32, little-endian; -1 ends a sentence
+ids      int32, little-endian; -1 ends a sentence; those below are documents that it is of
 tail     JSON: description, sizes, checksums of the ids; then counts; then words, as JSON
 """
 
@@ -72,7 +72,7 @@ class TokenWriter:
         """Adds int32 ids."""
         self._file.write(ids.astype(_ID, copy=False))
         self._num_ids += len(ids)
-        self._num_sentences += int(np.count_nonzero(ids < 0))
+        self._num_sentences += int(np.count_nonzero(ids == -1))
 
     def rewrite(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Puts what `change` gives for each chunk of ids, never more of them, in their place."""
@@ -87,7 +87,7 @@ class TokenWriter:
             self._file.seek(_HEADER.size + write * _ID.itemsize)
             self._file.write(changed.astype(_ID, copy=False))
             write += len(changed)
-            num_sentences += int(np.count_nonzero(changed < 0))
+            num_sentences += int(np.count_nonzero(changed == -1))
         self._num_ids, self._num_sentences = write, num_sentences
         self._file.seek(_HEADER.size + write * _ID.itemsize)
         self._file.truncate()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from fastw2v._core import lazy
 
 _HOMES = {
+    "Doc2Vec": "fastw2v.word2vec.training.documents",
+    "DocumentSettings": "fastw2v.word2vec.training.settings",
     "FastText": "fastw2v.word2vec.training.fasttext",
     "HuffmanTree": "fastw2v.word2vec.training.train_op",
     "NoVocabularyError": "fastw2v.word2vec.training.model_words",
@@ -18,6 +20,7 @@ _HOMES = {
     "Word2Vec": "fastw2v.word2vec.training.model",
     "WordBags": "fastw2v.word2vec.training.train_op",
     "huffman_tree": "fastw2v.word2vec.training.train_op",
+    "infer_documents": "fastw2v.word2vec.training.train_op",
     "keep_probability": "fastw2v.word2vec.training.train_op",
     "noise_table": "fastw2v.word2vec.training.train_op",
     "train_block": "fastw2v.word2vec.training.train_op",

@@ -83,8 +83,8 @@ class FastText(Word2Vec):
     Information", TACL 2017; the arguments are those of gensim 4.
     """
 
-    _settings_kind = SubwordSettings
     settings: SubwordSettings
+    settings_type = SubwordSettings
     word_ngrams = 1
 
     def __init__(
@@ -131,7 +131,7 @@ class FastText(Word2Vec):
                 f"word_ngrams = {word_ngrams!r}: n-grams of words belong to classifiers; leave it "
                 "out"
             )
-        known = {name: given[name] for name in options.SUBWORD_TABLE if name in given}
+        known = {name: given[name] for name in options.table_of(SubwordSettings) if name in given}
         ModelWords.__init__(self, SubwordSettings(**known))
         if self._workers.number > 1:
             raise ValueError(

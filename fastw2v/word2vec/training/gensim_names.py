@@ -149,7 +149,7 @@ class GensimNames(ModelWords):
     compute_loss = True
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._settings_kind.table() and "settings" in self.__dict__:
+        if name in options.table_of(self.settings_type) and "settings" in self.__dict__:
             return getattr(self.settings, name)
         if hasattr(type(self), name):
             return object.__getattribute__(self, name)  # its own error
@@ -244,7 +244,9 @@ class GensimNames(ModelWords):
         """
         vocabulary = other_model._check_built()
         state = other_model._state
-        self._begin_with(vocabulary, state.corpus_count, state.corpus_total_words)
+        self._begin_with(
+            vocabulary, state.corpus_count, state.corpus_total_words, other_model._tags
+        )
 
     def estimate_memory(
         self, vocab_size: int | None = None, report: dict[str, int] | None = None
@@ -264,6 +266,9 @@ class GensimNames(ModelWords):
             "vocab": _BYTES_OF_A_WORD * vocab_size,
             "vectors": self.settings.input_rows(vocab_size) * row,
         }
+        if self._tags is not None:
+            parts["doctag_lookup"] = _BYTES_OF_A_WORD * len(self._tags)
+            parts["doctag_syn0"] = 4 * len(self._tags) * self.settings.vector_size
         if self.settings.hs:
             parts["syn1"] = table
         if self.settings.negative or not self.settings.hs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -227,6 +228,21 @@ class LiveFastTextVectors(TrainedVectors, FastTextVectors):
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is no longer the model's."""
         return FastTextVectors.__reduce__(self)
+
+
+class LiveDocuments(LiveVectors):
+    """The tags and vectors of the documents of a model, see `fastw2v.Doc2Vec.dv`.
+
+    ``vectors`` is the table of the model, as in `LiveVectors`. There are no other documents than
+    those of `build_vocab`.
+    """
+
+    def _make_rows(self, words: Sequence[Hashable]) -> None:
+        if words:
+            raise ValueError(
+                f"the model has no document {words[0]!r:.60}, and gets no new ones: "
+                "model.infer_vector gives them a vector"
+            )
 
 
 def check_lockf(lockf: float | np.ndarray) -> None:

@@ -242,7 +242,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             documented: The class whose constructor it is.
             given: Its arguments, by name.
         """
-        sentences, corpus_file = given["sentences"], given["corpus_file"]
+        sentences, corpus_file = given[self.text_argument], given["corpus_file"]
         trim_rule, callbacks = given["trim_rule"], given["callbacks"]
         null_word, sorted_vocab = given["null_word"], given["sorted_vocab"]
         text_options = dict(given["text_options"])
@@ -259,7 +259,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             )
         reading, learning = split_options(text_options, documented)
         if sentences is not None or corpus_file is not None:
-            one_source(sentences, corpus_file)
+            one_source(sentences, corpus_file, self.text_argument)
             check_trim_rule(trim_rule)
             _check_call(corpus_file, callbacks=callbacks, **learning, **reading)
             if learning.get("resume"):
@@ -574,6 +574,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             vocabulary.words,
             vocabulary.counts,
             self._named_tables(),
+            self._tags,
         )
         logger.info("saved %s as %s", self, path)
 
@@ -612,11 +613,12 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             >>> bool((same.wv["be"] == model.wv["be"]).all())
             True
         """
-        saved = saved_model.read(path, State, cls._settings_kind)
+        saved = saved_model.read(path, State, cls.settings_type)
         model = cls.__new__(cls)  # a subclass may have other arguments
         ModelWords.__init__(model, saved.settings)
         model._state = saved.state
         model._vocabulary = Vocabulary.from_sorted(saved.words, saved.counts)
+        model._tags = saved.tags
         model._use(saved.tables)
         return model
 

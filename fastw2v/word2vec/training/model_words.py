@@ -20,7 +20,7 @@ from fastw2v.word2vec.corpus.growing import TrimRule
 from fastw2v.word2vec.corpus.reading import Report, TokenCorpus, read_corpus
 from fastw2v.word2vec.training import settings as options
 from fastw2v.word2vec.training import train_op
-from fastw2v.word2vec.training.live_vectors import LiveVectors, TrainedVectors
+from fastw2v.word2vec.training.live_vectors import LiveDocuments, LiveVectors, TrainedVectors
 from fastw2v.word2vec.training.objectives import (
     Objective,
     Tables,
@@ -38,6 +38,8 @@ from fastw2v.word2vec.vectors import WordVectors
 FilePath: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "FilePath | Iterable[Sequence[str]] | TokenCorpus"
 Pretrained: TypeAlias = "WordVectors | FilePath"
+
+_DRAWN_TABLES = {"embeddings": 0, "documents": 1}  # at first; others are zeros
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +89,15 @@ class ModelWords(tf.Module):
         settings: The settings.
     """
 
-    _settings_kind: type[Settings] = Settings
-
     # The tables; None before `build_vocab`, and where the objective has no such table.
     embeddings: tf.Variable
     weights: tf.Variable
     biases: tf.Variable
     node_weights: tf.Variable
+    documents: tf.Variable
+
+    settings_type: type[Settings] = Settings
+    text_argument = "sentences"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(name="word2vec")
@@ -107,16 +111,18 @@ class ModelWords(tf.Module):
                 "fastw2v.distribute.ShardedTable"
             )
         self.settings = settings
-        self.embeddings = self.weights = self.biases = self.node_weights = None
+        self.embeddings = self.weights = self.biases = self.node_weights = self.documents = None
         self._state = State()
         self._given = Text()
         self._vocabulary: Vocabulary | None = None
+        self._tags: Vocabulary | None = None  # of documents
         self._objective: Objective | None = None  # until settings or tables change
         self._vectors: TrainedVectors | None = None
+        self._document_vectors: LiveDocuments | None = None
         self._is_shared = False  # others may change the embeddings
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settings_kind.table():
+        if name in options.table_of(self.settings_type):
             is_built = self._vocabulary is not None
             self.settings = self.settings.changed(name, value, is_built=is_built)
             self._objective = None
@@ -135,7 +141,7 @@ class ModelWords(tf.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         self._adopt()
-        mine = {"_given": Text(), "_objective": None, "_vectors": None}
+        mine = {"_given": Text(), "_objective": None, "_vectors": None, "_document_vectors": None}
         return {**self.__dict__, **mine}
 
     @property
@@ -250,22 +256,19 @@ class ModelWords(tf.Module):
             if value is not None:
                 setattr(self, name, value)
         given = None if pretrained is None else self._fitting(pretrained)
-        source = one_source(one_iterable(sentences, corpus_iterable), corpus_file)
+        text = one_iterable(sentences, corpus_iterable)
+        source = one_source(text, corpus_file, self.text_argument)
         settings = self.settings
         counts_all = update or trim_rule is not None
-        if isinstance(source, TokenCorpus):
-            corpus = source
-        else:
-            corpus = read_corpus(
-                source,
-                cache=cache,
-                min_count=1 if counts_all else max(settings.min_count, 1),
-                max_vocab_size=settings.max_vocab_size,
-                max_final_vocab=None if counts_all else settings.max_final_vocab,
-                tokenizer=settings.tokenizer,
-                workers=options.TABLE["workers"].checked(workers) or settings.workers,
-                report=report,
-            )
+        corpus = self._read(
+            source,
+            workers,
+            cache=cache,
+            min_count=1 if counts_all else max(settings.min_count, 1),
+            max_vocab_size=settings.max_vocab_size,
+            max_final_vocab=None if counts_all else settings.max_final_vocab,
+            report=report,
+        )
         logger.info(
             "read %s words in %s sentences", f"{corpus.num_words:,}", f"{corpus.num_sentences:,}"
         )
@@ -276,9 +279,9 @@ class ModelWords(tf.Module):
         if update:
             self._add_words(counted, vocabulary, corpus.num_sentences, corpus.num_words)
         else:
-            self._begin_with(vocabulary, corpus.num_sentences, corpus.num_words)
+            self._begin_with(vocabulary, corpus.num_sentences, corpus.num_words, corpus.tags)
             if counts_all:
-                corpus = growing.renumbered(corpus, vocabulary)
+                corpus = self._renumbered(corpus, vocabulary)
             self._given = Text(source, corpus, self._given.callbacks)
         if given is not None:
             number = self._live_vectors().take(given, before)
@@ -351,7 +354,13 @@ class ModelWords(tf.Module):
             fname, lockf, binary, encoding, unicode_errors
         )
 
-    def _begin_with(self, vocabulary: Vocabulary, num_sentences: int, num_words: int) -> None:
+    def _begin_with(
+        self,
+        vocabulary: Vocabulary,
+        num_sentences: int,
+        num_words: int,
+        tags: Vocabulary | None = None,
+    ) -> None:
         """Makes the tables for a vocabulary, as they are before training."""
         if not len(vocabulary):
             raise NoVocabularyError(
@@ -359,13 +368,19 @@ class ModelWords(tf.Module):
                 f"has {num_words:,} words"
             )
         logger.info("the vocabulary has %s words", f"{len(vocabulary):,}")
-        self._vocabulary = vocabulary
+        self._vocabulary, self._tags = vocabulary, tags
         self._state = State(corpus_count=num_sentences, corpus_total_words=num_words)
         self._given = Text(callbacks=self._given.callbacks)
-        shapes = table_shapes(self.settings, len(vocabulary))
-        rows, width = shapes.pop("embeddings")
-        tables = {name: tf.zeros(shape) for name, shape in shapes.items()}
-        self._use({"embeddings": first_vectors(rows, width, self.settings.seed), **tables})
+        tables = {}
+        num_documents = 0 if tags is None else len(tags)
+        for name, shape in table_shapes(self.settings, len(vocabulary), num_documents).items():
+            drawn = _DRAWN_TABLES.get(name)
+            if drawn is None:
+                tables[name] = tf.zeros(shape)
+            else:
+                rows, width = shape
+                tables[name] = first_vectors(rows, width, self.settings.seed, drawn)
+        self._use(tables)
 
     def _add_words(
         self, counted: Vocabulary, kept: Vocabulary, num_sentences: int, num_words: int
@@ -400,6 +415,8 @@ class ModelWords(tf.Module):
         added["embeddings"] = added_vectors
         grown = {  # rows of n-grams stay at the end
             name: tf.concat([table[:before], added[name], table[before:]], axis=0)
+            if name in added
+            else table
             for name, table in self._named_tables().items()
         }
         name = tree_table(self.settings)
@@ -421,7 +438,7 @@ class ModelWords(tf.Module):
         tables = Tables(**variables)
         for each in fields(Tables):
             setattr(self, each.name, getattr(tables, each.name))
-        self._objective = self._vectors = None
+        self._objective = self._vectors = self._document_vectors = None
         self._is_shared = False
 
     def _settle(self) -> None:
@@ -445,6 +462,8 @@ class ModelWords(tf.Module):
             self.embeddings[:known].assign(added[:known])
 
     def _release(self) -> None:
+        if self._document_vectors is not None:
+            self._document_vectors.release()
         if self._vectors is None:
             return
         if self._vectors.has_added_words:
@@ -515,9 +534,9 @@ class ModelWords(tf.Module):
         """The text to train on, by the ids of the vocabulary."""
         if sentences is None and corpus_file is None:
             if self._given.corpus is None:
-                raise ValueError("no text is given: give sentences or corpus_file")
+                raise ValueError(f"no text is given: give {self.text_argument} or corpus_file")
             return self._given.corpus
-        source = one_source(sentences, corpus_file)
+        source = one_source(sentences, corpus_file, self.text_argument)
         if self._given.corpus is not None and self._given.holds(source):
             return self._given.corpus
         return self._encoded(source, cache, workers)
@@ -530,15 +549,23 @@ class ModelWords(tf.Module):
             )
         return text
 
+    def _read(self, source: Source, workers: int | None, **how: Any) -> TokenCorpus:
+        """A text as `read_corpus` reads it; one that is read already as it is."""
+        if isinstance(source, TokenCorpus):
+            return source
+        return read_corpus(
+            source,
+            tokenizer=self.settings.tokenizer,
+            workers=options.TABLE["workers"].checked(workers) or self.settings.workers,
+            **how,
+        )
+
+    def _renumbered(self, corpus: TokenCorpus, vocabulary: Vocabulary) -> TokenCorpus:
+        return growing.renumbered(corpus, vocabulary)
+
     def _encoded(self, source: Source, cache: FilePath | None, workers: int | None) -> TokenCorpus:
         if not isinstance(source, TokenCorpus):
-            return read_corpus(
-                source,
-                cache=cache,
-                vocabulary=self._vocabulary,
-                tokenizer=self.settings.tokenizer,
-                workers=options.TABLE["workers"].checked(workers) or self.settings.workers,
-            )
+            return self._read(source, workers, cache=cache, vocabulary=self._vocabulary)
         if source.vocabulary.words != self._check_built().words:
             raise ValueError(
                 "the corpus is numbered by another vocabulary: read it with vocabulary = "
@@ -552,20 +579,25 @@ def check_trim_rule(trim_rule: TrimRule | None) -> None:
         raise TypeError(f"trim_rule = {trim_rule!r} is no function")
 
 
-def one_iterable(sentences: Source | None, corpus_iterable: Source | None) -> Source | None:
+def one_iterable(
+    sentences: Source | None, corpus_iterable: Source | None, name: str = "sentences"
+) -> Source | None:
     """An argument that has two names."""
     if sentences is not None and corpus_iterable is not None:
-        raise ValueError("sentences and corpus_iterable are one argument: give one of them")
+        raise ValueError(f"{name} and corpus_iterable are one argument: give one of them")
     return corpus_iterable if sentences is None else sentences
 
 
-def one_source(sentences: Source | None, corpus_file: FilePath | None) -> Source:
+def one_source(
+    sentences: Source | None, corpus_file: FilePath | None, name: str = "sentences"
+) -> Source:
     if (sentences is None) == (corpus_file is None):
-        raise ValueError("give either sentences or corpus_file")
+        raise ValueError(f"give either {name} or corpus_file")
     if isinstance(sentences, (str, bytes, os.PathLike)):
+        each = "lists of words" if name == "sentences" else name
         raise ValueError(
-            f"sentences = {sentences!r} is no iterable of lists of words: the path of a text is "
-            "given as corpus_file"
+            f"{name} = {sentences!r} is no iterable of {each}: the path of a text is given as "
+            "corpus_file"
         )
     source = corpus_file if sentences is None else sentences
     assert source is not None

@@ -31,22 +31,26 @@ class Tables:
         biases: float32 ``[V]``, None but for the two softmax losses.
         node_weights: float32 ``[V, D]``, of the inner nodes where negative sampling is trained,
             too; else None.
+        documents: float32 ``[N, D]``, the vectors of documents; None for a text without any.
     """
 
     embeddings: tf.Variable
     weights: tf.Variable
     biases: tf.Variable | None = None
     node_weights: tf.Variable | None = None
+    documents: tf.Variable | None = None
 
 
-def table_shapes(settings: Settings, rows: int) -> dict[str, list[int]]:
-    """Which of the tables a model of so many words has."""
+def table_shapes(settings: Settings, rows: int, documents: int = 0) -> dict[str, list[int]]:
+    """Which of the tables a model of so many words and documents has."""
     width = settings.vector_size
     shapes = {"embeddings": [settings.input_rows(rows), width], "weights": [rows, width]}
     if settings.loss is not None:
         shapes["biases"] = [rows]
     if settings.objective == options.TREE_AND_NOISE:
         shapes["node_weights"] = [rows, settings.vector_size]
+    if documents:
+        shapes["documents"] = [documents, settings.vector_size]
     return shapes
 
 
@@ -93,21 +97,37 @@ class Objective:
         raise NotImplementedError
 
     def longest_vector(self) -> tuple[int, float]:
-        """The row of the longest vector of a word, and its length: infinite where a number of the
-        vector is not finite."""
-        row, longest = 0, 0.0
-        vectors = self._vectors()
-        for first in range(0, len(vectors), self._CHECKED_ROWS):
-            piece = vectors[first : first + self._CHECKED_ROWS]
-            squares = np.einsum("ij,ij->i", piece, piece, dtype=np.float64)
-            lengths = np.where(np.isfinite(squares), np.sqrt(squares), np.inf)
-            if lengths.max() > longest:
-                row, longest = first + int(lengths.argmax()), float(lengths.max())
+        """The row of the longest vector, and its length: infinite where a number of the vector is
+        not finite. Rows of documents are counted on from those of words."""
+        row, longest, before = 0, 0.0, 0
+        documents = self._tables.documents
+        for vectors in (self._vectors(), None if documents is None else values(documents)):
+            if vectors is None:
+                continue
+            for first in range(0, len(vectors), self._CHECKED_ROWS):
+                piece = vectors[first : first + self._CHECKED_ROWS]
+                squares = np.einsum("ij,ij->i", piece, piece, dtype=np.float64)
+                lengths = np.where(np.isfinite(squares), np.sqrt(squares), np.inf)
+                if lengths.max() > longest:
+                    row, longest = before + first + int(lengths.argmax()), float(lengths.max())
+            before += len(vectors)
         return row, longest
 
     def _vectors(self) -> np.ndarray:
         table = values(self._tables.embeddings)
         return table if self._bags is None else self._bags.means(table)
+
+    def infer(
+        self,
+        ids: np.ndarray,
+        first_vectors: tf.Tensor,
+        seed: tuple[int, int],
+        epochs: int,
+        start_alpha: float,
+        end_alpha: float,
+    ) -> np.ndarray:
+        """The vectors of new documents, see `train_op.infer_documents`."""
+        raise NotImplementedError
 
     def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
         """The logarithm of the probability that the model gives the words of a block, summed over
@@ -174,25 +194,52 @@ class TextObjective(Objective):
     def train(
         self, ids: np.ndarray, seed: tuple[int, int], start_alpha: float, end_alpha: float
     ) -> tuple[float, int]:
-        settings = self._settings
         trained = train_op.train_block(
             self._tables.embeddings,
             self._tables.weights,
             ids,
-            **self._classes(),
-            keep_probability=self._keep,
+            **self._options(seed, start_alpha, end_alpha),
             bags=self._bags,
-            seed=seed,
-            sg=settings.sg,
-            cbow_mean=settings.cbow_mean,
-            window=settings.window,
-            shrink_windows=settings.shrink_windows,
-            start_alpha=start_alpha,
-            end_alpha=end_alpha,
-            deterministic=settings.deterministic,
-            workers=settings.workers or 0,
+            documents=self._tables.documents,
+            deterministic=self._settings.deterministic,
+            workers=self._settings.workers or 0,
         )
         return float(trained.loss), int(trained.examples)
+
+    def infer(
+        self,
+        ids: np.ndarray,
+        first_vectors: tf.Tensor,
+        seed: tuple[int, int],
+        epochs: int,
+        start_alpha: float,
+        end_alpha: float,
+    ) -> np.ndarray:
+        return train_op.infer_documents(
+            self._tables.embeddings,
+            self._tables.weights,
+            ids,
+            first_vectors,
+            epochs=epochs,
+            **self._options(seed, start_alpha, end_alpha),
+        ).numpy()
+
+    def _options(
+        self, seed: tuple[int, int], start_alpha: float, end_alpha: float
+    ) -> dict[str, Any]:
+        """What training and inference have in common."""
+        settings = self._settings
+        return {
+            **self._classes(),
+            "keep_probability": self._keep,
+            "seed": seed,
+            "sg": settings.sg,
+            "cbow_mean": settings.cbow_mean,
+            "window": settings.window,
+            "shrink_windows": settings.shrink_windows,
+            "start_alpha": start_alpha,
+            "end_alpha": end_alpha,
+        }
 
     def _classes(self) -> dict[str, Any]:
         """What a word is set against, as `train_op.train_block` takes it."""
@@ -285,8 +332,30 @@ class TreeAndNoise(Objective):
         loss, examples = self._tree.train(ids, seed, start_alpha, end_alpha)
         return loss + self._noise.train(ids, seed, start_alpha, end_alpha)[0], examples
 
+    def infer(self, *arguments: Any) -> np.ndarray:
+        return self._noise.infer(*arguments)
+
     def log_likelihood(self, ids: np.ndarray, seed: tuple[int, int]) -> tuple[float, int]:
         return self._tree.log_likelihood(ids, seed)  # its probabilities sum to 1
+
+
+class DocumentsAndWords(Objective):
+    """PV-DBOW and skip-gram, in turns on each block."""
+
+    block_tokens = 1 << 14
+
+    def __init__(self, documents: Objective, words: Objective, tables: Tables) -> None:
+        self._documents, self._words, self._tables = documents, words, tables
+
+    def train(
+        self, ids: np.ndarray, seed: tuple[int, int], start_alpha: float, end_alpha: float
+    ) -> tuple[float, int]:
+        words = self._words.train(ids, seed, start_alpha, end_alpha)
+        documents = self._documents.train(ids, seed, start_alpha, end_alpha)
+        return words[0] + documents[0], words[1] + documents[1]
+
+    def infer(self, *arguments: Any) -> np.ndarray:
+        return self._documents.infer(*arguments)
 
 
 class Softmax(Objective):
@@ -389,4 +458,8 @@ def objective_of(
         options.SAMPLED_SOFTMAX: Softmax,
         options.SOFTMAX: Softmax,
     }[settings.objective]
-    return kind(tables, counts, settings, bags)
+    objective = kind(tables, counts, settings, bags)
+    if isinstance(settings, options.DocumentSettings) and settings.sg and settings.dbow_words:
+        words = kind(replace(tables, documents=None), counts, settings)
+        return DocumentsAndWords(objective, words, tables)
+    return objective

@@ -233,9 +233,15 @@ def check_vectors(objective: Objective, corpus: TokenCorpus, run: Run) -> None:
     row, length = objective.longest_vector()
     if length <= _LONGEST_VECTOR:
         return
+    words, tags = corpus.vocabulary.words, corpus.tags
+    name = (
+        f"{words[row]!r}"
+        if row < len(words) or tags is None
+        else (f"the document {tags.words[row - len(words)]!r}")
+    )
     raise ValueError(
         f"training diverges: after {run.words:,} words of pass {run.epoch + 1} the vector of "
-        f"{corpus.vocabulary.words[row]!r} has length {length:.3g}, above {_LONGEST_VECTOR:g}. "
+        f"{name} has length {length:.3g}, above {_LONGEST_VECTOR:g}. "
         f"Take a smaller alpha (it is {run.alpha:g}), fewer negative words or a smaller window"
     )
 

@@ -23,9 +23,10 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from fastw2v.word2vec.corpus import Vocabulary
 from fastw2v.word2vec.files import replacing
 from fastw2v.word2vec.training.objectives import table_shapes
-from fastw2v.word2vec.training.settings import Settings, SubwordSettings
+from fastw2v.word2vec.training.settings import DocumentSettings, Settings, SubwordSettings
 from fastw2v.word2vec.training.tables import pieces
 from fastw2v.word2vec.vectors.formats import gensim_files, model_file, plain_pickle
 from fastw2v.word2vec.vectors.formats.contents import (
@@ -37,6 +38,9 @@ from fastw2v.word2vec.vectors.formats.model_file import SUBWORD_SETTING
 
 State = TypeVar("State")
 
+_TAGS, _TAG_COUNTS = "tags.json", "tag_counts.npy"
+_NO_TABLES = model_file.DESCRIPTION, model_file.WORDS, model_file.COUNTS, _TAGS, _TAG_COUNTS
+
 
 @dataclass(frozen=True)
 class Saved(typing.Generic[State]):
@@ -47,7 +51,10 @@ class Saved(typing.Generic[State]):
         state: How far training is.
         words: V different ones, strings or integers.
         counts: int64 ``[V]``, at least 0.
-        tables: float32 ``[V, vector_size]`` or ``[V]``, by the names of `objectives.Tables`.
+        tables: float32 ``[V, vector_size]`` or ``[V]``, by the names of `objectives.Tables`; of
+            documents ``[N, vector_size]``.
+        tags: Of documents, N different ones, and how many documents have each; None: of a model
+            without documents.
     """
 
     settings: Settings
@@ -55,6 +62,7 @@ class Saved(typing.Generic[State]):
     words: list[Any]
     counts: np.ndarray
     tables: dict[str, np.ndarray]
+    tags: Vocabulary | None = None
 
 
 def write(
@@ -63,6 +71,7 @@ def write(
     words: list[Any],
     counts: np.ndarray,
     tables: dict[str, tf.Variable],
+    tags: Vocabulary | None = None,
 ) -> None:
     """Writes a model. Tables are read in pieces, not copied.
 
@@ -78,6 +87,10 @@ def write(
         archive.writestr(model_file.WORDS, json.dumps(words))
         with archive.open(model_file.COUNTS, "w") as entry:
             np.lib.format.write_array(entry, counts)
+        if tags is not None:
+            archive.writestr(_TAGS, json.dumps(tags.words))
+            with archive.open(_TAG_COUNTS, "w") as entry:
+                np.lib.format.write_array(entry, tags.counts)
         for name, variable in tables.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 _write_table(entry, variable)
@@ -102,16 +115,20 @@ def read(
     if is_pickle and kind is Settings:
         return _of_gensim(path, state)
     with model_file.opened(path) as (archive, description):
+        tags = None
+        if _TAGS in archive.names:
+            tags = Vocabulary.from_sorted(archive.json(_TAGS), archive.array(_TAG_COUNTS))
         saved = Saved(
-            settings=_settings(description["settings"], kind),
+            settings=_settings(description["settings"], kind, tags),
             state=_restored(state, description["state"]),
             words=archive.json(model_file.WORDS),
             counts=archive.array(model_file.COUNTS),
             tables={
                 name.removesuffix(".npy"): archive.array(name)
                 for name in archive.names
-                if name not in (model_file.DESCRIPTION, model_file.WORDS, model_file.COUNTS)
+                if name not in _NO_TABLES
             },
+            tags=tags,
         )
         _check(saved)
     return saved
@@ -129,10 +146,14 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
         return run is None or run["epoch"] == run["epochs"]
 
 
-def _settings(given: dict[str, Any], kind: type[Settings]) -> Settings:
-    has_subwords = SUBWORD_SETTING in given
-    if has_subwords != issubclass(kind, SubwordSettings):
-        right = "FastText" if has_subwords else "Word2Vec"
+def _settings(
+    given: dict[str, Any], kind: type[Settings], tags: Vocabulary | None = None
+) -> Settings:
+    """Of a model of that kind; of another one a ValueError."""
+    found: type[Settings] = SubwordSettings if SUBWORD_SETTING in given else Settings
+    found = found if tags is None else DocumentSettings
+    if found is not kind:
+        right = {SubwordSettings: "FastText", DocumentSettings: "Doc2Vec"}.get(found, "Word2Vec")
         raise ValueError(f"it is a model of fastw2v.{right}: read it by fastw2v.{right}.load")
     unknown = given.keys() - {field.name for field in fields(kind)}
     if unknown:
@@ -168,7 +189,12 @@ def _check(saved: Saved[Any]) -> None:
     if not num_words:
         raise ValueError("it has no words")
     check_counts(saved.counts, num_words)
-    shapes = table_shapes(saved.settings, num_words)
+    if saved.tags is not None:
+        check_words(saved.tags.words)
+        check_counts(saved.tags.counts, len(saved.tags.words))
+    shapes = table_shapes(
+        saved.settings, num_words, 0 if saved.tags is None else len(saved.tags.words)
+    )
     for name in shapes.keys() ^ saved.tables.keys():
         has = "no" if name in shapes else "a"
         raise ValueError(f"it has {has} table {name!r}, against its settings")

@@ -1,4 +1,5 @@
-"""The settings of `fastw2v.Word2Vec`, under gensim's names: the one table of them.
+"""The settings of `fastw2v.Word2Vec`, under gensim's names: the one table of them; and what
+`fastw2v.Doc2Vec` has beside them.
 
 Names, defaults and what is allowed stand here alone. Of them are made the checks of the arguments,
 the defaults in signatures and, by `fastw2v.commands._settings`, the options of the commands.
@@ -177,7 +178,7 @@ class Settings:
     comment: str | None = _row(None, "is kept and saved with the model", None)
 
     def __post_init__(self) -> None:
-        for name, setting in self.table().items():
+        for name, setting in table_of(type(self)).items():
             object.__setattr__(self, name, setting.checked(getattr(self, name)))
         if self.loss is not None:
             if self.hs:
@@ -206,11 +207,6 @@ class Settings:
                 f"it cannot be changed after build_vocab; make a model with {name} = {value!r}"
             )
         return settings
-
-    @classmethod
-    def table(cls) -> Mapping[str, Setting]:
-        """What is true of each of them, by name."""
-        return TABLE
 
     def input_rows(self, words: int) -> int:
         """How many rows the embeddings of so many words have."""
@@ -251,10 +247,6 @@ class SubwordSettings(Settings):
                 "trained with negative or hs"
             )
 
-    @classmethod
-    def table(cls) -> Mapping[str, Setting]:
-        return SUBWORD_TABLE
-
     def input_rows(self, words: int) -> int:
         return words + self.bucket
 
@@ -263,10 +255,35 @@ class SubwordSettings(Settings):
         return *super()._of_the_tables, self.min_n, self.max_n, self.bucket
 
 
-def _table(kind: type[Settings]) -> Mapping[str, Setting]:
-    rows = (Setting(each.name, each.default, **each.metadata) for each in fields(kind))
-    return MappingProxyType({row.name: row for row in rows})
+@dataclass(frozen=True)
+class DocumentSettings(Settings):
+    """The arguments of `fastw2v.Doc2Vec`, checked: ``sg`` is 1 for PV-DBOW and 0 for PV-DM, and
+    ``cbow_mean`` is ``dm_mean``.
+
+    Raises:
+        ValueError: As `Settings`, or a loss is given.
+    """
+
+    epochs: int = _whole(10, 1, "passes over the documents")
+    dbow_words: int = _switch(0, "1: PV-DBOW trains vectors of words, too, by skip-gram")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss is not None:
+            raise ValueError(
+                f'loss = "{self.loss}": vectors of documents are trained with negative or hs'
+            )
 
 
-TABLE = _table(Settings)
-SUBWORD_TABLE = _table(SubwordSettings)
+def table_of(kind: type[Settings]) -> Mapping[str, Setting]:
+    """The settings of a kind of model, by name."""
+    return _TABLES[kind]
+
+
+_TABLES: dict[type[Settings], Mapping[str, Setting]] = {
+    kind: MappingProxyType(
+        {each.name: Setting(each.name, each.default, **each.metadata) for each in fields(kind)}
+    )
+    for kind in (Settings, SubwordSettings, DocumentSettings)
+}
+TABLE = table_of(Settings)

@@ -86,10 +86,10 @@ def pieces(variable: tf.Variable) -> Iterator[np.ndarray]:
         yield variable[first : first + _PIECE_ROWS].numpy()
 
 
-def first_vectors(rows: int, width: int, seed: int) -> tf.Tensor:
-    """As gensim has them: uniform in [-1 / D, 1 / D)."""
+def first_vectors(rows: int, width: int, seed: int, table: int = 0) -> tf.Tensor:
+    """As gensim has them: uniform in [-1 / D, 1 / D); other ones for each table."""
     bound = 1 / width
-    return tf.random.stateless_uniform([rows, width], [seed, 0], -bound, bound, alg="philox")
+    return tf.random.stateless_uniform([rows, width], [seed, table], -bound, bound, alg="philox")
 
 
 def _nothing() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from fastw2v.word2vec.corpus.subwords import Subwords, mean_rows
 from fastw2v.word2vec.training.settings import MOST_DRAWN, TABLE, Settings
 
 tf.no_gradient("Fastw2v>HuffmanTree")
+tf.no_gradient("Fastw2v>InferDocuments")
 tf.no_gradient("Fastw2v>NoiseTable")
 tf.no_gradient("Fastw2v>Word2VecTrain")
 
@@ -173,6 +175,7 @@ def train_block(
     seed: Any,
     noise: tf.Tensor | None = None,
     tree: HuffmanTree | None = None,
+    documents: tf.Variable | None = None,
     keep_probability: tf.Tensor | None = None,
     bags: WordBags | None = None,
     sg: bool = True,
@@ -207,6 +210,11 @@ def train_block(
         noise: Negative sampling: the words to draw, see `noise_table`.
         tree: Hierarchical softmax: the tree of the words, see `huffman_tree`. Either this or
             ``noise`` is given; ``negative``, ``group`` and ``shared`` are not looked at then.
+        documents: The vectors of documents, a third variable [num_documents, dim]. The id ``-2 -
+            d`` before a sentence says that it is of document ``d``; several such ids may stand
+            there. With ``sg`` each word is paired with its documents in place of its contexts
+            (PV-DBOW), so that ``embeddings`` stay as they are; otherwise its documents are in its
+            bag beside the contexts (PV-DM).
         keep_probability: float32 [num_words], see the function of this name. None keeps all words.
         bags: The rows that each word is made of, see `word_bags`. The vector of a word is their
             mean; in CBOW all rows of all contexts are taken together. Each row of a word gets its
@@ -260,51 +268,158 @@ def train_block(
     Phrases and their Compositionality", NIPS 2013, equation 4; shared negatives: Ji, Satish, Li and
     Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory", 2016, section 3; bags:
     Bojanowski, Grave, Joulin and Mikolov, "Enriching Word Vectors with Subword Information", TACL
-    2017.
+    2017; documents: Le and Mikolov, "Distributed Representations of Sentences and Documents", ICML
+    2014.
     """
     tables = {"embeddings": embeddings, "weights": weights}
-    for which, table in tables.items():
-        tables[which] = _variable(which, table)
-    if (noise is None) == (tree is None):
-        raise ValueError("either noise or tree must be given, and not both")
-    if end_alpha is None:
-        end_alpha = start_alpha
-    device = _device(tables)
-    for table in tables.values():
-        apply_pending(table, None)
-    # Where the variables are, whatever device the caller has chosen.
-    with tf.device(device):
-        alphas = [_alpha("start_alpha", start_alpha), _alpha("end_alpha", end_alpha)]
+    if documents is not None:
+        tables["documents"] = documents
+    with _prepared(tables) as handles:
         return Trained(
             *_ops.fastw2v_word2_vec_train(
-                embeddings=tables["embeddings"].handle,
-                weights=tables["weights"].handle,
-                ids=_ids(ids),
-                keep_probability=(
-                    tf.zeros([0])
-                    if keep_probability is None
-                    else to_floats("keep_probability", keep_probability, tf.float32)
-                ),
-                noise=tf.zeros([0, 2], tf.int32) if noise is None else noise,
-                tree_splits=tf.zeros([0], tf.int64) if tree is None else tree.splits,
-                tree_steps=tf.zeros([0], tf.int32) if tree is None else tree.steps,
-                tree_longest=tf.zeros([], tf.int64) if tree is None else tree.longest,
-                seed=to_integers("seed", seed, [2]),
-                alphas=tf.stack(alphas),
+                embeddings=handles.pop("embeddings"),
+                weights=handles.pop("weights"),
+                documents=list(handles.values()),
+                **_of_text(ids, seed, noise, tree, keep_probability, start_alpha, end_alpha),
                 bag_splits=tf.zeros([0], tf.int64) if bags is None else bags.splits,
                 bag_rows=tf.zeros([0], tf.int32) if bags is None else bags.rows,
-                window=TABLE["window"].checked(window),
-                shrink_windows=bool(shrink_windows),
-                cbow=not sg,
-                mean=bool(cbow_mean),
-                negative=to_integer("negative", negative, 1, MOST_DRAWN),
-                group=to_integer("group", group, 1, MOST_DRAWN),
-                shared=to_integer("shared", shared, 1, MOST_DRAWN),
+                **_drawn(window, shrink_windows, sg, cbow_mean, negative, group, shared),
                 deterministic=bool(deterministic),
                 workers=to_integer("workers", workers, 0, 2**31 - 1),
                 name=name,
             )
         )
+
+
+@tf.autograph.experimental.do_not_convert
+def infer_documents(
+    embeddings: tf.Variable,
+    weights: tf.Variable,
+    ids: Any,
+    first_vectors: Any,
+    *,
+    seed: Any,
+    epochs: int,
+    noise: tf.Tensor | None = None,
+    tree: HuffmanTree | None = None,
+    keep_probability: tf.Tensor | None = None,
+    sg: bool = True,
+    cbow_mean: bool = True,
+    window: int = Settings.window,
+    shrink_windows: bool = Settings.shrink_windows,
+    negative: int = Settings.negative,
+    group: int = 16,
+    shared: int = 16,
+    start_alpha: Any = Settings.alpha,
+    end_alpha: Any = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Vectors of new documents, each trained on its own text; the tables of words stay.
+
+    The vector of a document depends on its own text and first vector, and on nothing else among
+    the documents. It has the same bits each time, whatever the number of threads, which take one
+    document after another.
+
+    Args:
+        embeddings, weights: As `train_block` has trained them, with ``documents``.
+        ids: int32 [size], the texts one after another, each ended by -1.
+        first_vectors: float32 [num_documents, dim], what training begins with.
+        epochs: How often each text is trained on, at least 1.
+        seed, noise, tree, keep_probability, sg, cbow_mean, window, shrink_windows, negative, group,
+            shared: As in `train_block`.
+        start_alpha, end_alpha: The learning rate at the beginning of the first epoch and at the end
+            of the last.
+        name: Name of the op.
+
+    Returns:
+        float32 [num_documents, dim].
+
+    Raises:
+        ValueError: Wrong rank, dtype or option, or a table that is no variable on the CPU.
+        tf.errors.InvalidArgumentError: An id is not below ``num_words``, shapes do not fit, or
+            there are more or fewer texts than first vectors.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from fastw2v.word2vec.training.train_op import infer_documents, noise_table
+        >>> embeddings, weights = (tf.Variable(tf.ones([3, 8])) for _ in range(2))
+        >>> infer_documents(
+        ...     embeddings, weights, [0, 1, -1, 2, -1], tf.zeros([2, 8]), seed=(1, 2), epochs=3,
+        ...     noise=noise_table([3, 2, 1])).shape
+        TensorShape([2, 8])
+
+    Source: Le and Mikolov, "Distributed Representations of Sentences and Documents", ICML 2014,
+    section 2.2.
+    """
+    with _prepared({"embeddings": embeddings, "weights": weights}) as handles:
+        return _ops.fastw2v_infer_documents(
+            **handles,
+            first_vectors=to_floats("first_vectors", first_vectors, tf.float32),
+            epochs=TABLE["epochs"].checked(epochs),
+            **_of_text(ids, seed, noise, tree, keep_probability, start_alpha, end_alpha),
+            **_drawn(window, shrink_windows, sg, cbow_mean, negative, group, shared),
+            name=name,
+        )
+
+
+@contextmanager
+def _prepared(tables: dict[str, Any]) -> Iterator[dict[str, tf.Tensor]]:
+    """The handles of variables, in the scope of their device, whatever the caller has chosen."""
+    variables = {name: _variable(name, table) for name, table in tables.items()}
+    device = _device(variables)
+    for variable in variables.values():
+        apply_pending(variable, None)
+    with tf.device(device):
+        yield {name: variable.handle for name, variable in variables.items()}
+
+
+def _of_text(
+    ids: Any,
+    seed: Any,
+    noise: tf.Tensor | None,
+    tree: HuffmanTree | None,
+    keep_probability: tf.Tensor | None,
+    start_alpha: Any,
+    end_alpha: Any,
+) -> dict[str, tf.Tensor]:
+    """Inputs of the ops, beside the tables."""
+    if (noise is None) == (tree is None):
+        raise ValueError("either noise or tree must be given, and not both")
+    if end_alpha is None:
+        end_alpha = start_alpha
+    if keep_probability is None:
+        keep_probability = tf.zeros([0])
+    return {
+        "ids": _ids(ids),
+        "keep_probability": to_floats("keep_probability", keep_probability, tf.float32),
+        "noise": tf.zeros([0, 2], tf.int32) if noise is None else noise,
+        "tree_splits": tf.zeros([0], tf.int64) if tree is None else tree.splits,
+        "tree_steps": tf.zeros([0], tf.int32) if tree is None else tree.steps,
+        "tree_longest": tf.zeros([], tf.int64) if tree is None else tree.longest,
+        "seed": to_integers("seed", seed, [2]),
+        "alphas": tf.stack([_alpha("start_alpha", start_alpha), _alpha("end_alpha", end_alpha)]),
+    }
+
+
+def _drawn(
+    window: int,
+    shrink_windows: bool,
+    sg: bool,
+    cbow_mean: bool,
+    negative: int,
+    group: int,
+    shared: int,
+) -> dict[str, Any]:
+    """Attributes of the ops: what is drawn, and what is made of it."""
+    return {
+        "window": TABLE["window"].checked(window),
+        "shrink_windows": bool(shrink_windows),
+        "cbow": not sg,
+        "mean": bool(cbow_mean),
+        "negative": to_integer("negative", negative, 1, MOST_DRAWN),
+        "group": to_integer("group", group, 1, MOST_DRAWN),
+        "shared": to_integer("shared", shared, 1, MOST_DRAWN),
+    }
 
 
 def _variable(name: str, table: Any) -> tf.Variable:
@@ -314,7 +429,7 @@ def _variable(name: str, table: Any) -> tf.Variable:
     if variable.dtype != tf.float32 or variable.shape.rank not in (None, 2):
         raise ValueError(
             f"{name} has dtype {variable.dtype.name} and shape {variable.shape}, expected float32 "
-            "[num_words, dim]"
+            f"[num_{'documents' if name == 'documents' else 'words'}, dim]"
         )
     return variable
 
@@ -327,13 +442,14 @@ def _device(tables: dict[str, tf.Variable]) -> str:
                 f"{name} is a variable on {table.device}, but word vectors are trained on the CPU: "
                 'create it within tf.device("CPU:0")'
             )
-    devices = [table.device for table in tables.values()]
-    if devices[0] != devices[1]:
-        raise ValueError(
-            f"embeddings is a variable on {devices[0]}, but weights is one on {devices[1]}: create "
-            "both on one device"
-        )
-    return devices[0]
+    device = tables["embeddings"].device
+    for name, table in tables.items():
+        if table.device != device:
+            raise ValueError(
+                f"embeddings is a variable on {device}, but {name} is one on {table.device}: "
+                "create them on one device"
+            )
+    return device
 
 
 def _alpha(name: str, alpha: Any) -> tf.Tensor:

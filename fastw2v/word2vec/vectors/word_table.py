@@ -18,12 +18,12 @@ _logger = logging.getLogger(__name__)
 _REMOVED = {
     "accuracy": "since gensim 4 it is evaluate_word_analogies(path)",
     "add": "since gensim 4 it is add_vectors(words, vectors)",
-    "doctags": "Doc2Vec is not part of fastw2v",
+    "doctags": "since gensim 4 the tags of documents are the list index_to_key",
     "get_keras_embedding": "keras.layers.Embedding(*vectors.shape, weights=[vectors]) is a layer "
     "with the array vectors",
     "index2entity": "since gensim 4 the words are the list index_to_key",
     "index2word": "since gensim 4 the words are the list index_to_key",
-    "similarity_unseen_docs": "it belongs to Doc2Vec, which is not part of fastw2v",
+    "similarity_unseen_docs": "since gensim 4 it is a method of the model, Doc2Vec",
     "syn0": "since gensim 4 the vectors are the array vectors",
     "syn0norm": "since gensim 4 get_normed_vectors() returns the vectors scaled to length 1",
     "vectors_norm": "since gensim 4 get_normed_vectors() returns the vectors scaled to length 1",
