@@ -79,13 +79,16 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     return plan;
   }
 
-  plan.block = std::min(batch, RowBlockSize(row_bytes));
-  plan.stores = may_store && stored_rows >= plan.row_tile;
-  if (plan.stores) {
-    plan.block = std::min(
-        {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
-  }
-  plan.block = RoundDown(plan.block, plan.row_tile);
+  const auto set_stores = [&](bool stores) {
+    plan.stores = stores;
+    plan.block = std::min(batch, RowBlockSize(row_bytes));
+    if (stores) {
+      plan.block = std::min(
+          {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
+    }
+    plan.block = RoundDown(plan.block, plan.row_tile);
+  };
+  set_stores(may_store && stored_rows >= plan.row_tile);
 
   // Chunks of so many classes, no more of them than partial sums of d_hidden may take.
   const auto chunk_of = [&](int64_t some_tiles) {
@@ -105,10 +108,17 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     plan.in_place = one_table && plan.num_runs == 1;
   };
   cut(classes);
-  const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
-  if (passes != Passes::kForward && !plan.in_place && most_classes < classes) {
+  const auto too_many = [&] {
+    return passes != Passes::kForward && !plan.in_place &&
+           kGroupBytes / (row_bytes * plan.num_runs) < classes;
+  };
+  if (too_many() && plan.stores && plan.block < batch) {
     // Sums of one group cannot wait for the next block of rows.
-    plan.stores = plan.stores && plan.block == batch;
+    set_stores(false);
+    cut(classes);
+  }
+  if (too_many()) {
+    const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
     cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
   }
   plan.early = plan.stores && may_be_early;
