@@ -156,7 +156,8 @@ SIZES = {
     "chunks longer than a tile": (4, 50_000, 3),
     "more rows than 4-byte exponentials are kept of": (97, 60_000, 2),
     "more rows than 8-byte exponentials are kept of": (97, 50_000, 2),
-    "exponentials are not kept": (3, 110_000, 2),
+    "4-byte exponentials are kept of short tiles": (65, 160_000, 2),
+    "exponentials are not kept": (3, 460_000, 2),
     "groups of classes": (3, 40_000, 120),
 } | {f"width {dim}": (13, 37, dim) for dim in (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65)}
 
@@ -194,6 +195,12 @@ def test_every_option_of_many_classes(kernels, form, options, dtype):
     """In one call, whose forward pass makes sums for d_hidden where the options allow it."""
     problem, d_loss = loss_problem(form, dtype=dtype, **(MANY | OPTIONS[options]))
     check(kernels, functools.partial(compute_loss, one_call=True), problem, d_loss, dtype)
+
+
+def test_short_tiles_of_rows(kernels):
+    """In one call, and without the label smoothing of SIZES; 65 rows are two tiles."""
+    problem, d_loss = loss_problem(batch=65, classes=160_000, dim=2, num_true=2)
+    check(kernels, functools.partial(compute_loss, one_call=True), problem, d_loss, "float32")
 
 
 @pytest.mark.parametrize("options", [{}, {"logit_softcap": 5.0}], ids=["plain", "softcap"])

@@ -41,7 +41,10 @@ struct PlainProducts {
   }
 };
 
-// In bfloat16, with sums in float, where the kernels in use have such products.
+// Whether products in bfloat16 are BFloat16Products; else operands are rounded beside them.
+inline bool MultipliesBFloat16() { return ActiveKernels().bfloat16 != nullptr; }
+
+// In bfloat16, with sums in float, where MultipliesBFloat16().
 struct BFloat16Products {
   using Number = BFloat16;
   using Left = const BFloat16*;

@@ -16,6 +16,7 @@ namespace {
 // for vectors.
 template <typename A>
 struct Coefficients {
+  int64_t size;
   A* max;
   A* log_sum;
   A* scale;
@@ -24,7 +25,8 @@ struct Coefficients {
   const bool* active = nullptr;
 
   Coefficients(int64_t size, Scratch* scratch)
-      : max(scratch->Take<A>(size)),
+      : size(size),
+        max(scratch->Take<A>(size)),
         log_sum(scratch->Take<A>(size)),
         scale(scratch->Take<A>(size)),
         shift(scratch->Take<A>(size)) {}
@@ -32,7 +34,7 @@ struct Coefficients {
   void Load(const LogitGradient<A>& gradient, int64_t first, int64_t rows) {
     const auto copy = [&](const A* from, A* to) {
       std::copy(from + first, from + first + rows, to);
-      std::fill(to + rows, to + RoundUp(rows, kRowTile), A{0});
+      std::fill(to + rows, to + size, A{0});
     };
     copy(gradient.max, max);
     copy(gradient.log_sum, log_sum);
@@ -91,21 +93,21 @@ struct Worker {
   A* references = nullptr;  // [class tile, row]
 
   Worker(const SharedCandidates<T>& p, const Plan& plan, Passes passes, Scratch* scratch)
-      : tile(p, plan.class_tile, passes, scratch),
-        vector(scratch->Take<A>(kRowTile)),
-        unused(scratch->Take<A>(kRowTile)),
-        rows(plan.few ? 1 : 0, p.dim(), passes, scratch),
-        coefficients(plan.few ? kRowTile : 0, scratch),
-        sums(plan.few ? kRowTile : 0, scratch) {
+      : tile(p, plan.class_tile, plan.row_tile, passes, scratch),
+        vector(scratch->Take<A>(plan.row_tile)),
+        unused(scratch->Take<A>(plan.row_tile)),
+        rows(plan.few ? 1 : 0, plan.row_tile, p.dim(), passes, scratch),
+        coefficients(plan.few ? plan.row_tile : 0, scratch),
+        sums(plan.few ? plan.row_tile : 0, scratch) {
     const int64_t tiles = CeilDiv(plan.group, plan.class_tile);
-    if (plan.few) references = scratch->Take<A>(tiles * kRowTile);
+    if (plan.few) references = scratch->Take<A>(tiles * plan.row_tile);
     if (plan.few || !plan.stores || plan.early) {
-      z = scratch->Take<A>((plan.few ? tiles : 1) * plan.class_tile * kRowTile);
+      z = scratch->Take<A>((plan.few ? tiles : 1) * plan.class_tile * plan.row_tile);
     }
     if (passes == Passes::kForward) return;
-    if (p.logits.softcap != 0) slope = scratch->Take<A>(plan.class_tile * kRowTile);
-    left = scratch->Take<Number>(
-        std::max(P::LeftSize(plan.class_tile, kRowTile), P::LeftSize(kRowTile, plan.class_tile)));
+    if (p.logits.softcap != 0) slope = scratch->Take<A>(plan.class_tile * plan.row_tile);
+    left = scratch->Take<Number>(std::max(P::LeftSize(plan.class_tile, plan.row_tile),
+                                          P::LeftSize(plan.row_tile, plan.class_tile)));
   }
 };
 
@@ -138,7 +140,8 @@ class Driver {
         plan_(MakePlan(problem, passes)),
         parallel_(parallel),
         forward_chunks_(CeilDiv(std::max<int64_t>(p_.classes(), 1), plan_.forward_chunk)),
-        rows_(plan_.few ? 0 : plan_.block / kRowTile, p_.dim(), passes, scratch),
+        rows_(plan_.few ? 0 : plan_.block / plan_.row_tile, plan_.row_tile, p_.dim(), passes,
+              scratch),
         coefficients_(plan_.few ? 0 : plan_.block, scratch),
         sums_(plan_.few || !forward() ? 0 : forward_chunks_ * plan_.block, scratch) {
     if (backward()) {
@@ -169,9 +172,9 @@ class Driver {
     for (int64_t block = 0; block < p_.batch; block += plan_.block) {
       const int64_t rows = std::min(plan_.block, p_.batch - block);
       if (forward()) Forward(block, rows, results, gradients.d_hidden != nullptr);
-      parallel_.For(CeilDiv(rows, kRowTile), kRowTile * 1000, [&](int64_t tile, int) {
-        const int64_t first = block + tile * kRowTile;
-        between(first, std::min(first + kRowTile, block + rows));
+      parallel_.For(CeilDiv(rows, plan_.row_tile), plan_.row_tile * 1000, [&](int64_t tile, int) {
+        const int64_t first = block + tile * plan_.row_tile;
+        between(first, std::min(first + plan_.row_tile, block + rows));
       });
       if (plan_.early && gradients.d_hidden != nullptr) {
         coefficients_.Load(gradient, block, rows);
@@ -195,8 +198,8 @@ class Driver {
     const int64_t cost = plan_.run * (p_.classes() * (p_.dim() / 4 + 8) + 1000);
     parallel_.For(CeilDiv(p_.batch, plan_.run), cost, [&](int64_t run, int worker) {
       const int64_t end = std::min(p_.batch, (run + 1) * plan_.run);
-      for (int64_t row = run * plan_.run; row < end; row += kRowTile) {
-        RowTile(workers_[worker], row, std::min(kRowTile, end - row), run, results, between,
+      for (int64_t row = run * plan_.run; row < end; row += plan_.row_tile) {
+        RowTile(workers_[worker], row, std::min(plan_.row_tile, end - row), run, results, between,
                 gradient, sums, gradients);
       }
     });
@@ -210,11 +213,11 @@ class Driver {
     const int64_t classes = p_.classes();
     own.rows.Pack(p_.hidden + row * p_.dim(), count, 0);
     const auto tile = [&](int64_t c) {
-      return LogitTile<A>{own.z + c * kRowTile, own.references + c / plan_.class_tile * kRowTile,
-                          row, count};
+      return LogitTile<A>{own.z + c * plan_.row_tile,
+                          own.references + c / plan_.class_tile * plan_.row_tile, row, count};
     };
     if (forward()) {
-      own.sums.Clear(kRowTile);
+      own.sums.Clear(plan_.row_tile);
       for (int64_t c = 0; c < classes; c += plan_.class_tile) {
         own.tile.Load(c, std::min(plan_.class_tile, classes - c));
         ForwardTile(own, tile(c), own.rows.Transposed(0), own.sums, c, results);
@@ -250,42 +253,45 @@ class Driver {
       const int64_t row_begin = std::min(rows, run * plan_.run);
       const int64_t row_end = std::min(rows, (run + 1) * plan_.run);
       const RunningSums<A> sums = sums_.From(chunk * plan_.block);
-      if (row_begin < row_end) sums.From(row_begin).Clear(RoundUp(row_end, kRowTile) - row_begin);
+      if (row_begin < row_end)
+        sums.From(row_begin).Clear(RoundUp(row_end, plan_.row_tile) - row_begin);
       const int64_t class_begin = chunk * plan_.forward_chunk;
       const int64_t class_end = std::min(p_.classes(), class_begin + plan_.forward_chunk);
       for (int64_t c = class_begin; c < class_end; c += plan_.class_tile) {
         own.tile.Load(c, std::min(plan_.class_tile, class_end - c));
         Right for_hidden{};
         if (early) for_hidden = own.tile.ForHidden(row_end - row_begin);
-        for (int64_t row = row_begin; row < row_end; row += kRowTile) {
+        for (int64_t row = row_begin; row < row_end; row += plan_.row_tile) {
           const LogitTile<A> tile =
-              BlockTile(own, c, block, row, std::min(kRowTile, row_end - row));
+              BlockTile(own, c, block, row, std::min(plan_.row_tile, row_end - row));
           const int64_t next = c + plan_.class_tile;
           PrefetchPart(p_.weights, next, class_end, row - row_begin, row_end - row_begin);
           const A* max = sums.From(row).softmax.max;
-          if (early) std::copy(max, max + kRowTile, own.vector);
-          ForwardTile(own, tile, rows_.Transposed(row / kRowTile), sums.From(row), c - class_begin,
-                      results);
+          if (early) std::copy(max, max + plan_.row_tile, own.vector);
+          ForwardTile(own, tile, rows_.Transposed(row / plan_.row_tile), sums.From(row),
+                      c - class_begin, results);
           if (!early) continue;
           AddHidden(own, tile, for_hidden, c == class_begin,
                     d_hidden_ + (chunk * plan_.block + row) * p_.dim());
         }
       }
     });
-    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * 60, [&](int64_t tile, int) {
-      const int64_t last = std::min(rows, (tile + 1) * kRowTile);
-      for (int64_t r = tile * kRowTile; r < last; ++r) {
-        RowSums<A> total;
-        for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
-          const int64_t begin = chunk * plan_.forward_chunk;
-          const int64_t end = std::min(p_.classes(), begin + plan_.forward_chunk);
-          const RowSums<A> part = sums_.Row(chunk * plan_.block + r, end - begin);
-          total.softmax = Join(total.softmax, part.softmax, [](A x) { return std::exp(x); });
-          total.softplus += part.softplus;
-        }
-        results.sums[block + r] = total;
-      }
-    });
+    parallel_.For(CeilDiv(rows, plan_.row_tile), plan_.row_tile * forward_chunks_ * 60,
+                  [&](int64_t tile, int) {
+                    const int64_t last = std::min(rows, (tile + 1) * plan_.row_tile);
+                    for (int64_t r = tile * plan_.row_tile; r < last; ++r) {
+                      RowSums<A> total;
+                      for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
+                        const int64_t begin = chunk * plan_.forward_chunk;
+                        const int64_t end = std::min(p_.classes(), begin + plan_.forward_chunk);
+                        const RowSums<A> part = sums_.Row(chunk * plan_.block + r, end - begin);
+                        total.softmax =
+                            Join(total.softmax, part.softmax, [](A x) { return std::exp(x); });
+                        total.softplus += part.softplus;
+                      }
+                      results.sums[block + r] = total;
+                    }
+                  });
   }
 
   // Adds exponentials times weights to sums that are relative to own.vector, and will be to the
@@ -299,20 +305,21 @@ class Driver {
     }
     const A* exps = tile.z;
     if (Emulates()) {
-      Kernels<A>().round_bfloat16(tile.z, own.z, classes * kRowTile);
+      Kernels<A>().round_bfloat16(tile.z, own.z, classes * plan_.row_tile);
       exps = own.z;
     }
-    const auto left = P::MakeLeft(tile.count, classes, {exps, kRowTile, false}, own.left);
+    const auto left = P::MakeLeft(tile.count, classes, {exps, plan_.row_tile, false}, own.left);
     P::Multiply(tile.count, dim, classes, left, weights, sums, dim, !first);
   }
 
   // What the sums of AddHidden() give to d_hidden, and the labels.
   void FinishHidden(int64_t block, int64_t rows, A* d_hidden) {
     const int64_t dim = p_.dim();
-    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * forward_chunks_ * dim / 4,
+    parallel_.For(CeilDiv(rows, plan_.row_tile), plan_.row_tile * forward_chunks_ * dim / 4,
                   [&](int64_t tile, int worker) {
                     Own& own = workers_[worker];
-                    const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
+                    const int64_t first = tile * plan_.row_tile,
+                                  count = std::min(plan_.row_tile, rows - first);
                     for (int64_t chunk = 0; chunk < forward_chunks_; ++chunk) {
                       // The last tile of the chunk has the reference of its sums.
                       const int64_t last =
@@ -339,10 +346,11 @@ class Driver {
 
   // The gradients of stored exponentials' logits are own.vector times these.
   void Factors(Own& own, const A* reference, const Coefficients<A>& all, int64_t row) {
-    std::copy(reference, reference + kRowTile, own.vector);
-    std::fill(own.unused, own.unused + kRowTile, A{0});
-    Kernels<A>().tile_softmax_gradient(own.vector, 1, kRowTile, kRowTile, nullptr, all.max + row,
-                                       all.log_sum + row, all.scale + row, own.unused);
+    std::copy(reference, reference + plan_.row_tile, own.vector);
+    std::fill(own.unused, own.unused + plan_.row_tile, A{0});
+    Kernels<A>().tile_softmax_gradient(own.vector, 1, plan_.row_tile, plan_.row_tile, nullptr,
+                                       all.max + row, all.log_sum + row, all.scale + row,
+                                       own.unused);
   }
 
   // Operands are rounded to bfloat16 beside the products.
@@ -395,29 +403,31 @@ class Driver {
         Right for_hidden{};
         if (wants_hidden) for_hidden = own.tile.ForHidden(row_end - row_begin);
         const int64_t first = run * plan_.group + c - group;
-        for (int64_t row = row_begin; row < row_end; row += kRowTile) {
-          const int64_t count = std::min(kRowTile, row_end - row);
+        for (int64_t row = row_begin; row < row_end; row += plan_.row_tile) {
+          const int64_t count = std::min(plan_.row_tile, row_end - row);
           LogitTile<A> tile = BlockTile(own, c, block, row, count);
           if (plan_.in_place && sums != nullptr) {
             PrefetchPart(gradients.d_weights, c + plan_.class_tile, class_end, row - row_begin,
                          row_end - row_begin);
           }
-          GradientTile(own, &tile, rows_.Transposed(row / kRowTile), coefficients_, row);
-          AddProducts(own, tile, rows_.Rows(row / kRowTile, count), for_hidden, d_biases_ + first,
-                      sums == nullptr ? nullptr : sums + first * dim, block > 0 || row != row_begin,
-                      wants_hidden ? d_hidden + row * dim : nullptr, !partial || c != class_begin,
-                      gradients);
+          GradientTile(own, &tile, rows_.Transposed(row / plan_.row_tile), coefficients_, row);
+          AddProducts(own, tile, rows_.Rows(row / plan_.row_tile, count), for_hidden,
+                      d_biases_ + first, sums == nullptr ? nullptr : sums + first * dim,
+                      block > 0 || row != row_begin, wants_hidden ? d_hidden + row * dim : nullptr,
+                      !partial || c != class_begin, gradients);
         }
       }
     });
     if (!partial || !wants_hidden) return;
-    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * chunks * dim / 4, [&](int64_t tile, int) {
-      const int64_t first = tile * kRowTile, count = std::min(kRowTile, rows - first);
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        Kernels<A>().axpy(1, d_hidden_ + (chunk * plan_.block + first) * dim,
-                          gradients.d_hidden + (block + first) * dim, count * dim);
-      }
-    });
+    parallel_.For(CeilDiv(rows, plan_.row_tile), plan_.row_tile * chunks * dim / 4,
+                  [&](int64_t tile, int) {
+                    const int64_t first = tile * plan_.row_tile,
+                                  count = std::min(plan_.row_tile, rows - first);
+                    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+                      Kernels<A>().axpy(1, d_hidden_ + (chunk * plan_.block + first) * dim,
+                                        gradients.d_hidden + (block + first) * dim, count * dim);
+                    }
+                  });
   }
 
   // Of the tile of classes that begins at `next`, asks for the part that falls to one of the row
@@ -426,7 +436,7 @@ class Driver {
   void PrefetchPart(const Table<R>& table, int64_t next, int64_t end, int64_t row,
                     int64_t rows) const {
     const int64_t count = Clamp(end - next, 0, plan_.class_tile);
-    const int64_t tiles = CeilDiv(rows, kRowTile), tile = row / kRowTile;
+    const int64_t tiles = CeilDiv(rows, plan_.row_tile), tile = row / plan_.row_tile;
     for (int64_t c = count * tile / tiles; c < count * (tile + 1) / tiles; ++c) {
       PrefetchRow(table.Row(next + c), p_.dim());
     }
@@ -434,9 +444,9 @@ class Driver {
 
   void PackBlock(int64_t block, int64_t rows) {
     const int64_t dim = p_.dim();
-    parallel_.For(CeilDiv(rows, kRowTile), kRowTile * dim, [&](int64_t tile, int) {
-      const int64_t first = tile * kRowTile;
-      rows_.Pack(p_.hidden + (block + first) * dim, std::min(kRowTile, rows - first), tile);
+    parallel_.For(CeilDiv(rows, plan_.row_tile), plan_.row_tile * dim, [&](int64_t tile, int) {
+      const int64_t first = tile * plan_.row_tile;
+      rows_.Pack(p_.hidden + (block + first) * dim, std::min(plan_.row_tile, rows - first), tile);
     });
   }
 
@@ -459,18 +469,19 @@ class Driver {
     own.tile.Logits(hidden, tile.first_row, tile.count, padded, tile.z,
                     plan_.early ? own.slope : nullptr);
     if (p_.link == Link::kLogistic) {
-      kernels.tile_sigmoid(tile.z, classes, padded, kRowTile, own.tile.offset(), sums.softplus);
+      kernels.tile_sigmoid(tile.z, classes, padded, plan_.row_tile, own.tile.offset(),
+                           sums.softplus);
       return;
     }
     std::copy(sums.softmax.max, sums.softmax.max + padded, tile.reference);
-    kernels.tile_max(tile.z, classes, padded, kRowTile, own.tile.offset(), tile.reference);
+    kernels.tile_max(tile.z, classes, padded, plan_.row_tile, own.tile.offset(), tile.reference);
     for (int64_t r = 0; r < tile.count; ++r) {
       const int64_t b = tile.first_row + r;
       own.tile.ForLabels(b, [&](int64_t place, int64_t j) {
-        results.label_logits[b * p_.num_true + j] = tile.z[place * kRowTile + r];
+        results.label_logits[b * p_.num_true + j] = tile.z[place * plan_.row_tile + r];
       });
     }
-    kernels.tile_exp(tile.z, classes, padded, kRowTile, tile.reference, static_cast<A>(met),
+    kernels.tile_exp(tile.z, classes, padded, plan_.row_tile, tile.reference, static_cast<A>(met),
                      sums.softmax);
     if (plan_.early && own.slope != nullptr) TakeSlopes(own, padded, tile.z);
   }
@@ -491,24 +502,25 @@ class Driver {
     }
     if (p_.link == Link::kLogistic) {
       if (!plan_.stores) {
-        kernels.tile_sigmoid(z, classes, padded, kRowTile, own.tile.offset(), own.unused);
+        kernels.tile_sigmoid(z, classes, padded, plan_.row_tile, own.tile.offset(), own.unused);
       }
-      kernels.tile_scale(z, classes, padded, kRowTile, scale, shift, z);
+      kernels.tile_scale(z, classes, padded, plan_.row_tile, scale, shift, z);
     } else if (plan_.stores) {
       Factors(own, tile.reference, all, row);
-      kernels.tile_scale(tile.z, classes, padded, kRowTile, own.vector, shift, z);
+      kernels.tile_scale(tile.z, classes, padded, plan_.row_tile, own.vector, shift, z);
     } else {
-      kernels.tile_softmax_gradient(z, classes, padded, kRowTile, own.tile.offset(), max, log_sum,
-                                    scale, shift);
+      kernels.tile_softmax_gradient(z, classes, padded, plan_.row_tile, own.tile.offset(), max,
+                                    log_sum, scale, shift);
     }
     for (int64_t r = 0; r < tile.count; ++r) {
       if (!all.active[row + r]) {
-        for (int64_t c = 0; c < classes; ++c) z[c * kRowTile + r] = 0;
+        for (int64_t c = 0; c < classes; ++c) z[c * plan_.row_tile + r] = 0;
         continue;
       }
       const int64_t b = tile.first_row + r;
       own.tile.ForLabels(b, [&](int64_t place, int64_t j) {
-        z[place * kRowTile + r] -= all.target[row + r] * (plan_.early ? LabelSlope(b, j) : A{1});
+        z[place * plan_.row_tile + r] -=
+            all.target[row + r] * (plan_.early ? LabelSlope(b, j) : A{1});
       });
     }
     if (own.slope != nullptr && !plan_.early) TakeSlopes(own, padded, z);
@@ -516,7 +528,7 @@ class Driver {
 
   void TakeSlopes(const Own& own, int64_t padded, A* z) const {
     const A* slope = own.slope;
-    for (int64_t c = 0; c < own.tile.count(); ++c, z += kRowTile, slope += kRowTile) {
+    for (int64_t c = 0; c < own.tile.count(); ++c, z += plan_.row_tile, slope += plan_.row_tile) {
       for (int64_t r = 0; r < padded; ++r) z[r] *= slope[r];
     }
   }
@@ -536,16 +548,16 @@ class Driver {
     const auto& kernels = Kernels<A>();
     const int64_t dim = p_.dim(), classes = own.tile.count(), count = tile.count;
     if (!gradients.d_biases.empty()) {
-      kernels.tile_class_sums(tile.z, classes, count, kRowTile, d_biases);
+      kernels.tile_class_sums(tile.z, classes, count, plan_.row_tile, d_biases);
     }
     own.tile.Scale(tile.padded(), tile.z);
-    if (Emulates()) kernels.round_bfloat16(tile.z, tile.z, classes * kRowTile);
+    if (Emulates()) kernels.round_bfloat16(tile.z, tile.z, classes * plan_.row_tile);
     if (d_weights != nullptr) {
-      const auto left = P::MakeLeft(classes, count, {tile.z, kRowTile, true}, own.left);
+      const auto left = P::MakeLeft(classes, count, {tile.z, plan_.row_tile, true}, own.left);
       P::Multiply(classes, dim, count, left, rows, d_weights, dim, add_weights);
     }
     if (d_hidden != nullptr) {
-      const auto left = P::MakeLeft(count, classes, {tile.z, kRowTile, false}, own.left);
+      const auto left = P::MakeLeft(count, classes, {tile.z, plan_.row_tile, false}, own.left);
       P::Multiply(count, dim, classes, left, for_hidden, d_hidden, dim, add_hidden);
     }
   }
@@ -608,7 +620,7 @@ template <typename T, typename Use>
 void Drive(const SharedCandidates<T>& problem, Passes passes, const Parallel& parallel,
            Scratch* scratch, Use use) {
   if constexpr (std::is_same_v<Accumulator<T>, float>) {
-    if (problem.compute_dtype == ComputeDtype::kBFloat16 && ActiveKernels().bfloat16 != nullptr) {
+    if (problem.compute_dtype == ComputeDtype::kBFloat16 && MultipliesBFloat16()) {
       return use(Driver<T, BFloat16Products>(problem, passes, parallel, scratch));
     }
   }

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "csrc/cpu/kernels/caches.h"
+#include "csrc/cpu/loss/products.h"
 
 namespace fastw2v::cpu {
 namespace {
@@ -21,6 +22,10 @@ constexpr int64_t kMaxRuns = 16;                 // of rows against few classes
 constexpr int64_t kMinRun = 64;
 
 constexpr int64_t kStoredBytes = 56 << 20;  // exponentials of a block of rows
+// A tile of rows where those of kRowTile take more. With fewer rows, weights and their gradient
+// would come from memory so often that computing the logits twice takes less time; in bfloat16 it
+// already does with these.
+constexpr int64_t kShortRowTile = 64;
 // d_hidden, one partial sum per chunk of classes; less where there is much else.
 constexpr int64_t kPartialBytes = 16 << 20;
 constexpr int64_t kPartialBytesBesideStored = 4 << 20;
@@ -42,7 +47,6 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   using A = Accumulator<T>;
   const int64_t row_bytes = std::max<int64_t>(p.dim(), 1) * sizeof(A);
   const int64_t classes = std::max<int64_t>(p.classes(), 1);
-  const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), kRowTile);
   const bool one_table = std::is_same_v<T, A> && p.weights.num_shards() == 1;
   // What is stored of capped logits are exponentials times slopes, of which no sums are left to
   // make.
@@ -51,6 +55,15 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
   Plan plan;
   plan.class_tile = ClassTileSize(row_bytes);
   const int64_t tiles = CeilDiv(classes, plan.class_tile);
+  const int64_t stored_rows = kStoredBytes / (tiles * plan.class_tile * sizeof(A));
+  plan.row_tile = std::min(kRowTile, RoundUp(std::max<int64_t>(p.batch, 1), kRowMultiple));
+  const bool multiplies_fast = std::is_same_v<A, float> &&
+                               p.compute_dtype == ComputeDtype::kBFloat16 && MultipliesBFloat16();
+  if (may_store && !multiplies_fast && stored_rows < plan.row_tile &&
+      stored_rows >= kShortRowTile) {
+    plan.row_tile = kShortRowTile;
+  }
+  const int64_t batch = RoundUp(std::max<int64_t>(p.batch, 1), plan.row_tile);
   plan.few = classes * row_bytes <= kFewClassesBytes;
   plan.group = classes;
   plan.early = false;
@@ -66,14 +79,16 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     return plan;
   }
 
-  const int64_t stored_rows =
-      RoundDown(kStoredBytes / (tiles * plan.class_tile * sizeof(A)), kRowTile);
-  plan.block = std::min(batch, RowBlockSize(row_bytes));
-  plan.stores = may_store && stored_rows > 0;
-  if (plan.stores) {
-    plan.block = std::min(
-        {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
-  }
+  const auto set_stores = [&](bool stores) {
+    plan.stores = stores;
+    plan.block = std::min(batch, RowBlockSize(row_bytes));
+    if (stores) {
+      plan.block = std::min(
+          {plan.block, stored_rows, RowBlockSize(row_bytes, SecondLevelBytes() / kBlockShare)});
+    }
+    plan.block = RoundDown(plan.block, plan.row_tile);
+  };
+  set_stores(may_store && stored_rows >= plan.row_tile);
 
   // Chunks of so many classes, no more of them than partial sums of d_hidden may take.
   const auto chunk_of = [&](int64_t some_tiles) {
@@ -86,17 +101,24 @@ Plan MakePlan(const SharedCandidates<T>& p, Passes passes) {
     plan.group = group;
     plan.chunk = chunk_of(CeilDiv(group, plan.class_tile));
     plan.num_chunks = CeilDiv(group, plan.chunk);
-    const int64_t row_tiles = plan.block / kRowTile;
+    const int64_t row_tiles = plan.block / plan.row_tile;
     const int64_t runs = plan.num_chunks >= 8 ? 1 : Clamp(row_tiles / 2, 1, 8);
-    plan.run = CeilDiv(row_tiles, runs) * kRowTile;
+    plan.run = CeilDiv(row_tiles, runs) * plan.row_tile;
     plan.num_runs = CeilDiv(plan.block, plan.run);
     plan.in_place = one_table && plan.num_runs == 1;
   };
   cut(classes);
-  const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
-  if (passes != Passes::kForward && !plan.in_place && most_classes < classes) {
+  const auto too_many = [&] {
+    return passes != Passes::kForward && !plan.in_place &&
+           kGroupBytes / (row_bytes * plan.num_runs) < classes;
+  };
+  if (too_many() && plan.stores && plan.block < batch) {
     // Sums of one group cannot wait for the next block of rows.
-    plan.stores = plan.stores && plan.block == batch;
+    set_stores(false);
+    cut(classes);
+  }
+  if (too_many()) {
+    const int64_t most_classes = kGroupBytes / (row_bytes * plan.num_runs);
     cut(std::max(plan.class_tile, RoundDown(most_classes, plan.class_tile)));
   }
   plan.early = plan.stores && may_be_early;

@@ -11,7 +11,7 @@
 
 namespace fastw2v::cpu {
 
-// Rows of a tile of logits: a multiple of every panel.
+// Rows of a tile of logits, at most: a multiple of every panel.
 constexpr int64_t kRowTile = 96;
 
 inline int64_t CeilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
@@ -31,6 +31,7 @@ struct Plan {
   bool early;     // the forward pass multiplies them with the weights: the sums for d_hidden
   bool in_place;  // d_weights are summed where they are wanted
   int64_t class_tile;
+  int64_t row_tile;       // a multiple of kRowMultiple
   int64_t block;          // rows worked on at a time
   int64_t run;            // rows of one task, a multiple of kRowMultiple
   int64_t num_runs;       // in a block

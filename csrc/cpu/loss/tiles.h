@@ -20,10 +20,10 @@ namespace fastw2v::cpu {
 template <typename A, typename P>
 class PackedRows {
  public:
-  PackedRows(int64_t tiles, int64_t dim, Passes passes, Scratch* scratch)
+  PackedRows(int64_t tiles, int64_t row_tile, int64_t dim, Passes passes, Scratch* scratch)
       : dim_(dim),
-        transposed_size_(P::RightSize(dim, kRowTile)),
-        rows_size_(P::RightSize(kRowTile, dim)) {
+        transposed_size_(P::RightSize(dim, row_tile)),
+        rows_size_(P::RightSize(row_tile, dim)) {
     transposed_ = scratch->Take<typename P::Number>(tiles * transposed_size_);
     if (passes != Passes::kForward) rows_ = scratch->Take<typename P::Number>(tiles * rows_size_);
   }
@@ -50,15 +50,17 @@ class PackedRows {
   typename P::Number* rows_ = nullptr;
 };
 
-// One tile of at most `most_classes` classes, in a worker's own scratch.
+// One tile of at most `most_classes` classes, in a worker's own scratch. Its logits with a tile of
+// rows are [class, row_tile].
 template <typename T, typename P>
 class ClassTile {
   using A = Accumulator<T>;
   using Number = typename P::Number;
 
  public:
-  ClassTile(const SharedCandidates<T>& p, int64_t most_classes, Passes passes, Scratch* scratch)
-      : p_(&p) {
+  ClassTile(const SharedCandidates<T>& p, int64_t most_classes, int64_t row_tile, Passes passes,
+            Scratch* scratch)
+      : p_(&p), row_tile_(row_tile) {
     const int64_t dim = p.dim();
     // Rows that need conversion, rounding, or lie in several shards are copied first.
     rounds_ = p.compute_dtype == ComputeDtype::kBFloat16 && !P::kRounds;
@@ -123,22 +125,22 @@ class ClassTile {
       // A product would multiply as many rows as a vector has numbers.
       const int64_t dim = p_->dim();
       for (int64_t c = 0; c < count_; ++c) {
-        A* row = z + c * kRowTile;
+        A* row = z + c * row_tile_;
         std::fill(row, row + padded_rows, A{0});
         row[0] = Kernels<A>().dot(p_->hidden + first_row * dim, rows_ + c * dim, dim);
       }
     } else {
-      P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, kRowTile, false);
+      P::Multiply(count_, padded_rows, p_->dim(), left_, hidden, z, row_tile_, false);
     }
     Scale(padded_rows, z);
     if (p_->logits.softcap != 0) {
       for (int64_t c = 0; c < count_; ++c) {
-        A* row = z + c * kRowTile;
+        A* row = z + c * row_tile_;
         if (!p_->biases.empty()) {
           for (int64_t r = 0; r < padded_rows; ++r) row[r] += offset_[c];
         }
         Kernels<A>().softcap(p_->logits.softcap, row,
-                             slope == nullptr ? nullptr : slope + c * kRowTile, padded_rows);
+                             slope == nullptr ? nullptr : slope + c * row_tile_, padded_rows);
         if (p_->log_q == nullptr) continue;
         for (int64_t r = 0; r < padded_rows; ++r) row[r] -= p_->log_q[first_ + c];
       }
@@ -158,7 +160,7 @@ class ClassTile {
   void Scale(int64_t padded_rows, A* z) const {
     if (p_->logits.scale == 1) return;
     for (int64_t c = 0; c < count_; ++c) {
-      Updates<A>().scale(p_->logits.scale, z + c * kRowTile, padded_rows);
+      Updates<A>().scale(p_->logits.scale, z + c * row_tile_, padded_rows);
     }
   }
 
@@ -208,7 +210,7 @@ class ClassTile {
   void TakeMargin(int64_t row, A* column) const {
     ForLabels(row, [&](int64_t place, int64_t j) {
       if (!IsFirstOfClass(p_->labels + row * p_->num_true, j)) return;
-      column[place * kRowTile] -= p_->logits.margin;
+      column[place * row_tile_] -= p_->logits.margin;
     });
   }
 
@@ -217,7 +219,7 @@ class ClassTile {
       const int64_t* hit = p_->hits + 2 * (row * p_->num_true + j);
       const int64_t last = std::min(hit[1] - first_, count_);
       for (int64_t c = std::max<int64_t>(hit[0] - first_, 0); c < last; ++c) {
-        column[c * kRowTile] = -std::numeric_limits<A>::infinity();
+        column[c * row_tile_] = -std::numeric_limits<A>::infinity();
       }
     }
   }
@@ -237,6 +239,7 @@ class ClassTile {
   }
 
   const SharedCandidates<T>* p_;
+  int64_t row_tile_;
   bool rounds_;
   bool copies_;
   A* copy_ = nullptr;

@@ -128,7 +128,7 @@ class Driver {
         capacity_(std::min(2 * p_.k, chunk_)),
         block_(BlockSize()),
         run_(RunSize()),
-        rows_(CeilDiv(block_, kRowTile), p_.dim(), cpu::Passes::kForward, scratch) {
+        rows_(CeilDiv(block_, kRowTile), kRowTile, p_.dim(), cpu::Passes::kForward, scratch) {
     entries_ = scratch->Take<Entry<A>>(block_ * num_chunks_ * capacity_);
     counts_ = scratch->Take<int64_t>(block_ * num_chunks_);
     limits_ = scratch->Take<A>(num_chunks_ * RoundUp(block_, kRowTile));
@@ -139,7 +139,7 @@ class Driver {
     workers_.reserve(parallel.num_workers());
     for (int i = 0; i < parallel.num_workers(); ++i) {
       workers_.push_back(
-          {cpu::ClassTile<T, P>(candidates_, class_tile_, cpu::Passes::kForward, scratch),
+          {cpu::ClassTile<T, P>(candidates_, class_tile_, kRowTile, cpu::Passes::kForward, scratch),
            scratch->Take<A>(class_tile_ * kRowTile), scratch->Take<int32_t>(kRowTile)});
     }
   }
