@@ -20,6 +20,8 @@ from fuzzing import counts, harness
 SUBJECTS = (
     "losses",
     "tables",
+    "adaptive",
+    "served",
     "malformed",
     "files",
     "word_vectors",

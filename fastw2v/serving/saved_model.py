@@ -135,8 +135,9 @@ def _resources(model: Any) -> list[Any]:
     """What a model has beside variables: tables of words, with their files."""
     if not isinstance(model, tf_internals.Trackable):
         return []
+    resource = tf.saved_model.experimental.TrackableResource
     parts = tf.train.TrackableView(model).descendants()
-    return [part for part in parts if isinstance(part, tf.saved_model.experimental.TrackableResource)]
+    return [part for part in parts if isinstance(part, resource)]
 
 
 def _checked_path(path: Any) -> str:
