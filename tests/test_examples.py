@@ -29,7 +29,8 @@ CASES = {
 
 
 def test_every_example_is_run():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*CASES, "distributed_softmax"}
+    others = {"distributed_softmax", "serving"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*CASES, *others}
 
 
 @pytest.mark.slow
@@ -68,6 +69,17 @@ def test_the_metric_improves_on_both_sides(name, tmp_path):
     # The time of each is told apart from what is the same at every run.
     times = re.findall(r"^(\w+) +.*\b\d+\.\d\d s$", finished.stderr, re.M)
     assert times == ["fastw2v", other]
+
+
+@pytest.mark.slow
+def test_served_models_answer_as_the_trained_one():
+    finished = subprocess.run(
+        [sys.executable, str(EXAMPLES / "serving.py"), "--quick"], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    names = re.findall(r"^(\w+) +8 of 8 answers are those", finished.stdout, re.M)
+    assert names == ["fastw2v", "Keras", "TFLite"]
+    assert re.findall(r"^(\w+) +\d+\.\d\d ms for 8 requests$", finished.stderr, re.M) == names
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import fastw2v
 from fastw2v import _kernels
+from fastw2v._losses import composed
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 BASELINE = _kernels.instruction_sets()[0]
@@ -82,6 +83,32 @@ def test_a_wrong_top_k_is_found(fuzzing, monkeypatch):
 
     monkeypatch.setattr(fastw2v, "top_k", wrong)
     assert len(failures(fuzzing, "tables", range(8))) >= 6  # of few classes it may be right
+
+
+@pytest.mark.parametrize("name", ["adaptive_softmax_loss", "adaptive_top_k"])
+def test_a_wrong_adaptive_softmax_is_found(fuzzing, monkeypatch, name):
+    function = getattr(fastw2v, name)
+    assert failures(fuzzing, "adaptive", range(6)) == []
+    monkeypatch.setattr(
+        fastw2v,
+        name,
+        lambda *arguments, **options: tf.nest.map_structure(
+            lambda part: part + tf.cast(1, part.dtype), function(*arguments, **options)
+        ),
+    )
+    assert failures(fuzzing, "adaptive", range(6))
+
+
+def test_a_wrong_answer_of_what_is_served_is_found(fuzzing, monkeypatch):
+    assert failures(fuzzing, "served", range(4)) == []
+    made = composed.Rows.__init__
+
+    def wrong(self, *arguments):
+        made(self, *arguments)
+        self.values *= 1.01
+
+    monkeypatch.setattr(composed.Rows, "__init__", wrong)
+    assert len(failures(fuzzing, "served", range(4))) >= 3
 
 
 def test_an_optimizer_with_a_wrong_rate_is_found(fuzzing, monkeypatch):

@@ -151,6 +151,15 @@ def test_a_sequential_model_and_a_subclass(tmp_path):
     np.testing.assert_array_equal(loaded.rows(IDS), layer(IDS))
 
 
+def test_a_model_with_words_of_its_own(tmp_path):
+    words = keras.Input([], dtype="string")
+    ids = keras.layers.StringLookup(vocabulary=["red", "green"])(words)
+    model = keras.Model(words, fastw2v.keras.Embedding(3, DIM)(ids))
+    loaded = served(model, tmp_path)
+    given = tf.constant(["green", "blue"])
+    np.testing.assert_array_equal(loaded.serve(given), model(given))
+
+
 def test_pending_updates_are_applied(tmp_path):
     model, predictor = models(HEADS["exact"]())
     model.compile(fastw2v.optimizers.Adam(0.1))
@@ -395,6 +404,10 @@ def test_large_tables_are_variables(tmp_path):
     assert Path(tmp_path, "saved_model.pb").stat().st_size < SMALL
     saved = tf.train.list_variables(str(tmp_path / "variables" / "variables"))
     assert [shape for _, shape in saved if shape] == 2 * [[160_000, DIM]]
+    _, keras_model = models(HEADS["nce"]())
+    fastw2v.export(keras_model, tmp_path / "keras")
+    saved = tf.train.list_variables(str(tmp_path / "keras" / "variables" / "variables"))
+    assert len(saved) == 1 + len(keras_model.variables)
 
 
 def interpreter(content):

@@ -21,6 +21,8 @@ SUBJECTS = (
     "losses",
     "pairs",
     "tables",
+    "adaptive",
+    "served",
     "malformed",
     "files",
     "word_vectors",

@@ -20,6 +20,7 @@ from tensorflow.python.saved_model import save_context
 
 __all__ = [
     "DERIVATIVES",
+    "AutoTrackable",
     "PlainVariable",
     "ShardedVariable",
     "Trackable",
@@ -48,6 +49,8 @@ PlainVariable = resource_variable_ops.ResourceVariable
 
 # What checkpoints find, and ask for its tensors by `_serialize_to_tensors`.
 Trackable = tf.__internal__.tracking.Trackable
+# Finds what are its attributes.
+AutoTrackable = tf.__internal__.tracking.AutoTrackable
 
 # Whether ops can be given the handle of a variable; those of Keras and of strategies wrap one.
 is_resource_variable = resource_variable_ops.is_resource_variable

@@ -85,7 +85,6 @@ def export(
         >>> classes.shape
         TensorShape([2, 3])
     """
-    check_keras()
     path = _checked_path(path)
     if functions is None and _are_word_vectors(model):
         from fastw2v.serving.words import Words
@@ -97,16 +96,18 @@ def export(
         parts = _of_keras(model) if isinstance(model, keras.Model) else _of_module(model)
     else:
         parts = _given(functions)
-    traced = {}
+    root = tf_internals.AutoTrackable()
+    signatures = {}
     for name, function in parts.items():
-        traced[name] = function.traced()
-        _check_ops(name, traced[name].get_concrete_function())
-    archive = keras.export.ExportArchive()
-    if isinstance(model, tf_internals.Trackable):  # which may have tables of words, and files
-        archive.track(model)
-    for name, each in traced.items():
-        archive.add_endpoint(name, each)
-    archive.write_out(path, verbose=False)
+        traced = function.traced()
+        setattr(root, name, traced)
+        signatures[name] = traced.get_concrete_function()
+        _check_ops(name, signatures[name])
+    signatures.setdefault("serving_default", next(iter(signatures.values())))
+    variables = [each for function in signatures.values() for each in function.variables]
+    root._variables = list({id(each): each for each in variables}.values())
+    root._resources = _resources(model)
+    tf.saved_model.save(root, path, signatures=signatures)
 
 
 class _Function(NamedTuple):
@@ -130,6 +131,15 @@ class _Function(NamedTuple):
         return tf.function(served, input_signature=self.signature, autograph=False)
 
 
+def _resources(model: Any) -> list[Any]:
+    """What a model has beside variables: tables of words, with their files."""
+    if not isinstance(model, tf_internals.Trackable):
+        return []
+    resource = tf.saved_model.experimental.TrackableResource
+    parts = tf.train.TrackableView(model).descendants()
+    return [part for part in parts if isinstance(part, resource)]
+
+
 def _checked_path(path: Any) -> str:
     try:
         name = os.fspath(path)
@@ -147,6 +157,7 @@ def _are_word_vectors(model: Any) -> bool:
 
 
 def _of_keras(model: keras.Model) -> dict[str, _Function]:
+    check_keras()
     try:
         inputs = model.inputs if isinstance(model, keras.Sequential) else [model.input]
     except (AttributeError, ValueError) as error:
