@@ -60,6 +60,15 @@ _PAGES = {
         "top_k.py",
         "The 100 classes of largest logit, of V: prediction, or nearest neighbors.",
     ),
+    "retrieval": (
+        "Retrieval with two towers",
+        "retrieval.py",
+        'The softmax over the B candidates of a batch, with log Q, forward and backward; "by id" '
+        'with accidental hits removed, "hard" against the 100 negatives of the largest logits. '
+        '"recall": how often the wanted item is among the 100 best of V. TFRS is TensorFlow '
+        "Recommenders: `tfrs.tasks.Retrieval`, and `tfrs.metrics.FactorizedTopK` with "
+        "`BruteForce`.",
+    ),
     "training": (
         "Training steps",
         "training.py",

@@ -39,7 +39,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["exact", "sampled", "latency", "top_k"])
+@pytest.mark.parametrize("script", ["exact", "sampled", "latency", "top_k", "retrieval"])
 def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     output = tmp_path / "results" / f"{script}.csv"
     printed = run(script, "--quick", "--output", output)
