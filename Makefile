@@ -127,6 +127,8 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/top_k.py
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/recall.py
 	$(BIN)/python benchmarks/word2vec.py --parts speed vocabulary
 	$(BIN)/python benchmarks/figures.py
 

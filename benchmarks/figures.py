@@ -60,6 +60,22 @@ _PAGES = {
         "top_k.py",
         "The 100 classes of largest logit, of V: prediction, or nearest neighbors.",
     ),
+    "retrieval": (
+        "Retrieval with two towers",
+        "retrieval.py",
+        'The softmax over the B candidates of a batch, with log Q, forward and backward; "by id" '
+        'with accidental hits removed, "hard" against the 100 negatives of the largest logits. '
+        '"recall": how often the wanted item is among the 100 best of V. TFRS is TensorFlow '
+        "Recommenders: `tfrs.tasks.Retrieval`, and `tfrs.metrics.FactorizedTopK` with "
+        "`BruteForce`.",
+    ),
+    "recall": (
+        "Recall of two towers",
+        "recall.py",
+        "How often an item that was left out of training is among the 10 best of all, after "
+        "training by the softmax over a batch in several settings: mean and range over seeds, by "
+        "fastw2v and by `fastw2v.reference`, which stores the logits.",
+    ),
     "training": (
         "Training steps",
         "training.py",
@@ -509,7 +525,25 @@ def _distributed_word2vec_table(rows: list[Row]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _recall_table(rows: list[Row]) -> str:
+    """A line for each setting."""
+    contestants = list(dict.fromkeys(row["contestant"] for row in rows))
+    lines = [["setting", *contestants], ["---"] * (1 + len(contestants))]
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        cells = [setting]
+        for name in contestants:
+            found = [
+                float(row["recall_at_10"])
+                for row in rows
+                if (row["setting"], row["contestant"]) == (setting, name)
+            ]
+            cells.append(f"{statistics.mean(found):.3f} ({min(found):.3f} to {max(found):.3f})")
+        lines.append(cells)
+    return "\n".join(_line(line) for line in lines)
+
+
 _OTHER_TABLES = {
+    "recall": _recall_table,
     "training": _training_table,
     "data": _data_table,
     "word2vec": _word2vec_tables,

@@ -74,9 +74,9 @@ class Case:
         """Operations per logit and unit of D: the forward product and the two of the gradients.
 
         Without a known reduction the gradients come after the loss, and logits that are not stored
-        are computed again. `fastw2v.top_k` has the forward product alone.
+        are computed again. The largest logits have the forward product alone.
         """
-        if self.loss == "top_k":
+        if self.loss in ("top_k", "recall"):
             return 2
         return 8 if self.reduction == "none" and not self.sampled else 6
 

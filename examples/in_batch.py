@@ -27,7 +27,7 @@ import fastw2v
 
 DIM = 32
 BATCH = 512
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.003
 TEMPERATURE = 0.5
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     )
     parser.add_argument("--items", type=int, default=10_000, help="how many items there are")
     parser.add_argument("--users", type=int, default=5_000, help="how many users there are")
-    parser.add_argument("--epochs", type=int, default=5, help="passes over the interactions")
+    parser.add_argument("--epochs", type=int, default=3, help="passes over the interactions")
     parser.add_argument("--quick", action="store_true", help="half of the interactions")
     arguments = parser.parse_args()
 

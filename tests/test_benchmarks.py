@@ -39,7 +39,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["exact", "sampled", "latency", "top_k"])
+@pytest.mark.parametrize("script", ["exact", "sampled", "latency", "top_k", "retrieval"])
 def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     output = tmp_path / "results" / f"{script}.csv"
     printed = run(script, "--quick", "--output", output)
@@ -99,6 +99,23 @@ def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
         assert (row["contestant"] != "Keras") or float(row["times_keras"]) == 1
         for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "python"):
             assert row[name], name
+
+
+@pytest.mark.slow
+def test_recall_is_the_same_of_stored_logits(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "recall.csv"
+    printed = run("recall", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    recall = benchmark_module("recall")
+    assert tuple(reader.fieldnames) == recall.COLUMNS
+    found = {(row["setting"], row["contestant"]): float(row["recall_at_10"]) for row in rows}
+    for setting in recall.SETTINGS:
+        assert setting in printed
+        assert found[setting, "fastw2v"] == pytest.approx(found[setting, "reference"], abs=5e-3)
+    page = benchmark_module("figures").pages(output.parent)["recall.md"]
+    assert page.count("\n| ") == 2 + len(recall.SETTINGS)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ LINE = re.compile(r"^(\w+) +epoch (\d+) +(\S+) ([\d.,]+)$", re.M)
 CASES = {
     "word2vec": ("loss", False, "TensorFlow", 0.02),
     "two_towers": ("recall@10", True, "TensorFlow", 0.1),
+    "in_batch": ("recall@10", True, "Keras", 0.1),
     "language_model": ("perplexity", False, "Keras", 0.4),
 }
 

@@ -6,7 +6,7 @@
 // the lower class. A soft cap, cap * tanh(x / cap), rises with x: it changes the values that are
 // returned and not the order.
 //
-// The logits of classes [excluded[2b], excluded[2b + 1]) are -inf for row b.
+// x is -inf for row b and classes [excluded[2b], excluded[2b + 1]).
 //
 // Work: 2BVD operations, and what it takes to compare each logit with the k-th best of its row.
 // The order is total, so the result does not depend on how the work is cut, nor on the number of
