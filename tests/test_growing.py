@@ -388,8 +388,8 @@ def test_variables_that_do_not_belong_together_are_refused():
 
     for training in (True, False):
         for change in (
-            lambda layer: layer.slots.assign(np.zeros(4, np.int64)),
-            lambda layer: layer.slots.assign(np.zeros(3, np.int64)),
+            lambda layer: layer.slots.assign(np.zeros([4, 2], np.int64)),
+            lambda layer: layer.slots.assign(np.zeros([3, 2], np.int64)),
             lambda layer: layer.records.assign(np.zeros([7, 3], np.int64)),
             lambda layer: layer.counters.assign([10**9, 0, 0, 0, 0]),
             lambda layer: layer.counters.assign([0, 0, 0, 0, 0]),

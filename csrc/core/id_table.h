@@ -19,8 +19,13 @@ namespace fastw2v {
 
 struct IdRecord {
   int64_t id;
-  int64_t seen;   // the last step in which the id occurred
+  int64_t seen;   // the last step in which the id occurred, where rows expire
   int64_t birth;  // 1 of the first row that was given, 2 of the second, whichever rows these are
+};
+
+struct IdSlot {
+  int64_t id;
+  int64_t row;  // 0: nothing is here
 };
 
 struct IdCandidate {
@@ -43,13 +48,12 @@ struct IdTable {
 
   int64_t capacity = 0;
   IdRecord* records = nullptr;  // [capacity], by row
-  // Open addressing: half of the id's hash << 32 | row; 0 is empty.
   int64_t num_slots = 0;
-  uint64_t* slots = nullptr;
+  IdSlot* slots = nullptr;  // [num_slots], by hash: open addressing
   IdCounters* counters = nullptr;
   IdCandidate* candidates = nullptr;  // [kCandidates]; null where an id gets its row at once
 
-  // Of a table of this capacity: a power of 2, at most half of it in use.
+  // Of a table of this capacity: a power of 2, at most two thirds of it in use.
   static int64_t NumSlots(int64_t capacity);
 };
 

@@ -119,7 +119,7 @@ class GrowingEmbedding(Lookup):
             "embeddings", [1, self.output_dim], self.embeddings_initializer, self.variable_dtype
         )
         self.records = self._add("records", [1, 3])
-        self.slots = self._add("slots", [2])
+        self.slots = self._add("slots", [2, 2])
         rows, births, steps, hand = 1, 0, 0, 0
         counters = [rows, births, steps, hand, seed]
         self.counters = self._add("counters", [5], lambda *_, **__: tf.constant(counters, tf.int64))

@@ -184,17 +184,14 @@ class RowOptimizer(_DenseOptimizer):
         if records is None:
             return None
         index = self._get_variable_index(variable)
-        slots = list(self._slots(index))
-        fills: list[Any] = [slot.fill for slot in slots]
-        if self._leaves_pending():
-            row_updates, history = self._histories[index]
-            slots.append(row_updates)
-            fills.append(history.value[0, 0])
+        slots = self._slots(index)
+        history = self._histories[index] if self._leaves_pending() else []
         return _ops.fastw2v_renew_rows(
             records=records.value.handle,
             births=self._births[index][0].value.handle,
             slots=[slot.value.handle for slot in slots],
-            fills=[tf.cast(fill, tf.float64) for fill in fills],
+            history=[each.value.handle for each in history],
+            fills=[slot.fill for slot in slots],
             rows=[] if rows is None else [rows],
         )
 

@@ -13,7 +13,6 @@ namespace fastw2v {
 namespace {
 
 constexpr int64_t kIdsPerTask = 1024;
-constexpr uint64_t kRow = 0xffffffff;
 // How many rows are looked at for one that can be given anew: expired ones are found at a fraction
 // of the cost of the rows that are given.
 constexpr int64_t kLooks = 16;
@@ -27,41 +26,38 @@ uint64_t Hash(int64_t id) {
   return hash ^ hash >> 31;
 }
 
-int64_t Row(uint64_t slot) { return static_cast<int64_t>(slot & kRow); }
-
-// Where the search for an id begins, of its hash or of its slot.
-int64_t Home(const IdTable& table, uint64_t tag) {
-  return static_cast<int64_t>(tag & static_cast<uint64_t>(table.num_slots - 1));
+// Where the search for an id begins.
+int64_t Home(const IdTable& table, uint64_t hash) {
+  return static_cast<int64_t>(hash & static_cast<uint64_t>(table.num_slots - 1));
 }
 
 int64_t Next(const IdTable& table, int64_t slot) { return (slot + 1) & (table.num_slots - 1); }
 
-// The slot of an id, or the empty one where it belongs. Ends, as more slots are empty than not.
-int64_t Place(const IdTable& table, int64_t id, uint64_t hash) {
-  const uint64_t tag = hash & kRow;
-  int64_t slot = Home(table, tag);
+// The slot of an id, or the empty one where it belongs, at or behind its home. Ends, as there are
+// empty slots; where others have filled them, at any slot.
+int64_t Place(const IdTable& table, int64_t id, int64_t slot) {
   for (int64_t tried = 0; tried < table.num_slots; ++tried, slot = Next(table, slot)) {
-    const uint64_t entry = table.slots[slot];
-    if (entry == 0) return slot;
-    if (entry >> 32 == tag && Row(entry) < table.capacity && table.records[Row(entry)].id == id) {
-      return slot;
-    }
+    if (table.slots[slot].row == 0 || table.slots[slot].id == id) break;
   }
-  return 0;
+  return slot;
+}
+
+int64_t PlaceOf(const IdTable& table, int64_t id) {
+  return Place(table, id, Home(table, Hash(id)));
 }
 
 // Empties a slot, and moves back those behind it that would no longer be found.
 void Empty(const IdTable& table, int64_t slot) {
-  for (int64_t next = Next(table, slot);; next = Next(table, next)) {
-    const uint64_t entry = table.slots[next];
-    if (entry == 0) break;
+  int64_t next = Next(table, slot);
+  for (int64_t tried = 0; tried < table.num_slots; ++tried, next = Next(table, next)) {
+    if (table.slots[next].row == 0) break;
     const int64_t mask = table.num_slots - 1;
-    const int64_t distance = (next - Home(table, entry >> 32)) & mask;
+    const int64_t distance = (next - Home(table, Hash(table.slots[next].id))) & mask;
     if (distance < ((next - slot) & mask)) continue;
-    table.slots[slot] = entry;
+    table.slots[slot] = table.slots[next];
     slot = next;
   }
-  table.slots[slot] = 0;
+  table.slots[slot] = {0, 0};
 }
 
 // How often an id without a row has occurred, this time included. The one whose last occurrence is
@@ -93,8 +89,8 @@ int64_t FreeRow(const IdTable& table, const IdRules& rules) {
     counters.hand = counters.hand + 1 < counters.rows ? counters.hand + 1 : 1;
     const IdRecord& record = table.records[counters.hand];
     if (counters.steps - record.seen <= rules.expire_after) continue;
-    const int64_t slot = Place(table, record.id, Hash(record.id));
-    if (Row(table.slots[slot]) == counters.hand) Empty(table, slot);
+    const int64_t slot = PlaceOf(table, record.id);
+    if (table.slots[slot].row == counters.hand) Empty(table, slot);
     return counters.hand;
   }
   return counters.rows < std::min(rules.max_rows + 1, table.capacity) ? counters.rows++ : 0;
@@ -103,15 +99,15 @@ int64_t FreeRow(const IdTable& table, const IdRules& rules) {
 // The row of an id that had none when the step began.
 int64_t GiveRow(const IdTable& table, int64_t id, const IdRules& rules,
                 std::vector<int64_t>* born) {
+  const int64_t given = table.slots[PlaceOf(table, id)].row;
+  if (given != 0) return given;
   const uint64_t hash = Hash(id);
-  const uint64_t entry = table.slots[Place(table, id, hash)];
-  if (entry != 0) return Row(entry);
   if (table.candidates != nullptr && Count(table, id, hash) < rules.min_count) return 0;
   const int64_t row = FreeRow(table, rules);
   if (row == 0) return 0;
   if (table.candidates != nullptr) EndCount(table, hash);
   table.records[row] = {id, table.counters->steps, ++table.counters->births};
-  table.slots[Place(table, id, hash)] = (hash & kRow) << 32 | static_cast<uint64_t>(row);
+  table.slots[PlaceOf(table, id)] = {id, row};
   born->push_back(row);
   return row;
 }
@@ -128,7 +124,7 @@ void ForIds(const Parallel& parallel, int64_t count, int64_t cost, const Body& b
 
 int64_t IdTable::NumSlots(int64_t capacity) {
   int64_t slots = 2;
-  while (slots < 2 * capacity) slots *= 2;
+  while (2 * slots < 3 * capacity) slots *= 2;
   return slots;
 }
 
@@ -150,21 +146,23 @@ Status CheckIdTable(const IdTable& table) {
 
 int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const Parallel& parallel,
                  int64_t* rows) {
-  constexpr int64_t kFar = 16, kNear = 8;  // ids ahead whose slot and record are asked for
+  constexpr int64_t kBlock = 32;  // ids whose slots are asked for before they are read
   std::vector<int64_t> missing((count + kIdsPerTask - 1) / kIdsPerTask);
   ForIds(parallel, count, /*cost=*/60, [&](int64_t task, int64_t first, int64_t last) {
-    for (int64_t i = first - kFar; i < last; ++i) {
-      if (i + kFar < last) {
-        __builtin_prefetch(&table.slots[Home(table, Hash(ids[i + kFar]) & kRow)]);
+    int64_t homes[kBlock];
+    for (int64_t begin = first; begin < last; begin += kBlock) {
+      const int64_t size = std::min(kBlock, last - begin);
+      for (int64_t i = 0; i < size; ++i) {
+        homes[i] = Home(table, Hash(ids[begin + i]));
+        __builtin_prefetch(&table.slots[homes[i]]);
       }
-      if (i + kNear < last && i + kNear >= first) {
-        const uint64_t entry = table.slots[Home(table, Hash(ids[i + kNear]) & kRow)];
-        __builtin_prefetch(&table.records[std::min(Row(entry), table.capacity - 1)], 1);
+      for (int64_t i = 0; i < size; ++i) {
+        const IdSlot& slot = table.slots[Place(table, ids[begin + i], homes[i])];
+        const bool found =
+            slot.id == ids[begin + i] && slot.row > 0 && slot.row < table.counters->rows;
+        rows[begin + i] = found ? slot.row : 0;
+        missing[task] += !found;
       }
-      if (i < first) continue;
-      const int64_t row = Row(table.slots[Place(table, ids[i], Hash(ids[i]))]);
-      rows[i] = row < table.counters->rows ? row : 0;
-      missing[task] += rows[i] == 0;
     }
   });
   int64_t total = 0;
@@ -175,8 +173,11 @@ int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const 
 void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdRules& rules,
               const Parallel& parallel, int64_t* rows, std::vector<int64_t>* born) {
   const int64_t step = ++table.counters->steps;
-  ForIds(parallel, count, /*cost=*/10, [&](int64_t, int64_t first, int64_t last) {
+  const int64_t marked = rules.expire_after > 0 ? count : 0;
+  ForIds(parallel, marked, /*cost=*/10, [&](int64_t, int64_t first, int64_t last) {
+    constexpr int64_t kAhead = 16;
     for (int64_t i = first; i < last; ++i) {
+      if (i + kAhead < last) __builtin_prefetch(&table.records[rows[i + kAhead]].seen, 1);
       // Several threads may say so of one row.
       if (rows[i] != 0) __atomic_store_n(&table.records[rows[i]].seen, step, __ATOMIC_RELAXED);
     }
@@ -190,13 +191,10 @@ void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdR
 void CopyIdTable(const IdTable& from, const IdTable& to) {
   std::copy_n(from.records, from.capacity, to.records);
   std::fill(to.records + from.capacity, to.records + to.capacity, IdRecord{0, 0, 0});
-  std::fill_n(to.slots, to.num_slots, 0);
+  std::fill_n(to.slots, to.num_slots, IdSlot{0, 0});
   for (int64_t i = 0; i < from.num_slots; ++i) {
-    const uint64_t entry = from.slots[i];
-    if (entry == 0) continue;
-    int64_t slot = Home(to, entry >> 32);
-    while (to.slots[slot] != 0) slot = Next(to, slot);
-    to.slots[slot] = entry;
+    const IdSlot& slot = from.slots[i];
+    if (slot.row != 0) to.slots[PlaceOf(to, slot.id)] = slot;
   }
 }
 

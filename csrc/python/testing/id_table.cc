@@ -66,7 +66,7 @@ class GrowingIds {
 
   void Resize(int64_t capacity) {
     std::vector<IdRecord> records(capacity);
-    std::vector<uint64_t> slots(IdTable::NumSlots(capacity));
+    std::vector<IdSlot> slots(IdTable::NumSlots(capacity));
     const IdTable old = View();
     records_.swap(records);
     slots_.swap(slots);
@@ -76,7 +76,7 @@ class GrowingIds {
   IdRules rules_;
   IdCounters counters_;
   std::vector<IdRecord> records_;
-  std::vector<uint64_t> slots_;
+  std::vector<IdSlot> slots_;
   std::vector<IdCandidate> candidates_;
 };
 

@@ -74,10 +74,12 @@ REGISTER_OP("Fastw2v>RenewRows")
     .Input("records: resource")
     .Input("births: resource")
     .Input("slots: num_slots * resource")
-    .Input("fills: num_slots * double")
+    .Input("history: num_history * resource")
     .Input("rows: num_rows * int64")
     .Output("parted: int64")
+    .Attr("fills: list(float)")
     .Attr("num_slots: int >= 0")
+    .Attr("num_history: int >= 0")
     .Attr("num_rows: int >= 0")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -90,6 +92,7 @@ were given to another id begin anew.
 
 births: int64 [capacity], of the rows that the slots are of.
 slots: [capacity, ...] each.
+history: row_updates [capacity] and entries, where updates may be pending: new rows have none.
 fills: What each slot begins with.
 rows: Those that are looked at; none: all.
 parted: All rows that there were before, where there are others now; otherwise none.
@@ -138,6 +141,7 @@ absl::Status CheckVariable(const char* name, Var* variable, DataType dtype, int6
 }
 
 constexpr int64_t kRecordWidth = sizeof(IdRecord) / sizeof(int64_t);
+constexpr int64_t kSlotWidth = sizeof(IdSlot) / sizeof(int64_t);
 constexpr int64_t kCandidateWidth = sizeof(IdCandidate) / sizeof(int64_t);
 constexpr int64_t kNumCounters = sizeof(IdCounters) / sizeof(int64_t);
 
@@ -145,12 +149,12 @@ constexpr int64_t kNumCounters = sizeof(IdCounters) / sizeof(int64_t);
 absl::Status ReadIdTable(Var* records, Var* slots, Var* counters, Var* candidates, IdTable* table) {
   const auto data = [](Var* variable) { return variable->tensor()->flat<int64_t>().data(); };
   TF_RETURN_IF_ERROR(CheckVariable("records", records, tensorflow::DT_INT64, -1, kRecordWidth));
-  TF_RETURN_IF_ERROR(CheckVariable("slots", slots, tensorflow::DT_INT64, -1, 1));
+  TF_RETURN_IF_ERROR(CheckVariable("slots", slots, tensorflow::DT_INT64, -1, kSlotWidth));
   TF_RETURN_IF_ERROR(CheckVariable("counters", counters, tensorflow::DT_INT64, kNumCounters, 1));
   table->capacity = Rows(*records->tensor());
   table->records = reinterpret_cast<IdRecord*>(data(records));
   table->num_slots = Rows(*slots->tensor());
-  table->slots = reinterpret_cast<uint64_t*>(data(slots));
+  table->slots = reinterpret_cast<IdSlot*>(data(slots));
   table->counters = reinterpret_cast<IdCounters*>(data(counters));
   if (candidates != nullptr) {
     TF_RETURN_IF_ERROR(CheckVariable("candidates", candidates, tensorflow::DT_INT64,
@@ -241,12 +245,12 @@ class GiveRowsOp final : public Kernel {
     TF_RETURN_IF_ERROR(Resized(context, *variables[0]->tensor(), larger.capacity, &table));
     TF_RETURN_IF_ERROR(AllocateTensor(context, tensorflow::DT_INT64,
                                       TensorShape({larger.capacity, kRecordWidth}), &records));
-    TF_RETURN_IF_ERROR(
-        AllocateTensor(context, tensorflow::DT_INT64, TensorShape({larger.num_slots}), &slots));
+    TF_RETURN_IF_ERROR(AllocateTensor(context, tensorflow::DT_INT64,
+                                      TensorShape({larger.num_slots, kSlotWidth}), &slots));
     const int64_t old_bytes = variables[0]->tensor()->TotalBytes();
     std::memset(static_cast<char*>(table.data()) + old_bytes, 0, table.TotalBytes() - old_bytes);
     larger.records = reinterpret_cast<IdRecord*>(records.flat<int64_t>().data());
-    larger.slots = reinterpret_cast<uint64_t*>(slots.flat<int64_t>().data());
+    larger.slots = reinterpret_cast<IdSlot*>(slots.flat<int64_t>().data());
     CopyIdTable(*ids, larger);
     *ids = larger;
     *variables[0]->tensor() = std::move(table);
@@ -284,71 +288,106 @@ class FindRowsOp final : public Kernel {
 
 class RenewRowsOp final : public Kernel {
  public:
-  using Kernel::Kernel;
+  explicit RenewRowsOp(OpKernelConstruction* context) : Kernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("fills", &fills_));
+  }
 
  private:
   absl::Status Run(OpKernelContext* context) const override {
     Variables variables;
-    for (const char* name : {"records", "births", "slots"}) {
+    for (const char* name : {"records", "births", "slots", "history"}) {
       TF_RETURN_IF_ERROR(variables.Find(context, name));
     }
-    tensorflow::OpInputList fills, rows;
-    TF_RETURN_IF_ERROR(context->input_list("fills", &fills));
-    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
     const WriteLock lock(variables.all());
     TF_RETURN_IF_ERROR(
         CheckVariable("records", variables[0], tensorflow::DT_INT64, -1, kRecordWidth));
     TF_RETURN_IF_ERROR(CheckVariable("births", variables[1], tensorflow::DT_INT64, -1, 1));
-    const int num_slots = variables.size() - 2;
-    std::vector<double> values;
-    for (const Tensor& fill : fills) {
-      TF_RETURN_IF_ERROR(CheckShape(fill.dims() == 0, "fills", fill, "a scalar"));
-      values.push_back(fill.scalar<double>()());
-    }
     const int64_t capacity = Rows(*variables[0]->tensor()), before = Rows(*variables[1]->tensor());
-    for (int i = 0; i < num_slots; ++i) {
-      const Tensor& slot = *variables[i + 2]->tensor();
-      if (!variables[i + 2]->is_initialized || slot.dims() == 0 || Rows(slot) != before ||
-          !IsFilled(slot.dtype())) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "slots[", i, "] has shape ", slot.shape().DebugString(), " and dtype ",
-            tensorflow::DataTypeString(slot.dtype()), ", expected numbers for ", before, " rows"));
-      }
-      TF_RETURN_IF_ERROR(MakeWritable(context, variables[i + 2]));
-    }
-    TF_RETURN_IF_ERROR(MakeWritable(context, variables[1]));
+    std::vector<Followed> followed;
+    TF_RETURN_IF_ERROR(Find(context, variables, before, &followed));
+    tensorflow::OpInputList rows;
+    TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
     Tensor* parted;
     const int64_t num_parted = capacity == before ? 0 : std::min(capacity, before);
     TF_RETURN_IF_ERROR(context->allocate_output(0, TensorShape({num_parted}), &parted));
     for (int64_t row = 0; row < num_parted; ++row) parted->flat<int64_t>()(row) = row;
 
     if (capacity != before) {
-      std::vector<Tensor> resized(num_slots + 1);
-      for (int i = 0; i <= num_slots; ++i) {
-        TF_RETURN_IF_ERROR(Resized(context, *variables[i + 1]->tensor(), capacity, &resized[i]));
-        if (capacity > before) {
-          Fill(&resized[i], before, capacity, i == 0 ? 0 : values[i - 1]);
-        }
+      std::vector<Tensor> resized(followed.size());
+      for (std::size_t i = 0; i < followed.size(); ++i) {
+        TF_RETURN_IF_ERROR(Resized(context, *followed[i].tensor, capacity, &resized[i]));
+        if (capacity > before) Fill({&resized[i], followed[i].fill}, before, capacity);
       }
-      for (int i = 0; i <= num_slots; ++i) *variables[i + 1]->tensor() = std::move(resized[i]);
+      for (std::size_t i = 0; i < followed.size(); ++i) {
+        *followed[i].tensor = std::move(resized[i]);
+      }
     }
 
     const auto* records =
         reinterpret_cast<const IdRecord*>(variables[0]->tensor()->flat<int64_t>().data());
     int64_t* births = variables[1]->tensor()->flat<int64_t>().data();
     const auto renew = [&](int64_t row) {
-      if (row < 0 || row >= capacity || births[row] == records[row].birth) return;
-      // A row that was never used before has what it began with.
+      if (births[row] == records[row].birth) return;
+      for (const Followed& each : followed) Fill(each, row, row + 1);
       births[row] = records[row].birth;
-      for (int i = 0; i < num_slots; ++i) {
-        Fill(variables[i + 2]->tensor(), row, row + 1, values[i]);
-      }
     };
     if (rows.size() == 0) {
       for (int64_t row = 0; row < capacity; ++row) renew(row);
     }
     for (const Tensor& list : rows) {
-      for (int64_t i = 0; i < list.NumElements(); ++i) renew(list.flat<int64_t>()(i));
+      const int64_t* data = list.flat<int64_t>().data();
+      const auto is_row = [&](int64_t i) { return data[i] >= 0 && data[i] < capacity; };
+      for (int64_t i = 0, count = list.NumElements(); i < count; ++i) {
+        constexpr int64_t kAhead = 16;
+        if (i + kAhead < count && is_row(i + kAhead)) {
+          __builtin_prefetch(&records[data[i + kAhead]].birth);
+          __builtin_prefetch(&births[data[i + kAhead]]);
+        }
+        if (is_row(i)) renew(data[i]);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // What has as many rows as the table, and what a row begins with.
+  struct Followed {
+    Tensor* tensor;
+    double fill;
+  };
+
+  // Births, slots, and updates of rows, made writable.
+  absl::Status Find(OpKernelContext* context, const Variables& variables, int64_t rows,
+                    std::vector<Followed>* followed) const {
+    tensorflow::OpInputList slots, history;
+    TF_RETURN_IF_ERROR(context->input_list("slots", &slots));
+    TF_RETURN_IF_ERROR(context->input_list("history", &history));
+    if (static_cast<int>(fills_.size()) != slots.size() || history.size() % 2 != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("fills has ", fills_.size(), " numbers for ", slots.size(),
+                       " slots, and history has ", history.size(), " variables, expected 2 or 0"));
+    }
+    std::vector<double> fills{0};
+    fills.insert(fills.end(), fills_.begin(), fills_.end());
+    if (history.size() > 0) {
+      Var* entries = variables[variables.size() - 1];
+      if (!entries->is_initialized || entries->tensor()->dtype() != tensorflow::DT_DOUBLE ||
+          entries->tensor()->NumElements() < 1) {
+        return absl::InvalidArgumentError("history[1] is not that of an optimizer");
+      }
+      fills.push_back(entries->tensor()->flat<double>()(0));
+    }
+    for (std::size_t i = 0; i < fills.size(); ++i) {
+      Var* variable = variables[1 + i];
+      const Tensor& tensor = *variable->tensor();
+      if (!variable->is_initialized || tensor.dims() == 0 || Rows(tensor) != rows ||
+          !IsFilled(tensor.dtype())) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "variable ", i, " of the optimizer has shape ", tensor.shape().DebugString(),
+            " and dtype ", tensorflow::DataTypeString(tensor.dtype()), ", expected numbers for ",
+            rows, " rows: variables of one table belong together"));
+      }
+      TF_RETURN_IF_ERROR(MakeWritable(context, variable));
+      followed->push_back({variable->tensor(), fills[i]});
     }
     return absl::OkStatus();
   }
@@ -360,26 +399,28 @@ class RenewRowsOp final : public Kernel {
   }
 
   template <typename T>
-  static void FillAs(Tensor* tensor, int64_t first, int64_t last, double value) {
-    const int64_t width = tensor->NumElements() / tensor->dim_size(0);
-    T* data = tensor->flat<T>().data();
-    std::fill(data + first * width, data + last * width, static_cast<T>(value));
+  static void FillAs(const Followed& followed, int64_t first, int64_t last) {
+    const int64_t width = followed.tensor->NumElements() / Rows(*followed.tensor);
+    T* data = followed.tensor->flat<T>().data();
+    std::fill(data + first * width, data + last * width, static_cast<T>(followed.fill));
   }
 
-  static void Fill(Tensor* tensor, int64_t first, int64_t last, double value) {
-    switch (tensor->dtype()) {
+  static void Fill(const Followed& followed, int64_t first, int64_t last) {
+    switch (followed.tensor->dtype()) {
       case tensorflow::DT_FLOAT:
-        return FillAs<float>(tensor, first, last, value);
+        return FillAs<float>(followed, first, last);
       case tensorflow::DT_DOUBLE:
-        return FillAs<double>(tensor, first, last, value);
+        return FillAs<double>(followed, first, last);
       case tensorflow::DT_HALF:
-        return FillAs<Eigen::half>(tensor, first, last, value);
+        return FillAs<Eigen::half>(followed, first, last);
       case tensorflow::DT_BFLOAT16:
-        return FillAs<Eigen::bfloat16>(tensor, first, last, value);
+        return FillAs<Eigen::bfloat16>(followed, first, last);
       default:
-        return FillAs<int64_t>(tensor, first, last, value);
+        return FillAs<int64_t>(followed, first, last);
     }
   }
+
+  std::vector<float> fills_;
 };
 
 #define FASTW2V_REGISTER(T)                                                           \

@@ -93,6 +93,7 @@ class ApplyPendingOpBase : public TableOp<T, Device> {
     TF_RETURN_IF_ERROR(context->input_list("rows", &rows));
     if (rows.size() == 0) return ApplyPendingToRows(context, device, table, nullptr, 0);
     for (const tensorflow::Tensor& list : rows) {
+      if (list.NumElements() == 0) continue;  // which has no data, as all rows have none
       TF_RETURN_IF_ERROR(ApplyPendingToRows(context, device, table, list.flat<int64_t>().data(),
                                             list.NumElements()));
     }
