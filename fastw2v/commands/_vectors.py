@@ -13,7 +13,7 @@ FORMATS = (
     "line (.glove), npz is NumPy's (.npz), gensim is what KeyedVectors.save and Word2Vec.save "
     "write (.kv, .model; nothing in such a file is run), projector a directory for TensorBoard. "
     "Files of text, binary and glove may be compressed by gzip. Models and checkpoints of fastw2v "
-    "are read under any name."
+    "are read under any name, and so are fastText's, which have vectors for words never seen."
 )
 
 

@@ -18,9 +18,9 @@ from gensim.models import KeyedVectors
 
 from fastw2v import cli
 from fastw2v.commands import train
-from fastw2v.word2vec.training import objectives, saved_model
+from fastw2v.word2vec.training import FastText, objectives, saved_model
 from fastw2v.word2vec.training.settings import TABLE
-from fastw2v.word2vec.vectors import WordVectors
+from fastw2v.word2vec.vectors import FastTextVectors, WordVectors
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnpt" for b in "aeiou" for c in "nrs"]
 SMALL = ["--vector-size", "12", "--epochs", "2", "--deterministic"]
@@ -53,6 +53,31 @@ def test_a_text_becomes_vectors(text, capsys):
     assert sorted(os.listdir()) == ["text.txt", "vectors.bin"]
     vectors = KeyedVectors.load_word2vec_format("vectors.bin", binary=True)
     assert sorted(vectors.index_to_key) == sorted(WORDS) and vectors.vector_size == 12
+
+
+def test_words_made_of_ngrams(text, capsys):
+    command = [text, "-o", "model.bin", "--subwords", "--bucket", "900", "--max-n", "4", *SMALL]
+    assert run(*command, "--checkpoint", "model", "--window", "4") == 0
+    vectors = WordVectors.load("model.bin")
+    assert isinstance(vectors, FastTextVectors) and sorted(vectors.words) == sorted(WORDS)
+    assert (vectors.bucket, vectors.min_n, vectors.max_n, vectors.vector_size) == (900, 3, 4, 12)
+    model = FastText.load("model")
+    assert (model.sg, model.window) == (1, 4)
+    assert (model.wv["banban"] == vectors["banban"]).all()
+    loaded = FastText.load_facebook_model("model.bin")
+    assert loaded.syn1neg.any() and (loaded.syn1neg == model.syn1neg).all()
+    assert cli.main(["neighbors", "model.bin", "banban", "--topn", "3"]) == 0
+    assert len(re.findall(r"^  \w+ +[01]\.\d+$", capsys.readouterr().out, re.M)) == 3
+    assert run(*command, "--resume", "--checkpoint", "model") == 0
+    assert run(text, "-o", "v.txt", "--resume", "--checkpoint", "model") == 2
+    assert "it is a model of fastw2v.FastText" in capsys.readouterr().err
+
+
+def test_options_of_the_other_kind_of_model(text, capsys):
+    assert run(text, "-o", "v.txt", "--bucket", "5") == 2
+    assert "--bucket says what n-grams are: it needs --subwords" in capsys.readouterr().err
+    assert run(text, "-o", "v.txt", "--subwords", "--loss", "softmax") == 2
+    assert "--loss is for whole words: it does not go with --subwords" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

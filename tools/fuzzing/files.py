@@ -146,6 +146,32 @@ def _load_model(path: Path) -> Any:
     return list(model.wv.index_to_key), np.asarray(model.wv.vectors).tobytes()
 
 
+@functools.cache
+def _fasttext_model() -> Any:
+    settings = {"vector_size": 4, "min_count": 1, "epochs": 1, "sample": 0, "bucket": 40}
+    return fastw2v.FastText(_TEXT, **settings)
+
+
+def _save_fasttext_model(path: Path) -> None:
+    _fasttext_model().save(path)
+
+
+def _load_fasttext_model(path: Path) -> Any:
+    model = fastw2v.FastText.load(path)
+    return list(model.wv.words), model.wv.vectors.tobytes()
+
+
+def _save_facebook_model(path: Path) -> None:
+    _fasttext_model().save_facebook_model(path)
+
+
+def _load_facebook_model(path: Path) -> Any:
+    model = fastw2v.FastText.load_facebook_model(path)
+    if not np.isfinite(model.wv.vectors).all():
+        raise Fault(f"{path.name}: vectors that are not finite")
+    return model.wv["unseen"].tobytes() if "unseen" in model.wv else len(model.wv)
+
+
 def _save_phrases(path: Path) -> None:
     fastw2v.Phrases(_TEXT, min_count=1, threshold=0.1).save(path)
 
@@ -200,6 +226,9 @@ FORMATS = (
     ),
     Format("counts.vocab", _save_counts, _load_counts),
     Format("words.model", _save_model, _load_model, 4, "flips"),
+    Format("ngrams.model", _save_fasttext_model, _load_fasttext_model, 4, "flips"),
+    Format("facebook.bin", _save_facebook_model, _load_facebook_model),
+    Format("facebook_vectors.bin", _save_facebook_model, _load_vectors),
     Format("phrases.json", _save_phrases, _load_phrases),
     Format("corpus.txt", functools.partial(_write_text, bytes), _read_text),
     Format("corpus.gz", functools.partial(_write_text, gzip.compress), _read_text, 10, "flips"),

@@ -18,9 +18,14 @@ def case(case: Case) -> None:
     settings = _settings(case)
     cost = settings["window"] * max(settings["negative"], 1) / 25
     text = _text(case, most=max(200, int(_TRAINED_WORDS / settings["epochs"] / max(cost, 1))))
-    described = f"{len({word for line in text for word in line})} words, {settings}"
+    described = f"{len({word for line in text for word in line})} words"
+    train = fastw2v.Word2Vec
+    if "loss" not in settings and case.chance(0.3):
+        train = fastw2v.FastText
+        settings.update(min_n=case.size(4), max_n=case.size(6), bucket=case.one_of(0, 1, 50, 5000))
+    described = f"{train.__name__}, {described}, {settings}"
     try:
-        model = fastw2v.Word2Vec(text, **settings)
+        model = train(text, **settings)
     except ValueError as error:
         # Subsampling may leave nothing; nothing else is wrong with these texts.
         if settings["sample"] and "sample = 0" in str(error):

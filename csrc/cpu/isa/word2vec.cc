@@ -160,26 +160,34 @@ void AddSteps(const Word2VecGroup& b) {
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 
-// Some vectors of each row at a time, whose sums stay in registers.
+// A block of vectors of each row, from `first` on, whose sums stay in registers. The last vector
+// may not be full.
+template <int64_t kVectors>
+void SumBlock(const float* table, const int32_t* rows, int64_t count, int64_t dim, int64_t first,
+              float factor, float* sum) {
+  constexpr int64_t kLast = (kVectors - 1) * kWidth;
+  const int64_t lanes = Min(kWidth, dim - first - kLast);
+  V sums[kVectors] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    const float* const row = table + rows[i] * dim + first;
+    for (int64_t v = 0; v < kVectors - 1; ++v) sums[v] += Load<float>(row + v * kWidth);
+    sums[kVectors - 1] += LoadFirst<float>(row + kLast, lanes);
+  }
+  for (int64_t v = 0; v < kVectors - 1; ++v) {
+    Store<float>(sum + first + v * kWidth, factor * sums[v]);
+  }
+  StoreFirst<float>(sum + first + kLast, factor * sums[kVectors - 1], lanes);
+}
+
 void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t dim, float factor,
              float* sum) {
-  constexpr int64_t kVectors = 8;
-  int64_t begin = 0;
-  for (; begin + kVectors * kWidth <= dim; begin += kVectors * kWidth) {
-    V sums[kVectors] = {};
-    for (int64_t i = 0; i < count; ++i) {
-      const float* const row = table + rows[i] * dim + begin;
-      for (int64_t v = 0; v < kVectors; ++v) sums[v] += Load<float>(row + v * kWidth);
-    }
-    for (int64_t v = 0; v < kVectors; ++v) Store<float>(sum + begin + v * kWidth, factor * sums[v]);
+  constexpr decltype(&SumBlock<1>) kBlocks[] = {SumBlock<1>, SumBlock<2>, SumBlock<3>, SumBlock<4>,
+                                                SumBlock<5>, SumBlock<6>, SumBlock<7>, SumBlock<8>};
+  constexpr int64_t kMost = sizeof(kBlocks) / sizeof(kBlocks[0]);
+  for (int64_t first = 0; first < dim; first += kMost * kWidth) {
+    const int64_t vectors = Min(kMost, VectorsFor(dim - first));
+    kBlocks[vectors - 1](table, rows, count, dim, first, factor, sum);
   }
-  ForColumns(dim - begin, [&](int64_t column, int64_t lanes) {
-    V rest = {};
-    for (int64_t i = 0; i < count; ++i) {
-      rest += LoadFirst<float>(table + rows[i] * dim + begin + column, lanes);
-    }
-    StoreFirst<float>(sum + begin + column, factor * rest, lanes);
-  });
 }
 
 }  // namespace

@@ -486,8 +486,9 @@ class Worker {
   void ListAhead(const Groups& text, const Group& group, const Group& next) {
     ahead_.clear();
     if (next.empty()) return;
-    for (int64_t i = std::max(next.first, group.last); i < next.last; ++i) {
-      ForRows(p_, text.word(i), [&](int32_t row) { ahead_.push_back(InputRow(p_, row)); });
+    // The rows of bags are so many that asking for them ahead costs more than it saves.
+    for (int64_t i = std::max(next.first, group.last); i < next.last && !HasBags(); ++i) {
+      ahead_.push_back(InputRow(p_, text.word(i)));
     }
     if (next.documents > 0) {
       const Center& center = next.centers.back();  // most groups have the documents of one sentence

@@ -165,6 +165,8 @@ class WordVectors(Search):
                 keyed.save(file)
         elif format == "projector":
             formats.write_projector(path, self._contents(format))
+        elif format == "fasttext":
+            raise ValueError("the vectors are not made of n-grams, which the format fasttext holds")
         else:
             self.save_word2vec_format(
                 path, binary=format == "binary", write_header=format != "glove"
