@@ -105,7 +105,7 @@ class Objective:
     def infer(
         self,
         ids: np.ndarray,
-        first_vectors: tf.Tensor,
+        first_vectors: np.ndarray,
         seed: tuple[int, int],
         epochs: int,
         start_alpha: float,
@@ -186,7 +186,7 @@ class TextObjective(Objective):
     def infer(
         self,
         ids: np.ndarray,
-        first_vectors: tf.Tensor,
+        first_vectors: np.ndarray,
         seed: tuple[int, int],
         epochs: int,
         start_alpha: float,
