@@ -32,6 +32,11 @@ _BFLOAT16 = " bfloat16"  # ends the name of a contestant that multiplies in it
 _NOT_MEASURED = "Not measured yet; `make bench` measures and writes the figures here."
 _MACHINE = ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "pytorch", "python")
 _CASE = ("loss", "batch", "classes", "sampled", "dim", "reduction", "compute_dtype")
+_DOCUMENT_SCORES = {
+    "itself": "nearest to their own inferred vector",
+    "human": "correlation with people",
+    "accuracy": "accuracy of classification, held out",
+}
 _SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
 _AXES = {"batch": "B", "classes": "V", "sampled": "S", "dim": "D"}
 # Of each page: its title, the command that measures, and what is measured.
@@ -98,6 +103,14 @@ _PAGES = {
         "file and number of threads: words of the file per second, and how many times as many; "
         "peak memory beside that of the libraries. Scores are gensim's evaluation, mean and range "
         "over seeds; the log-likelihood is of a text held out.",
+    ),
+    "doc2vec": (
+        "Vectors of documents",
+        "doc2vec.py --corpus FILE",
+        "Vectors of documents by `fastw2v.Doc2Vec` and by gensim, with the same settings and "
+        "files, each on one thread: words of the file per second of the processor, and how many "
+        "times as many, for training and for the inference of new documents. Scores are the mean "
+        "and the range over seeds; the docstring of the script says what they are.",
     ),
     "word2vec_grid": (
         "Word vectors in many settings",
@@ -467,6 +480,38 @@ def _word2vec_likelihoods(cases: dict) -> list[list[str]]:
     return [*head, *lines] if lines else []
 
 
+def _doc2vec_tables(rows: list[Row]) -> str:
+    """A table of speeds and one of scores."""
+    cases: dict[tuple[str, str, str], dict[tuple[str, str], Row]] = {}
+    for row in rows:
+        case = cases.setdefault((row["part"], row["text"], row["case"]), {})
+        case[row["contestant"], row["measure"]] = row
+    speeds = [["work", "form", "text", _OURS, "gensim", "times"], ["---"] * 6]
+    scores = [["score", "form", "text", _OURS, "gensim"], ["---"] * 5]
+    for (part, text, form), case in sorted(cases.items(), key=lambda item: item[0][:2]):
+        words = f"{text}, {int(next(iter(case.values()))['text_words']):,} words"
+        if part == "speed":
+            for measure, name in (("train", "training"), ("infer", "inference")):
+                both = [
+                    f"{float(case[who, f'{measure}_words_per_s']['value']) / 1e6:.3g} M words/s"
+                    for who in (_OURS, "gensim")
+                ]
+                times = f"{float(case[_OURS, f'{measure}_times_gensim']['value']):.1f}x"
+                speeds.append([name, form, words, *both, times])
+            continue
+        for measure, name in _DOCUMENT_SCORES.items():
+            if (_OURS, measure) in case:
+                both = [
+                    "{value:.3f} ({low:.3f} to {high:.3f})".format(
+                        **{key: float(case[who, measure][key]) for key in ("value", "low", "high")}
+                    )
+                    for who in (_OURS, "gensim")
+                ]
+                scores.append([name, form, words, *both])
+    tables = ["\n".join(map(_line, lines)) for lines in (speeds, scores) if len(lines) > 2]
+    return "\n\n".join([f"gensim {rows[0]['gensim']}.", *tables])
+
+
 def _grid_tables(rows: list[Row]) -> str:
     """A table for each text: a line for each of its settings."""
     parts = []
@@ -547,6 +592,7 @@ _OTHER_TABLES = {
     "training": _training_table,
     "data": _data_table,
     "word2vec": _word2vec_tables,
+    "doc2vec": _doc2vec_tables,
     "word2vec_grid": _grid_tables,
     "distributed_word2vec": _distributed_word2vec_table,
 }

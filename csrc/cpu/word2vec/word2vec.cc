@@ -380,12 +380,10 @@ class Worker {
     p_.PairsDocuments() ? PairWithDocuments(group) : PairWithContexts(group);
     hits_.clear();
     if (p_.tree.splits != nullptr) return;
-    uint64_t drawn = 0;  // a bit for each word, the same for some
-    for (int64_t n = 0; n < noise; ++n) drawn |= uint64_t{1} << (group.noise[n] & 63);
     for (int64_t c = 0; c < centers; ++c) {
       const int32_t word = text.word(group.centers[c].position);
       find_class(noise_columns + c, word);
-      if ((drawn >> (word & 63) & 1) == 0) continue;
+      if (class_copies_[noise_columns + c] >= noise_columns) continue;  // it is not drawn
       for (int64_t n = 0; n < noise; ++n) {
         if (group.noise[n] != word) continue;
         hits_.push_back({static_cast<int32_t>(n), static_cast<int32_t>(c)});

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
-import tensorflow as tf
 
 from fastw2v.word2vec.corpus import TaggedLineDocument, TokenCorpus, Vocabulary, read_documents
 from fastw2v.word2vec.corpus.documents import DocumentCorpus, Documents, renumbered_documents
@@ -31,6 +31,12 @@ from fastw2v.word2vec.vectors import WordVectors
 
 _INFERRED_TABLE = 2  # of first vectors, see `first_vectors`
 _INFERRED_TOKENS = 1 << 18  # in a call of the op
+
+
+@lru_cache
+def _first_inferred(width: int, seed: int) -> np.ndarray:
+    """What the training of each new document begins with, ``[1, D]``."""
+    return first_vectors(1, width, seed, _INFERRED_TABLE).numpy()
 
 
 class Doc2Vec(Word2Vec):
@@ -406,10 +412,10 @@ class Doc2Vec(Word2Vec):
 
         def infer() -> None:
             nonlocal ids, waiting
-            first = first_vectors(1, width, self.settings.seed, _INFERRED_TABLE)
+            first = _first_inferred(width, self.settings.seed)
             inferred = self._trainer().infer(
                 np.array(ids, np.int32),
-                tf.repeat(first, waiting, axis=0),
+                np.repeat(first, waiting, axis=0),
                 (self.settings.seed, -1),
                 passes,
                 *rates,

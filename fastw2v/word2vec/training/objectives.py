@@ -120,7 +120,7 @@ class Objective:
     def infer(
         self,
         ids: np.ndarray,
-        first_vectors: tf.Tensor,
+        first_vectors: np.ndarray,
         seed: tuple[int, int],
         epochs: int,
         start_alpha: float,
@@ -209,7 +209,7 @@ class TextObjective(Objective):
     def infer(
         self,
         ids: np.ndarray,
-        first_vectors: tf.Tensor,
+        first_vectors: np.ndarray,
         seed: tuple[int, int],
         epochs: int,
         start_alpha: float,
@@ -273,9 +273,12 @@ class NegativeSampling(TextObjective):
 
         With more drawn ones, or smaller groups, vectors are a little better and training takes
         longer; the wider they are, the more. Updates of a group add up: of few words each would
-        have so many that steps overshoot, and the loss may become NaN.
+        have so many that steps overshoot, and the loss may become NaN. Documents are trained on a
+        few words each, and need more drawn ones to be told apart as well as by gensim.
         """
-        if not self._settings.sg:
+        if self._tables.documents is not None:
+            group, shared = (32, 32) if self._settings.sg else (16, 24)
+        elif not self._settings.sg:
             group, shared = 16, 16
         else:
             group, shared = (24 if self._settings.vector_size <= self._NARROW else 32), 24
