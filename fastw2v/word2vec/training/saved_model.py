@@ -108,7 +108,8 @@ def read(
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no such file, it is damaged, or it contradicts itself.
+        ValueError: It is no such file, it is damaged, or it contradicts itself; or it is a model of
+            another kind.
     """
     with open(path, "rb") as file:
         is_pickle = plain_pickle.is_pickle(file)
@@ -119,7 +120,7 @@ def read(
         if _TAGS in archive.names:
             tags = Vocabulary.from_sorted(archive.json(_TAGS), archive.array(_TAG_COUNTS))
         saved = Saved(
-            settings=_settings(description["settings"], kind, tags),
+            settings=_settings(description["settings"], _kind(description["settings"], tags)),
             state=_restored(state, description["state"]),
             words=archive.json(model_file.WORDS),
             counts=archive.array(model_file.COUNTS),
@@ -131,6 +132,10 @@ def read(
             tags=tags,
         )
         _check(saved)
+    found = type(saved.settings)
+    if found is not kind:
+        name = {SubwordSettings: "FastText", DocumentSettings: "Doc2Vec"}.get(found, "Word2Vec")
+        raise ValueError(f"{os.fspath(path)} is a model of {name}: load it by {name}.load")
     return saved
 
 
@@ -146,15 +151,14 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
         return run is None or run["epoch"] == run["epochs"]
 
 
-def _settings(
-    given: dict[str, Any], kind: type[Settings], tags: Vocabulary | None = None
-) -> Settings:
-    """Of a model of that kind; of another one a ValueError."""
-    found: type[Settings] = SubwordSettings if SUBWORD_SETTING in given else Settings
-    found = found if tags is None else DocumentSettings
-    if found is not kind:
-        right = {SubwordSettings: "FastText", DocumentSettings: "Doc2Vec"}.get(found, "Word2Vec")
-        raise ValueError(f"it is a model of fastw2v.{right}: read it by fastw2v.{right}.load")
+def _kind(given: dict[str, Any], tags: Vocabulary | None) -> type[Settings]:
+    """Whose settings they are."""
+    if tags is not None:
+        return DocumentSettings
+    return SubwordSettings if SUBWORD_SETTING in given else Settings
+
+
+def _settings(given: dict[str, Any], kind: type[Settings]) -> Settings:
     unknown = given.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"it has a setting {min(unknown)!r}, which this version does not know")

@@ -97,7 +97,7 @@ def test_a_block_is_trained_where_its_variables_are():
     assert run(BLOCKS) == [
         "True",
         "True",
-        f"embeddings is a variable on {place}0, but weights is one on {place}1: create both on "
+        f"embeddings is a variable on {place}0, but weights is one on {place}1: create them on "
         "one device",
     ]
 
