@@ -49,12 +49,19 @@ class Adaptive(Case):
         """Classes of each cluster."""
         return [end - begin for begin, end in pairwise((*self.cutoffs, self.classes))]
 
+    def examples(self) -> list[int]:
+        """With their label in each cluster."""
+        cluster = np.searchsorted(self.cutoffs, self.labels(), side="right")
+        return [int(np.count_nonzero(cluster == i + 1)) for i in range(len(self.cutoffs))]
+
+    @property
+    def head_rows(self) -> int:
+        return self.cutoffs[0] + len(self.cutoffs)
+
     @property
     def operations(self) -> int:
-        cluster = np.searchsorted(self.cutoffs, self.labels(), side="right")
-        total = self.batch * (self.cutoffs[0] + len(self.cutoffs)) * self.dim
-        for i, size in enumerate(self.sizes()):
-            examples = int(np.count_nonzero(cluster == i + 1))
+        total = self.batch * self.head_rows * self.dim
+        for i, (examples, size) in enumerate(zip(self.examples(), self.sizes(), strict=True)):
             total += examples * self.width(i) * (size + self.dim)
         return self.products * total
 
@@ -64,7 +71,8 @@ class Adaptive(Case):
 
     @property
     def logits_bytes(self) -> int:
-        return 4 * self.batch * max(self.cutoffs[0], *self.sizes())
+        of_clusters = np.multiply(self.examples(), self.sizes())
+        return 4 * int(max(self.batch * self.head_rows, *of_clusters))
 
     def smallest(self) -> Case:
         return replace(self, batch=4, classes=64, dim=8, cutoffs=(4, 16))
@@ -94,7 +102,7 @@ class Problem:
         self.case = case
         self.labels = tf.constant(case.labels())
         self.hidden = tf.constant(rng.standard_normal((case.batch, case.dim), np.float32))
-        self.head = tf.Variable(normal(case.cutoffs[0] + len(case.cutoffs), case.dim))
+        self.head = tf.Variable(normal(case.head_rows, case.dim))
         self.tails = [
             (tf.Variable(normal(case.dim, case.width(i))), tf.Variable(normal(size, case.width(i))))
             for i, size in enumerate(case.sizes())

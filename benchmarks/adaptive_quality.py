@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--package", default="tensorflow", help="whose docstrings are the text")
     parser.add_argument("--words", type=int, default=300_000, help="at most so many")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="2,000 words, one epoch and seed")
     parser.add_argument("--output", type=Path, metavar="CSV")
