@@ -122,6 +122,8 @@ matrix: wheel
 
 bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/exact.py
+	$(BIN)/python benchmarks/adaptive.py
+	$(BIN)/python benchmarks/adaptive_quality.py
 	$(BIN)/python benchmarks/sampled.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/training.py

@@ -48,6 +48,20 @@ _PAGES = {
         "backward, gradients of all arguments. The share is that of the rate of a large matrix "
         "product by TensorFlow in the same run, the operations counted as in the third column.",
     ),
+    "adaptive": (
+        "The adaptive softmax",
+        "adaptive.py",
+        "Mean loss of B examples against V classes in a head and clusters, forward and backward, "
+        "gradients of all arguments; labels are log-uniform. TensorFlow is the same composed from "
+        "its ops, PyTorch is AdaptiveLogSoftmaxWithLoss.",
+    ),
+    "adaptive_quality": (
+        "Perplexity of the adaptive softmax",
+        "adaptive_quality.py",
+        "A language model, an LSTM, with the exact and with the adaptive softmax: perplexity of "
+        "text left out of training and the time of an epoch, the mean over seeds, and the range of "
+        "the perplexity.",
+    ),
     "sampled": (
         "Sampled losses",
         "sampled.py",
@@ -539,6 +553,25 @@ def _grid_tables(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
+def _adaptive_quality_table(rows: list[Row]) -> str:
+    """A line for each epoch of each head, over the seeds."""
+    first = rows[0]
+    sizes = f"{int(first['words']):,} words, V={int(first['classes']):,}, D={first['dim']}"
+    lines = [["head", "epoch", "perplexity", "range", "seconds", "seeds"], ["---"] * 6]
+    for head, epoch in dict.fromkeys((row["head"], row["epoch"]) for row in rows):
+        cell = [row for row in rows if (row["head"], row["epoch"]) == (head, epoch)]
+        values = [float(row["perplexity"]) for row in cell]
+        seconds = statistics.fmean(float(row["seconds"]) for row in cell)
+        lines.append(
+            [
+                *(head, epoch, f"{statistics.fmean(values):.1f}"),
+                *(f"{min(values):.1f} to {max(values):.1f}", f"{seconds:.0f}", str(len(cell))),
+            ]
+        )
+    table = "\n".join(_line(line) for line in lines)
+    return f"Text: {first['text']}, {sizes}.\n\n{table}"
+
+
 # CSVs that are not of losses.
 def _distributed_word2vec_table(rows: list[Row]) -> str:
     """A line for each number of processes, over the seeds."""
@@ -589,6 +622,7 @@ def _recall_table(rows: list[Row]) -> str:
 
 _OTHER_TABLES = {
     "recall": _recall_table,
+    "adaptive_quality": _adaptive_quality_table,
     "training": _training_table,
     "data": _data_table,
     "word2vec": _word2vec_tables,

@@ -8,7 +8,10 @@ layer and its loss in one op. The text is made here: every word has a few likely
 After each epoch the program prints the perplexity on text left out of training: among how many
 equally likely words the model might as well choose. The same model with `Dense` and the
 cross-entropy of Keras is trained beside it, by default for fewer epochs, because it takes longer
-and stores a logit, and its gradient, for each of 100,000 words at each position.
+and stores a logit, and its gradient, for each of 100,000 words at each position. Then the model is
+trained with the adaptive softmax, which compares a position with the frequent words, and with one
+cluster of rare ones if its word lies there. It begins nearer to its end, and so early in training
+it is ahead; what it costs later, `benchmarks/adaptive_quality.py` measures on real text.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ DIM = 32
 LENGTH = 16  # words that are predicted in a sentence
 BATCH = 8  # sentences in a step: 51 MB of logits, where they are stored
 LEARNING_RATE = 0.05
+CUTOFFS = [100, 5_000]  # of the adaptive softmax, in words sorted by falling frequency
 
 
 def make_text(num_sentences: int) -> np.ndarray:
@@ -50,14 +54,21 @@ def make_text(num_sentences: int) -> np.ndarray:
     return sentences
 
 
-def fastw2v_model() -> keras.Model:
+def by_frequency(text: np.ndarray, training: slice) -> np.ndarray:
+    """The text with words renumbered: the most frequent of the training sentences is 0."""
+    counts = np.bincount(text[training].ravel(), minlength=NUM_WORDS)
+    rank = np.empty(NUM_WORDS, np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(NUM_WORDS)
+    return rank[text]
+
+
+def fastw2v_model(head: keras.Layer) -> keras.Model:
     """Labels are an input of the model: the loss layer adds the loss, and knows the dense layer."""
     words = keras.Input([LENGTH], dtype="int64")
     labels = keras.Input([LENGTH], dtype="int64")
     hidden = fastw2v.keras.Embedding(NUM_WORDS, DIM)(words)
     hidden = keras.layers.LSTM(DIM, return_sequences=True)(hidden)
-    losses = fastw2v.keras.LinearCrossEntropy(NUM_WORDS)(hidden, labels)
-    model = keras.Model([words, labels], losses)
+    model = keras.Model([words, labels], head(hidden, labels))
     # Of the embedding, Adam touches the rows of the words in the batch alone, and yet moves all as
     # the Adam of Keras does.
     model.compile(fastw2v.optimizers.Adam(LEARNING_RATE))
@@ -111,16 +122,19 @@ def main() -> None:
     training, held_out = slice(0, split), slice(-2 * BATCH, None)
     print(f"{split * LENGTH:,} words to predict in an epoch, out of {NUM_WORDS:,}")
 
-    # The same beginning for both: seeds decide the first weights and the order of the batches.
-    keras.utils.set_random_seed(1)
-    inputs = [words, labels]
-    values = perplexities(
-        fastw2v_model(),
-        ([part[training] for part in inputs],),
-        ([part[held_out] for part in inputs],),
-        arguments.epochs,
-    )
-    print_epochs("fastw2v", values)
+    # The same beginning for all: seeds decide the first weights and the order of the batches.
+    def with_head(name: str, head: keras.Layer, text: np.ndarray) -> None:
+        keras.utils.set_random_seed(1)
+        inputs = [text[:, :-1], text[:, 1:]]
+        values = perplexities(
+            fastw2v_model(head),
+            ([part[training] for part in inputs],),
+            ([part[held_out] for part in inputs],),
+            arguments.epochs,
+        )
+        print_epochs(name, values)
+
+    with_head("fastw2v", fastw2v.keras.LinearCrossEntropy(NUM_WORDS), text)
     if arguments.stock_epochs:
         keras.utils.set_random_seed(1)
         values = perplexities(
@@ -130,6 +144,8 @@ def main() -> None:
             arguments.stock_epochs,
         )
         print_epochs("Keras", values)
+    adaptive = fastw2v.keras.AdaptiveSoftmax(NUM_WORDS, CUTOFFS, use_bias=True)
+    with_head("adaptive", adaptive, by_frequency(text, training))
 
 
 if __name__ == "__main__":

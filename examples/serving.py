@@ -53,7 +53,7 @@ def make_followers(number: int) -> tuple[np.ndarray, np.ndarray]:
     """Items, and the item that follows each: one of three."""
     rng = np.random.default_rng(1)
     followers = rng.integers(0, NUM_ITEMS, [NUM_ITEMS, 3])
-    items = rng.integers(0, 500, number)  # only a few of them occur
+    items = rng.integers(0, 500, number)  # few occur
     return items, followers[items, rng.integers(0, 3, number)]
 
 

@@ -542,6 +542,15 @@ def test_a_trace_of_another_graph_is_refused(tmp_path):
         fastw2v.export(tf.Module(), tmp_path / "no", {"serve": function})
 
 
+def test_models_of_keras_2(tmp_path):
+    """Only the module of their class shows what they are."""
+    kind = type("Model", (), {"__module__": "tf_keras.src.engine.training"})
+    with pytest.raises(
+        ValueError, match=r"model is of Keras 2 \(tf_keras.Model\), expected Keras 3"
+    ):
+        fastw2v.export(kind(), tmp_path / "no")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from fastw2v._core import tf_internals
-from fastw2v._core.keras_at_hand import check_keras
+from fastw2v._core.keras_at_hand import check_keras, check_not_keras_2
 from fastw2v._core.tensorflow_ops import tensorflow_ops
 
 # Ops that TensorFlow's own do not replace, and what makes them.
@@ -178,6 +178,7 @@ def _spec(tensor: keras.KerasTensor) -> tf.TypeSpec:
 
 
 def _of_module(model: Any) -> dict[str, _Function]:
+    check_not_keras_2("model", model)
     found = {name: _function(each) for name, each in _tf_functions(model)}
     known = {name: each for name, each in found.items() if each is not None}
     if not known:

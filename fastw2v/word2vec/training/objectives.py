@@ -347,8 +347,9 @@ class DocumentsAndWords(Objective):
 
     block_tokens = 1 << 14
 
-    def __init__(self, documents: Objective, words: Objective, tables: Tables) -> None:
-        self._documents, self._words, self._tables = documents, words, tables
+    def __init__(self, documents: Objective, words: Objective) -> None:
+        super().__init__(documents._tables, documents._counts, documents._settings)
+        self._documents, self._words = documents, words
 
     def train(
         self, ids: np.ndarray, seed: tuple[int, int], start_alpha: float, end_alpha: float
@@ -464,5 +465,5 @@ def objective_of(
     objective = kind(tables, counts, settings, bags)
     if isinstance(settings, options.DocumentSettings) and settings.sg and settings.dbow_words:
         words = kind(replace(tables, documents=None), counts, settings)
-        return DocumentsAndWords(objective, words, tables)
+        return DocumentsAndWords(objective, words)
     return objective
