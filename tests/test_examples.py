@@ -129,6 +129,7 @@ def test_the_notebook_runs(notebook, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_help(name, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.syspath_prepend(str(EXAMPLES))  # as for a program that Python runs
     with pytest.raises(SystemExit, match="^0$"):
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out

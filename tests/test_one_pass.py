@@ -244,6 +244,8 @@ class Raw:
             self.inputs["sampled_candidates"] = tf.constant([1, 0, 3], tf.int64)
             self.inputs["true_expected_count"] = self.inputs["sampled_expected_count"] = []
             self.inputs["link"] = "softmax"
+        else:
+            self.inputs["excluded"] = []
         self.num_gradients = 5 if sampled else 3
 
     def forward(self, coefficients, num_saved=None):

@@ -116,7 +116,7 @@ class RecallAtK(_RankingMetric):
 
     Args:
         k: How many of the items count, at least 1; None: all that are given.
-        name: By default "recall" or "recall_at_" with k.
+        name: By default ``"recall"``, with ``k=5`` it is ``"recall_at_5"``.
         **kwargs: Of ``keras.metrics.Metric``: ``dtype``.
 
     Example:
@@ -139,7 +139,7 @@ class MeanReciprocalRank(_RankingMetric):
 
     Args:
         k: How many of the items count, at least 1; None: all that are given.
-        name: By default "mrr" or "mrr_at_" with k.
+        name: By default ``"mrr"``, with ``k=5`` it is ``"mrr_at_5"``.
         **kwargs: Of ``keras.metrics.Metric``: ``dtype``.
 
     Example:
@@ -166,7 +166,7 @@ class NDCG(_RankingMetric):
 
     Args:
         k: How many of the items count, at least 1; None: all that are given.
-        name: By default "ndcg" or "ndcg_at_" with k.
+        name: By default ``"ndcg"``, with ``k=5`` it is ``"ndcg_at_5"``.
         **kwargs: Of ``keras.metrics.Metric``: ``dtype``.
 
     Example:
