@@ -126,6 +126,7 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/top_k.py
 	$(BIN)/python benchmarks/word2vec.py --parts speed vocabulary
 	$(BIN)/python benchmarks/figures.py

@@ -24,6 +24,8 @@ LINE = re.compile(r"^(\w+) +epoch (\d+) +(\S+) ([\d.,]+)$", re.M)
 CASES = {
     "word2vec": ("loss", False, "TensorFlow", 0.02),
     "two_towers": ("recall@10", True, "TensorFlow", 0.1),
+    # Ids that share a row of the hashed tables hold Keras' parts back.
+    "undeclared_ids": ("auc", True, "Keras", 0.2),
     "language_model": ("perplexity", False, "Keras", 0.4),
 }
 

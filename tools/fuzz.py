@@ -20,6 +20,7 @@ from fuzzing import counts, harness
 SUBJECTS = (
     "losses",
     "tables",
+    "growing",
     "malformed",
     "files",
     "word_vectors",
