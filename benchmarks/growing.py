@@ -2,8 +2,8 @@
 
 * "lookup" reads rows of ids that have one; "sgd", "adagrad" and "adam" are a lookup in training,
   its gradient and the update. All on one thread, in a `tf.function`, in processor time;
-  contestants take turns. Ids are drawn with a skew, the rows of a fixed table are those that the growing one gives. Keras'
-  layer and optimizer are the third contestant of a step.
+  contestants take turns. Ids are drawn with a skew, the rows of a fixed table are those that the
+  growing one gives. Keras' layer and optimizer are the third contestant of a step.
 * "new ids" gives rows to ids that have none, each in a process of its own: seconds per id, and the
   peak of memory beside what the process had before.
 * "clicks" trains the models of `examples/undeclared_ids.py`: the area under the ROC curve on clicks

@@ -50,8 +50,8 @@ class GrowingEmbedding(Lookup):
 
     Call with ids, a ``tf.RaggedTensor`` or a ``tf.SparseTensor`` of them; the result is as that of
     `Embedding`. ``training=True`` gives rows to ids; otherwise the table stays as it is, as it does
-    where the layer is not ``trainable``. As of ``keras.layers.Dropout``, ``fit`` sets it, in a model
-    of your own class if its ``call`` takes ``training``.
+    where the layer is not ``trainable``. ``fit`` sets it, in a model of your own class where its
+    ``call`` takes ``training``, as for ``keras.layers.Dropout``.
 
     Strings become integers by ``tf.strings.to_hash_bucket_fast`` with 2**63 - 1 buckets: that two
     of n strings share a row has a probability of about n**2 / 2**64, 5e-6 for ten million.
