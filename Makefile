@@ -128,6 +128,7 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/top_k.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/recall.py

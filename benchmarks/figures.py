@@ -110,6 +110,16 @@ _PAGES = {
         "drawn and shuffled windows, the same through `tf.data` in batches of 1024, and Keras' "
         "`skipgrams`.",
     ),
+    "growing": (
+        "Tables that grow",
+        "growing.py",
+        "`keras.GrowingEmbedding` beside tables of fixed size, `keras.Embedding` of this library "
+        "and that of Keras with its optimizers, in processor time on one thread. A step is a lookup "
+        "in training, its gradient and the update. For the others the table says how many times as long they take "
+        "as `GrowingEmbedding`. Below it: what it takes to give rows to ids that have none; and "
+        "the area under the ROC curve on clicks held out, mean and range over seeds, of the models "
+        "of `examples/undeclared_ids.py`.",
+    ),
     "word2vec": (
         "Word vectors",
         "word2vec.py",
@@ -416,6 +426,36 @@ def _data_table(rows: list[Row]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _growing_tables(rows: list[Row]) -> str:
+    """Times of steps; then new ids; then clicks."""
+    times = [["work", "ids", "batch", _OURS, "fixed", "Keras, fixed"], ["---"] * 6]
+    timed = [row for row in rows if row["times_fixed"]]
+    for _, group in groupby(timed, lambda row: (row["work"], row["ids"], row["batch"])):
+        case = {row["contestant"]: row for row in group}
+        ours = case[_OURS]
+        others = [
+            f"{float(case[name]['times_fixed']) / float(ours['times_fixed']):.2f}"
+            for name in (f"{_OURS}, fixed", "Keras, fixed")
+        ]
+        sizes = [f"{int(ours[name]):,}" for name in ("ids", "batch")]
+        times.append([ours["work"], *sizes, _duration(ours), *others])
+    new = [["new ids", "width", "at most", "per id", "memory at the peak"], ["---"] * 5]
+    for row in rows:
+        if row["work"] == "new ids":
+            most = row["contestant"].partition("max_rows=")[2]
+            peak = f"{float(row['peak_bytes']) / 1e9:.2f} GB"
+            size = f"{int(row['ids']):,}"
+            most = f"{int(most):,} rows" if most else "no limit"
+            new.append([size, row["dim"], most, f"{float(row['median_s']) * 1e6:.2f} us", peak])
+    clicks = [["clicks held out", "area under the ROC curve"], ["---"] * 2]
+    scored = [row for row in rows if row["auc"]]
+    for name, group in groupby(scored, lambda row: row["contestant"]):
+        scores = [float(row["auc"]) for row in group]
+        mean, low, high = statistics.fmean(scores), min(scores), max(scores)
+        clicks.append([name, f"{mean:.3f} ({low:.3f} to {high:.3f})"])
+    return "\n\n".join("\n".join(map(_line, lines)) for lines in (times, new, clicks))
+
+
 def _word2vec_tables(rows: list[Row]) -> str:
     """A table of speeds and memory, one of scores, one of likelihoods, as far as there are rows."""
     texts: dict[str, set[int]] = {}
@@ -625,6 +665,7 @@ _OTHER_TABLES = {
     "adaptive_quality": _adaptive_quality_table,
     "training": _training_table,
     "data": _data_table,
+    "growing": _growing_tables,
     "word2vec": _word2vec_tables,
     "doc2vec": _doc2vec_tables,
     "word2vec_grid": _grid_tables,

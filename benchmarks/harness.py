@@ -281,9 +281,20 @@ def _dense(value: Any) -> np.ndarray:
 
 
 def measured(
-    steps: Mapping[str, Callable[[], Any]], rounds: int, seconds: float
+    steps: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Measurement]:
-    """Times steps that were called before, in turns."""
+    """Times steps that were called before, in turns.
+
+    Args:
+        steps: By contestant.
+        rounds: At most.
+        seconds: After which no round begins.
+        clock: Of steps on one thread ``time.process_time`` may be read, which leaves out the time
+            in which other programs have the processor.
+    """
     measurements = {name: Measurement() for name in steps}
     order = random.Random(1)
     start = time.perf_counter()
@@ -293,23 +304,23 @@ def measured(
         for name in order.sample(list(steps), len(steps)):  # nobody always follows the same one
             samples = measurements[name].seconds
             samples.append(
-                _sample(steps[name], warm_up=bool(samples) and samples[-1] < _SAMPLE_SECONDS)
+                _sample(steps[name], clock, warm_up=bool(samples) and samples[-1] < _SAMPLE_SECONDS)
             )
     return measurements
 
 
-def _sample(step: Callable[[], Any], *, warm_up: bool) -> float:
+def _sample(step: Callable[[], Any], clock: Callable[[], float], *, warm_up: bool) -> float:
     """Seconds per call. A short step is called once before, so that it does not pay for what the
     step before it left in the caches."""
     time.sleep(_IDLE_SECONDS)
     if warm_up:
         step()
     calls, elapsed = 0, 0.0
-    start = time.perf_counter()
+    start = clock()
     while elapsed < _SAMPLE_SECONDS:
         step()
         calls += 1
-        elapsed = time.perf_counter() - start
+        elapsed = clock() - start
     return elapsed / calls
 
 

@@ -137,6 +137,28 @@ def test_adaptive_quality_writes_its_csv_and_table(tmp_path, benchmark_module):
 
 
 @pytest.mark.slow
+def test_growing_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "growing.csv"
+    printed = run("growing", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    growing = benchmark_module("growing")
+    assert tuple(reader.fieldnames) == growing.COLUMNS
+    for row in rows:
+        assert row["contestant"] in printed
+        if row["work"] == "clicks":
+            assert 0.4 < float(row["auc"]) < 1
+            continue
+        assert float(row["median_s"]) > 0
+        if row["contestant"] == growing.FIXED:
+            assert float(row["times_fixed"]) == 1
+    assert [row["work"] for row in rows].count("new ids") == len(growing.QUICK_NEW_IDS)
+    page = benchmark_module("figures").pages(output.parent)["growing.md"]
+    assert page.count("\n| ") == 2 * 3 + 2 + 2 + 4  # heads, times, new ids, clicks
+
+
+@pytest.mark.slow
 def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "training.csv"
     printed = run("training", "--quick", "--output", output)

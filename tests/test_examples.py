@@ -25,6 +25,8 @@ CASES = {
     "word2vec": ("loss", False, "TensorFlow", 0.02),
     "two_towers": ("recall@10", True, "TensorFlow", 0.1),
     "in_batch": ("recall@10", True, "Keras", 0.1),
+    # Ids that share a row of the hashed tables hold Keras' parts back.
+    "undeclared_ids": ("auc", True, "Keras", 0.2),
     "language_model": ("perplexity", False, "Keras", 0.4),
     "doc2vec": ("recall", True, "gensim", 0.2),
 }

@@ -120,6 +120,13 @@ def test_an_optimizer_with_a_wrong_rate_is_found(fuzzing, monkeypatch):
     assert any("rows after" in text for text in failures(fuzzing, "tables", range(8)))
 
 
+def test_a_table_that_gives_other_rows_anew_is_found(fuzzing, monkeypatch):
+    growing = fuzzing("growing")
+    assert failures(fuzzing, "growing", range(10, 18)) == []
+    monkeypatch.setattr(growing, "_LOOKS", 3)
+    assert any("rows" in text for text in failures(fuzzing, "growing", range(10, 18)))
+
+
 @pytest.mark.parametrize("value", [np.nan, 1e4])
 def test_vectors_that_diverge_are_found(fuzzing, monkeypatch, value):
     table = tf.fill([3, 4], np.float32(value))

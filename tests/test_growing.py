@@ -221,6 +221,25 @@ def test_fit_over_ids_that_were_never_declared():
     assert embedding(model).num_ids == before
 
 
+def test_fit_of_a_subclassed_model_that_was_not_built():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.vectors, self.last = layer_of(), keras.layers.Dense(1)
+
+        def call(self, ids, training=None):  # which Keras passes on to layers
+            return self.last(self.vectors(ids))
+
+    model = Model()
+    model.compile(fastw2v.optimizers.Adam(0.1), "mse")
+    ids = undeclared()["ids"][:, 0]
+    labels = (ids // 10**12 % 2).astype(np.float32)
+    losses = model.fit(ids, labels, epochs=8, verbose=0).history["loss"]
+    assert model.vectors.num_ids == len(set(ids.tolist())) and losses[-1] < 0.1 * losses[0]
+    slots = [each for each in model.optimizer.variables if isinstance(each, GrowingVariable)]
+    assert {each.shape[0] for each in slots} == {model.vectors.embeddings.shape[0]}
+
+
 def same_weights(one, other):
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         assert np.array_equal(a, b)

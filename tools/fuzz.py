@@ -23,6 +23,7 @@ SUBJECTS = (
     "tables",
     "adaptive",
     "served",
+    "growing",
     "malformed",
     "files",
     "word_vectors",

@@ -13,7 +13,7 @@ from fastw2v._core.arguments import to_ids, to_integer
 from fastw2v._core.library import ops as _ops
 from fastw2v.keras.base import PACKAGE
 from fastw2v.keras.embedding import Lookup, map_ids
-from fastw2v.optimizers.variables import GrowingVariable, set_records
+from fastw2v.optimizers.variables import GrowingVariable
 
 # As csrc/core/id_table.h has them.
 _MOST_ROWS = 2**31 - 1
@@ -49,8 +49,9 @@ class GrowingEmbedding(Lookup):
         **kwargs: Of ``keras.layers.Layer``: ``name``, ``dtype``, ``trainable``.
 
     Call with ids, a ``tf.RaggedTensor`` or a ``tf.SparseTensor`` of them; the result is as that of
-    `Embedding`. ``training=True``, which ``fit`` sets, gives rows to ids; otherwise the table stays
-    as it is, as it does where the layer is not ``trainable``.
+    `Embedding`. ``training=True`` gives rows to ids; otherwise the table stays as it is, as it does
+    where the layer is not ``trainable``. ``fit`` sets it, in a model of your own class where its
+    ``call`` takes ``training``, as for ``keras.layers.Dropout``.
 
     Strings become integers by ``tf.strings.to_hash_bucket_fast`` with 2**63 - 1 buckets: that two
     of n strings share a row has a probability of about n**2 / 2**64, 5e-6 for ten million.
@@ -115,26 +116,32 @@ class GrowingEmbedding(Lookup):
         seed = getattr(self.embeddings_initializer, "seed", 0)
         seed = seed if isinstance(seed, int) else int(seed.next()[0])
         candidates = [_CANDIDATES, 2] if self.min_count > 1 else [0, 2]
-        self.embeddings = self._add(
-            "embeddings", [1, self.output_dim], self.embeddings_initializer, self.variable_dtype
-        )
         self.records = self._add("records", [1, 3])
+        self.embeddings = self._add(
+            "embeddings",
+            [1, self.output_dim],
+            self.embeddings_initializer,
+            self.variable_dtype,
+            trainable=self.trainable,
+            records=self.records,
+        )
         self.slots = self._add("slots", [2, 2])
         rows, births, steps, hand = 1, 0, 0, 0
         counters = [rows, births, steps, hand, seed]
         self.counters = self._add("counters", [5], lambda *_, **__: tf.constant(counters, tf.int64))
         self.candidates = self._add("candidates", candidates)
-        set_records(self.embeddings, self.records)
-        tables.save_without_pending(self.embeddings)
         self.built = True
 
     def _add(
-        self, name: str, shape: list[int], initializer: Any = tf.zeros, dtype: str = "int64"
+        self,
+        name: str,
+        shape: list[int],
+        initializer: Any = tf.zeros,
+        dtype: str = "int64",
+        **options: Any,
     ) -> GrowingVariable:
         with keras.name_scope(self.name, caller=self):
-            variable = GrowingVariable(
-                initializer, shape, dtype, name, trainable=self.trainable and name == "embeddings"
-            )
+            variable = GrowingVariable(initializer, shape, dtype, name, **options)
         self._track_variable(variable)
         return variable
 

@@ -186,6 +186,8 @@ class RowOptimizer(_DenseOptimizer):
         index = self._get_variable_index(variable)
         slots = self._slots(index)
         history = self._histories[index] if self._leaves_pending() else []
+        if not slots and not history:
+            return None
         return _ops.fastw2v_renew_rows(
             records=records.value.handle,
             births=self._births[index][0].value.handle,

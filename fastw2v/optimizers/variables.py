@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from fastw2v._core import tables, tf_internals
 
+_RECORDS = "_fastw2v_records"  # the attribute of a tf.Variable that grows
+
 
 class WithoutPending(keras.Variable):
     """A variable whose values, as Python reads or writes them, have no pending updates: what
@@ -42,6 +44,7 @@ class GrowingVariable(WithoutPending):
         name: Of the variable.
         trainable: As Keras has it.
         fill: What later rows begin with.
+        records: Of a table of weights: which rows are whose, as csrc/core/id_table.h has it.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class GrowingVariable(WithoutPending):
         *,
         trainable: bool = False,
         fill: float = 0.0,
+        records: GrowingVariable | None = None,
     ) -> None:
         self.fill = fill
+        self._records = records
         super().__init__(
             initializer,
             shape=shape,
@@ -73,6 +78,9 @@ class GrowingVariable(WithoutPending):
                 shape=[None, *self._shape[1:]],
                 name=self.name,
             )
+        if self._records is not None:
+            setattr(self._value, _RECORDS, self._records)
+            tables.save_without_pending(self._value)
 
     @property
     def shape(self) -> tf.TensorShape:
@@ -123,16 +131,8 @@ class _AnyRows(tf.TensorShape):
     __hash__ = tf.TensorShape.__hash__
 
 
-_RECORDS = "_fastw2v_records"
-
-
-def set_records(variable: Any, records: GrowingVariable) -> None:
-    """Says of a table that it grows, and which rows are whose: csrc/core/id_table.h."""
-    setattr(tables.unwrap(variable), _RECORDS, records)
-
-
 def records_of(variable: Any) -> GrowingVariable | None:
-    """What `set_records` said of a variable; None of one that does not grow."""
+    """Which rows of a table that grows are whose; None of one that does not grow."""
     return getattr(tables.unwrap(variable), _RECORDS, None)
 
 

@@ -263,6 +263,17 @@ def _embed(case: Case, ids: Any, **arguments: Any) -> Any:
     return fastw2v.keras.Embedding(**arguments)(ids)
 
 
+def _growing(case: Case) -> Arguments:
+    rules = {"min_count": case.size(3), "max_rows": case.size(9), "expire_after": case.size(3)}
+    start = {"embeddings_initializer": "uniform", "empty_bags": "zeros", "training": True}
+    return {**_embedding(case), **rules, **start, "combiner": case.one_of(None, "sum")}
+
+
+def _grow(case: Case, ids: Any, training: Any, input_dim: Any, **arguments: Any) -> Any:
+    layer = fastw2v.keras.GrowingEmbedding(**arguments)
+    return [layer(ids, training=training), layer(ids, training=training)]
+
+
 def _head(case: Case) -> Arguments:
     return {
         "num_classes": _CLASSES,
@@ -387,6 +398,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Case], Arguments], tuple]] 
     "skipgrams": (_plain(fastw2v.data.skipgrams), _skipgrams, ()),
     "cbow": (_plain(fastw2v.data.cbow), _skipgrams, ()),
     "Embedding": (_embed, _embedding, ()),
+    "GrowingEmbedding": (_grow, _growing, ()),
     "LinearCrossEntropy": (_apply_head, _head, ()),
     "Word2Vec": (_plain(fastw2v.Word2Vec), _word2vec, ()),
     "Doc2Vec": (_infer, _doc2vec, ()),
