@@ -235,12 +235,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--bucket", type=int, default=2_000_000)
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     parser.add_argument("--quick", action="store_true", help="a short text, once")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help=f"default: {RESULTS}; with --quick: none")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.words, options.epochs, options.seeds, options.bucket = 20_000, 1, 1, 5_000
         options.contestants = [each for each in options.contestants if each != FASTTEXT]
+    elif options.output is None:
+        options.output = RESULTS
     return options
 
 

@@ -25,6 +25,7 @@ CASES = {
     "word2vec": ("loss", False, "TensorFlow", 0.02),
     "two_towers": ("recall@10", True, "TensorFlow", 0.1),
     "language_model": ("perplexity", False, "Keras", 0.4),
+    "subwords": ("unseen", True, "gensim", 0.3),
 }
 
 
