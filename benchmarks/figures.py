@@ -143,6 +143,16 @@ _PAGES = {
         "the mean over the seeds. The error is the standard error of gensim's mean. The docstring "
         "of the script says what the texts and their scores are.",
     ),
+    "subwords": (
+        "Words made of n-grams",
+        "subwords.py --corpus FILE",
+        "`fastw2v.FastText` beside gensim's and fastText itself, 100 wide, with the same settings "
+        "and text. Words per second are words of the text by the time that processors worked on "
+        "training, as many of them at a time as there were threads: other programs of the machine "
+        "count less so. Scores of the books are gensim's evaluation; unseen is the share of forms "
+        "never seen of a made-up language whose nearest word of another stem is of the same topic. "
+        "Means over the seeds.",
+    ),
     "distributed_word2vec": (
         "Word vectors on several workers",
         "distributed_word2vec.py --corpus FILE",
@@ -660,9 +670,40 @@ def _recall_table(rows: list[Row]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _subwords_table(rows: list[Row]) -> str:
+    """A line for each contestant, over the seeds."""
+    names = {**_SCORES, "unseen": "unseen"}
+    lines = [
+        ["text", "form", "", "threads", "words/s", "times", *names.values()],
+        ["---"] * (6 + len(names)),
+    ]
+
+    def speed(of: list[Row]) -> float:
+        return statistics.median(float(row["words_per_s"]) for row in of)
+
+    for (text, form), group in groupby(rows, lambda row: (row["text"], row["form"])):
+        case = list(group)
+        for contestant in dict.fromkeys(row["contestant"] for row in case):
+            of = [row for row in case if row["contestant"] == contestant]
+            ours = [row for row in case if row["contestant"] == _OURS]
+            means = [
+                f"{statistics.fmean(float(row[name]) for row in of):.3f}" if of[0][name] else ""
+                for name in names
+            ]
+            size = f"{int(of[0]['text_words']):,} words, {of[0]['epochs']} passes, {len(of)} seeds"
+            lines.append(
+                [
+                    *(f"{text}, {size}", form, contestant, of[0]["threads"], f"{speed(of):,.0f}"),
+                    *("" if contestant == _OURS else f"{speed(ours) / speed(of):.1f}x", *means),
+                ]
+            )
+    return "\n".join(_line(line) for line in lines)
+
+
 _OTHER_TABLES = {
     "recall": _recall_table,
     "adaptive_quality": _adaptive_quality_table,
+    "subwords": _subwords_table,
     "training": _training_table,
     "data": _data_table,
     "growing": _growing_tables,

@@ -208,6 +208,27 @@ def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
     assert word2vec.merged(output, [other]) == [*speed, other, *quality]
 
 
+@pytest.mark.slow
+def test_subwords_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "subwords.csv"
+    printed = run("subwords", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == benchmark_module("subwords").COLUMNS
+    cases = {(row["text"], row["form"], row["contestant"]) for row in rows}
+    assert len(cases) == len(rows) == 8
+    for row in rows:
+        assert row["contestant"] in printed and float(row["words_per_s"]) > 0
+        scores = [row[name] for name in ("wordsim353", "simlex999", "analogies")]
+        if row["text"] == "test words":
+            assert all(-1 <= float(score) <= 1 for score in scores) and not row["unseen"]
+        else:
+            assert not any(scores) and 0 <= float(row["unseen"]) <= 1
+    table = benchmark_module("figures")._subwords_table(rows)
+    assert table.count("| fastw2v |") == 4
+
+
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)

@@ -29,6 +29,7 @@ CASES = {
     "undeclared_ids": ("auc", True, "Keras", 0.2),
     "language_model": ("perplexity", False, "Keras", 0.4),
     "doc2vec": ("recall", True, "gensim", 0.2),
+    "subwords": ("unseen", True, "gensim", 0.3),
 }
 
 

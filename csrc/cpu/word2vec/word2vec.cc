@@ -859,27 +859,26 @@ int64_t MostDocuments(const int32_t* ids, int64_t size) {
   return most;
 }
 
-std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
-  Scratch scratch;
-  for (int i = 0; i < Workers(problem, parallel); ++i) Worker(problem, &scratch);
-  scratch.Take<float>(problem.deterministic ? RoundMemory(problem) : CurvatureMemory(problem));
-  return scratch.used();
+namespace {
+
+// What TrainOn takes.
+void TakeScratch(const Word2VecProblem& problem, const Parallel& parallel, Scratch* scratch) {
+  for (int i = 0; i < Workers(problem, parallel); ++i) Worker(problem, scratch);
+  scratch->Take<float>(problem.deterministic ? RoundMemory(problem) : CurvatureMemory(problem));
 }
 
-Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* memory,
-                     Word2VecResult* result) {
-  FASTW2V_RETURN_IF_ERROR(CheckWord2Vec(problem));
-  Scratch scratch(memory);
+void TrainOn(const Word2VecProblem& problem, const Parallel& parallel, Scratch* scratch,
+             Word2VecResult* result) {
   const int num_workers = Workers(problem, parallel);
   std::vector<Worker> workers;
-  for (int i = 0; i < num_workers; ++i) workers.emplace_back(problem, &scratch);
+  for (int i = 0; i < num_workers; ++i) workers.emplace_back(problem, scratch);
   std::vector<Word2VecResult> results(NumTasks(problem));
   if (problem.deterministic) {
-    float* rows = scratch.Take<float>(RoundMemory(problem));
+    float* rows = scratch->Take<float>(RoundMemory(problem));
     for (Worker& worker : workers) worker.Start(Crowds());
     TrainInRounds(problem, parallel, &workers, rows, results.data());
   } else {
-    float* const of_inputs = scratch.Take<float>(CurvatureMemory(problem));
+    float* const of_inputs = scratch->Take<float>(CurvatureMemory(problem));
     float* const of_weights = of_inputs + NumInputs(problem);
     if (num_workers > 1) FindCrowds(problem, num_workers, of_inputs, of_weights);
     for (Worker& worker : workers) {
@@ -892,6 +891,35 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     result->loss += part.loss;
     result->examples += part.examples;
     result->words += part.words;
+  }
+}
+
+}  // namespace
+
+std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel& parallel) {
+  Scratch scratch;
+  if (problem.bags.splits == nullptr) {
+    TakeScratch(problem, parallel, &scratch);
+  } else {
+    const UsedRows used(problem);
+    scratch.Take<float>(used.size() * problem.dim);
+    TakeScratch(used.Of(problem, nullptr), parallel, &scratch);
+  }
+  return scratch.used();
+}
+
+Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, void* memory,
+                     Word2VecResult* result) {
+  FASTW2V_RETURN_IF_ERROR(CheckWord2Vec(problem));
+  Scratch scratch(memory);
+  if (problem.bags.splits == nullptr) {
+    TrainOn(problem, parallel, &scratch, result);
+  } else {
+    const UsedRows used(problem);
+    float* const table = scratch.Take<float>(used.size() * problem.dim);
+    used.Copy(problem, table, false, parallel);
+    TrainOn(used.Of(problem, table), parallel, &scratch, result);
+    used.Copy(problem, table, true, parallel);
   }
   return Status();
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "csrc/core/parallel.h"
 #include "csrc/core/scratch.h"
 #include "csrc/core/word2vec.h"
 #include "csrc/cpu/kernels/kernels.h"
@@ -36,6 +37,62 @@ inline float ShareOfRow(const Word2VecProblem& problem) {
   if (problem.bags.splits == nullptr) return 1;
   return static_cast<float>(problem.classes) / static_cast<float>(problem.bags.num_rows);
 }
+
+// The rows of the embeddings that the words of a text are made of, those of frequent words first.
+// Side by side in a table of their own they take fewer pages and lines of the caches than among the
+// millions that a table of n-grams has.
+class UsedRows {
+ public:
+  explicit UsedRows(const Word2VecProblem& problem) : places_(problem.bags.num_rows) {
+    std::vector<bool> occurs(problem.classes);
+    for (int64_t i = 0; i < problem.size; ++i) {
+      if (problem.ids[i] >= 0) occurs[problem.ids[i]] = true;
+    }
+    const WordBags& bags = problem.bags;
+    std::vector<int32_t> place_of(bags.table_rows, -1);
+    for (int64_t k = 0; k < problem.classes; ++k) {
+      if (!occurs[k]) continue;
+      for (int64_t i = bags.splits[k]; i < bags.splits[k + 1]; ++i) {
+        int32_t& place = place_of[bags.rows[i]];
+        if (place < 0) {
+          place = static_cast<int32_t>(rows_.size());
+          rows_.push_back(bags.rows[i]);
+        }
+        places_[i] = place;
+      }
+    }
+  }
+
+  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+
+  // The same problem on a table [size(), dim] of these rows.
+  Word2VecProblem Of(Word2VecProblem problem, float* table) const {
+    problem.embeddings = table;
+    problem.bags.rows = places_.data();
+    problem.bags.table_rows = size();
+    return problem;
+  }
+
+  // Copies the rows of the problem there, or back.
+  void Copy(const Word2VecProblem& problem, float* table, bool back,
+            const Parallel& parallel) const {
+    constexpr int64_t kRowsPerTask = 1024;
+    const std::size_t bytes = static_cast<std::size_t>(problem.dim) * sizeof(float);
+    const auto copy = [&](int64_t task, int) {
+      const int64_t end = std::min(size(), (task + 1) * kRowsPerTask);
+      for (int64_t i = task * kRowsPerTask; i < end; ++i) {
+        float* const row = problem.embeddings + int64_t{rows_[i]} * problem.dim;
+        float* const here = table + i * problem.dim;
+        std::memcpy(back ? row : here, back ? here : row, bytes);
+      }
+    };
+    parallel.For((size() + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * problem.dim, copy);
+  }
+
+ private:
+  std::vector<int32_t> rows_;    // of the embeddings
+  std::vector<int32_t> places_;  // of the rows of each bag that occurs, among them
+};
 
 // The different words of a group, each in a row of its own: what its bag comes to, and its step.
 class WordsOfGroup {

@@ -22,7 +22,7 @@ from fastw2v.word2vec.training.settings import Settings, SubwordSettings
 from fastw2v.word2vec.training.tables import values
 from fastw2v.word2vec.vectors import FastTextVectors, WordVectors
 from fastw2v.word2vec.vectors.formats import fasttext_format
-from fastw2v.word2vec.vectors.formats.contents import Contents, SubwordTable
+from fastw2v.word2vec.vectors.formats.contents import Contents, SubwordTable, damage_named
 
 
 class FastText(Word2Vec):
@@ -180,7 +180,7 @@ class FastText(Word2Vec):
         counts = vectors.counts
         if counts is None:
             counts = np.zeros(len(vectors), np.int64)
-        rows = np.array(vectors.rows)
+        rows = vectors.rows
         self.settings = replace(
             self.settings,
             vector_size=rows.shape[1],
@@ -245,14 +245,15 @@ class FastText(Word2Vec):
             raise ValueError(
                 f"{os.fspath(path)} holds a classifier: FastTextVectors.load reads its vectors"
             )
-        model = cls(
-            sg=int(arguments.model == fasttext_format.SKIP_GRAM),
-            window=max(arguments.ws, 1),
-            epochs=max(arguments.epoch, 1),
-            min_count=max(arguments.minCount, 0),
-            negative=arguments.neg if arguments.neg > 0 else Settings.negative,
-            sample=arguments.t,
-        )
+        with damage_named(path, "a model of fastText to train on from"):
+            model = cls(
+                sg=int(arguments.model == fasttext_format.SKIP_GRAM),
+                window=max(arguments.ws, 1),
+                epochs=max(arguments.epoch, 1),
+                min_count=max(arguments.minCount, 0),
+                negative=arguments.neg if arguments.neg > 0 else Settings.negative,
+                sample=arguments.t,
+            )
         model.wv = FastTextVectors.of_contents(contents)
         if arguments.loss == fasttext_format.NEGATIVE_SAMPLING:
             if output.shape != tuple(model.weights.shape):

@@ -206,6 +206,20 @@ def test_vectors_given_to_a_model(text):
         other.wv = fastw2v.WordVectors(["a"], np.ones((1, 16)))
 
 
+def test_arguments_of_a_file_are_checked(text, tmp_path):
+    path = tmp_path / "model.bin"
+    fastw2v.FastText(text, **OPTIONS).save_facebook_model(path)
+    content = bytearray(path.read_bytes())
+    content[8 + 48 : 8 + 56] = np.float64(np.nan).tobytes()  # -t
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.bin is not a model of fastText to train on"):
+        fastw2v.FastText.load_facebook_model(path)
+    content[8 + 7 * 4] = 3  # supervised
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.bin holds a classifier"):
+        fastw2v.FastText.load_facebook_model(path)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fastw2v.word2vec.corpus.subwords import Subwords
 from fastw2v.word2vec.training.train_op import (
+    WordBags,
     huffman_tree,
     keep_probability,
     noise_table,
     train_block,
+    word_bags,
 )
 
 WORDS, DIM = 50, 24
@@ -150,6 +153,53 @@ def test_bad_arguments_change_nothing(name):
         train_block(**{**arguments, "noise": noise_table(COUNTS), "seed": (1, 2), **make()})
     for table, fresh in zip((embeddings, weights), tables(), strict=True):
         np.testing.assert_array_equal(table, fresh)
+
+
+def ngrams():
+    """Bags of words, and a table of their rows and those of 30 n-grams."""
+    bags = word_bags([f"word{k}" for k in range(WORDS)], Subwords(2, 3, 30))
+    return bags, tf.Variable(tf.random.stateless_uniform([WORDS + 30, DIM], [1, 2], -0.1, 0.1))
+
+
+@pytest.mark.parametrize("function", [False, True])
+def test_bags_equal_the_core(function):
+    from fastw2v import _kernels
+
+    (bags, embeddings), (_, weights) = ngrams(), tables()
+    expected = embeddings.numpy(), weights.numpy()
+    step = tf.function(train_block) if function else train_block
+    trained = step(embeddings, weights, text(), **options(bags=bags, start_alpha=0.1))
+    result = _kernels.train_word2vec(
+        *(*expected, text(), None, noise_table(COUNTS).numpy(), [3, 4]),
+        bags=tuple(each.numpy() for each in bags),
+        **{"start_alpha": 0.1, "end_alpha": 0.1, "deterministic": True},
+    )
+    assert [float(value) for value in trained] == list(result)
+    np.testing.assert_array_equal(embeddings, expected[0])
+    np.testing.assert_array_equal(weights, expected[1])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda splits, rows: (splits[:-1], rows), r"bag_splits .*\[51\]"),
+        (lambda splits, rows: (splits, rows[:-1]), "expected 0 to"),
+        (lambda splits, rows: (splits, rows + 60), "the rows of the embeddings"),
+        (lambda splits, rows: (splits[None], rows), "bag_splits|rank"),
+    ],
+)
+def test_bags_that_are_none_are_refused(change, message):
+    (bags, embeddings), (_, weights) = ngrams(), tables()
+    before = embeddings.numpy()
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
+        train_block(embeddings, weights, text(), **options(bags=WordBags(*change(*bags))))
+    np.testing.assert_array_equal(embeddings, before)
+
+
+def test_tables_of_bags_are_as_wide_as_the_weights():
+    (bags, embeddings), _ = ngrams(), tables()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="weights has shape"):
+        train_block(embeddings, tf.Variable(tf.zeros([WORDS, 7])), text(), **options(bags=bags))
 
 
 def test_one_variable_as_both_tables_is_refused():
