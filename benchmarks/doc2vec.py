@@ -91,6 +91,8 @@ def work(job: Job) -> dict[str, float]:
         def infer(model: Any, documents: list[list[str]], **options: Any) -> np.ndarray:
             return np.array([model.infer_vector(each, **options) for each in documents])
 
+    warm = [library.TaggedDocument(["warm", "up"], [0])] * 50
+    infer(library.Doc2Vec(warm, vector_size=8, epochs=1, workers=1), [["warm"]], epochs=1)
     if job.text in (LEE, CLASSES):
         return _judged(job, library, infer)
     model = library.Doc2Vec(
@@ -107,7 +109,6 @@ def work(job: Job) -> dict[str, float]:
     trained = time.process_time() - begin
     with open(job.text, encoding="utf-8") as file:
         documents = [line.split() for line in itertools.islice(file, _INFERRED)]
-    infer(model, documents[:1], epochs=1)
     begin = time.process_time()
     infer(model, documents, epochs=_INFERRED_EPOCHS)
     inferred = time.process_time() - begin

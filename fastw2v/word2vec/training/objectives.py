@@ -248,7 +248,7 @@ class NegativeSampling(TextObjective):
         few words each, and need more drawn ones to be told apart as well as by gensim.
         """
         if self._tables.documents is not None:
-            group, shared = (32, 32) if self._settings.sg else (16, 24)
+            group, shared = (32, 40) if self._settings.sg else (16, 24)
         elif not self._settings.sg:
             group, shared = 16, 16
         else:
