@@ -436,8 +436,8 @@ class Doc2Vec(Word2Vec):
         min_alpha: float | None = None,
         epochs: int | None = None,
     ) -> float:
-        """The cosine of the vectors that `infer_vector` gives two documents; 0 where one of them has
-        no known words.
+        """The cosine of the vectors that `infer_vector` gives two documents; 0 where one of them
+        has no known words.
 
         Args:
             doc_words1, doc_words2: The words of each.
