@@ -91,6 +91,8 @@ def work(job: Job) -> dict[str, float]:
         def infer(model: Any, documents: list[list[str]], **options: Any) -> np.ndarray:
             return np.array([model.infer_vector(each, **options) for each in documents])
 
+    warm = [library.TaggedDocument(["warm", "up"], [0])] * 50
+    infer(library.Doc2Vec(warm, vector_size=8, epochs=1, workers=1), [["warm"]], epochs=1)
     if job.text in (LEE, CLASSES):
         return _judged(job, library, infer)
     model = library.Doc2Vec(
@@ -107,7 +109,6 @@ def work(job: Job) -> dict[str, float]:
     trained = time.process_time() - begin
     with open(job.text, encoding="utf-8") as file:
         documents = [line.split() for line in itertools.islice(file, _INFERRED)]
-    infer(model, documents[:1], epochs=1)
     begin = time.process_time()
     infer(model, documents, epochs=_INFERRED_EPOCHS)
     inferred = time.process_time() - begin
@@ -207,14 +208,21 @@ _DIFFERENCE = 0.5  # standard deviation of the logarithms of the factors of clas
 class Bench:
     """Runs jobs, prints what they give and keeps it as rows."""
 
-    def __init__(self, options: argparse.Namespace, text: word2vec.Text) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        text: word2vec.Text,
+        keep: Callable[[list[dict[str, Any]]], None],
+    ) -> None:
         self.options, self.text = options, text
-        self.rows: list[dict[str, Any]] = []
+        self._keep = keep  # called with all rows so far
+        self._rows: list[dict[str, Any]] = []
 
     def run(self, part: str) -> None:
         print(f"\n{part}", flush=True)
         for form in itertools.islice(FORMS, 1 if self.options.quick else None):
             getattr(self, f"_{part}")(form)
+            self._keep(self._rows)
 
     def _speed(self, form: str) -> None:
         speeds: dict[tuple[str, str], list[float]] = {}
@@ -272,7 +280,7 @@ class Bench:
             "text_words": self.text.words if text is None else _words_of(text),
             "gensim": metadata.version("gensim"),
         }
-        self.rows.append(row)
+        self._rows.append(row)
         range_ = f"  ({row['low']:.4g} to {row['high']:.4g})" if len(values) > 1 else ""
         name = f"{case}, {text}" if text else case
         print(f"  {name:44} {contestant:8} {measure:20} {row['value']:12.4g}{range_}", flush=True)
@@ -308,16 +316,19 @@ def main() -> None:
 
     description = machine.description()
     print(", ".join(f"{name} {value}" for name, value in description.items() if value))
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        if options.output:
+            rows = [row | description for row in rows]
+            harness.write(options.output, COLUMNS, word2vec.merged(options.output, rows))
+
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         text = documents_of(word2vec.whole_text(options, directory), options.words, directory)
         print(f"{text.name}: {text.words:,} words")
-        bench = Bench(options, text)
+        bench = Bench(options, text, keep)
         for part in options.parts:
             bench.run(part)
-            if options.output:
-                rows = [row | description for row in bench.rows]
-                harness.write(options.output, COLUMNS, word2vec.merged(options.output, rows))
     if options.output:
         print(f"\nwritten: {options.output}")
 

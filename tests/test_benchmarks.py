@@ -229,6 +229,24 @@ def test_subwords_writes_its_table_and_csv(tmp_path, benchmark_module):
     assert table.count("| fastw2v |") == 4
 
 
+@pytest.mark.slow
+def test_doc2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
+    output = tmp_path / "results" / "doc2vec.csv"
+    printed = run("doc2vec", "--quick", "--output", output)
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == benchmark_module("doc2vec").COLUMNS
+    found = {(row["text"], row["contestant"], row["measure"]): float(row["value"]) for row in rows}
+    for contestant in ("fastw2v", "gensim"):
+        for measure in ("train_words_per_s", "infer_words_per_s"):
+            assert found["test words", contestant, measure] > 0
+        assert 0 <= found["Lee's documents", contestant, "itself"] <= 1
+        assert 0.1 < found["documents of ten classes", contestant, "accuracy"] <= 1
+    assert all(row["measure"] in printed for row in rows)
+    table = benchmark_module("figures")._doc2vec_tables(rows)
+    assert "| training | PV-DBOW |" in table and "accuracy of classification" in table
+
+
 def test_readme_says_what_the_csvs_say(benchmark_module):
     figures = benchmark_module("figures")
     assert figures.current(figures.README.read_text()) == figures.section(figures.RESULTS)

@@ -30,6 +30,10 @@ _OF = {
     "Fastw2v>NoiseTable": "the training of a fastw2v.Word2Vec",
     "Fastw2v>HuffmanTree": "the training of a fastw2v.Word2Vec",
     "Fastw2v>Word2VecTrain": "the training of a fastw2v.Word2Vec",
+    "Fastw2v>InferDocuments": "fastw2v.Doc2Vec.infer_vectors",
+    "Fastw2v>GiveRows": "a fastw2v.keras.GrowingEmbedding",
+    "Fastw2v>FindRows": "a fastw2v.keras.GrowingEmbedding",
+    "Fastw2v>RenewRows": "a fastw2v.keras.GrowingEmbedding",
 }
 
 

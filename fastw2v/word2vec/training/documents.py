@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,17 +25,10 @@ from fastw2v.word2vec.training.model_words import (
 )
 from fastw2v.word2vec.training.passes import Progress
 from fastw2v.word2vec.training.settings import DocumentSettings
-from fastw2v.word2vec.training.tables import first_vectors
 from fastw2v.word2vec.vectors import WordVectors
+from fastw2v.word2vec.vectors.word_table import normalized
 
-_INFERRED_TABLE = 2  # of first vectors, see `first_vectors`
 _INFERRED_TOKENS = 1 << 18  # in a call of the op
-
-
-@lru_cache
-def _first_inferred(width: int, seed: int) -> np.ndarray:
-    """What the training of each new document begins with, ``[1, D]``."""
-    return first_vectors(1, width, seed, _INFERRED_TABLE).numpy()
 
 
 class Doc2Vec(Word2Vec):
@@ -350,11 +342,11 @@ class Doc2Vec(Word2Vec):
     ) -> np.ndarray:
         """The vector of a document that need not be one of those of training, float32 ``[D]``.
 
-        It is trained as those are, while all else stays; the same words give the same vector.
+        It is trained from zeros, while all else stays; the same words give the same vector.
 
         Args:
             doc_words: The words, in order; unknown words are left out. A document without known
-                words has the vector that training begins with.
+                words has a vector of zeros.
             alpha, min_alpha: Learning rate at the beginning and at the end; None: those of the
                 model.
             epochs: Passes over the document, at least 1; None: ``model.epochs``. For short
@@ -412,10 +404,10 @@ class Doc2Vec(Word2Vec):
 
         def infer() -> None:
             nonlocal ids, waiting
-            first = _first_inferred(width, self.settings.seed)
+            # Zeros, and not drawn: what is drawn hides much of what a few words teach.
             inferred = self._trainer().infer(
                 np.array(ids, np.int32),
-                np.repeat(first, waiting, axis=0),
+                np.zeros((waiting, width), np.float32),
                 (self.settings.seed, -1),
                 passes,
                 *rates,
@@ -441,7 +433,8 @@ class Doc2Vec(Word2Vec):
         min_alpha: float | None = None,
         epochs: int | None = None,
     ) -> float:
-        """The cosine of the vectors that `infer_vector` gives two documents.
+        """The cosine of the vectors that `infer_vector` gives two documents; 0 where one of them
+        has no known words.
 
         Args:
             doc_words1, doc_words2: The words of each.
@@ -451,7 +444,7 @@ class Doc2Vec(Word2Vec):
             TypeError, ValueError: As `infer_vector`.
         """
         pair = self.infer_vectors([doc_words1, doc_words2], alpha, min_alpha, epochs)
-        first, second = pair / np.linalg.norm(pair, axis=1, keepdims=True)
+        first, second = normalized(pair)
         return float(first @ second)
 
     def build_vocab_from_freq(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -274,10 +274,10 @@ class NegativeSampling(TextObjective):
         With more drawn ones, or smaller groups, vectors are a little better and training takes
         longer; the wider they are, the more. Updates of a group add up: of few words each would
         have so many that steps overshoot, and the loss may become NaN. Documents are trained on a
-        few words each, and need more drawn ones to differ as they do in gensim.
+        few words each, and need more drawn ones to become as good as gensim's.
         """
         if self._tables.documents is not None:
-            group, shared = (32, 32) if self._settings.sg else (16, 24)
+            group, shared = (32, 40) if self._settings.sg else (16, 24)
         elif not self._settings.sg:
             group, shared = 16, 16
         else:

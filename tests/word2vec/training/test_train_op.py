@@ -10,6 +10,7 @@ from fastw2v.word2vec.corpus.subwords import Subwords
 from fastw2v.word2vec.training.train_op import (
     WordBags,
     huffman_tree,
+    infer_documents,
     keep_probability,
     noise_table,
     train_block,
@@ -64,6 +65,90 @@ def test_equals_the_core(sg, function, hs):
     assert words < np.sum(ids >= 0)
     for table, truth in zip((embeddings, weights), expected, strict=True):
         np.testing.assert_array_equal(table, truth)
+
+
+def documents():
+    return tf.Variable(tf.random.stateless_uniform([3, DIM], [5, 6], -0.1, 0.1))
+
+
+def text_of_documents():
+    ids = text()
+    ids[1::17] = -2 - np.arange(len(ids[1::17])) % 3
+    return ids
+
+
+@pytest.mark.parametrize("sg", [True, False])
+@pytest.mark.parametrize("function", [False, True])
+def test_documents_equal_the_core(sg, function):
+    from fastw2v import _kernels
+
+    ids, (embeddings, weights), vectors = text_of_documents(), tables(), documents()
+    expected = embeddings.numpy(), weights.numpy(), vectors.numpy()
+    step = tf.function(train_block) if function else train_block
+    trained = step(*(embeddings, weights, ids), documents=vectors, **options(sg=sg, window=3))
+    loss, examples, words = _kernels.train_word2vec(
+        *(*expected[:2], ids, None, noise_table(COUNTS).numpy(), [3, 4]),
+        **{"cbow": not sg, "window": 3, "deterministic": True, "documents": expected[2]},
+    )
+    np.testing.assert_allclose(trained.loss, loss, rtol=1e-12)
+    assert (int(trained.examples), int(trained.words)) == (examples, words)
+    for table, truth in zip((embeddings, weights, vectors), expected, strict=True):
+        np.testing.assert_array_equal(table, truth)
+    assert not np.array_equal(vectors, documents())
+
+
+@pytest.mark.parametrize("function", [False, True])
+def test_inference_equals_the_core_and_reads_only(function):
+    from fastw2v import _kernels
+
+    ids, (embeddings, weights), vectors = text_of_documents(), tables(), documents()
+    train_block(*(embeddings, weights, ids), documents=vectors, **options())
+    before = embeddings.numpy(), weights.numpy()
+    new = np.array([3, 4, 5, -1, 7, -1], np.int32)
+    infer = tf.function(infer_documents) if function else infer_documents
+    inferred = infer(
+        *(embeddings, weights, new, tf.zeros([2, DIM])),
+        **{"epochs": 4, "noise": noise_table(COUNTS), "seed": (3, 4), "start_alpha": 0.1},
+    )
+    truth = np.zeros((2, DIM), np.float32)
+    _kernels.train_word2vec(
+        *(*before, new, None, noise_table(COUNTS).numpy(), [3, 4]),
+        **{"documents": truth, "infer_epochs": 4, "start_alpha": 0.1, "end_alpha": 0.1},
+    )
+    np.testing.assert_array_equal(inferred, truth)
+    assert np.linalg.norm(truth, axis=1).min() > 0
+    for table, unchanged in zip((embeddings, weights), before, strict=True):
+        np.testing.assert_array_equal(table, unchanged)
+
+
+def test_bad_documents_change_nothing():
+    (embeddings, weights), vectors = tables(), documents()
+    for bad, message in (
+        (
+            tf.Variable(tf.zeros([3, 5])),
+            r"documents has shape \[3,5\]; expected \[num_documents, 24",
+        ),
+        (tf.Variable(tf.zeros([3])), r"documents has dtype float32 and shape \(3,\), expected"),
+        (embeddings, "documents is the variable of another table"),
+        (tf.Variable(tf.zeros([2, DIM])), "is document 2, which is not below 2"),
+        (np.zeros((3, DIM)), "documents is a ndarray, expected a tf.Variable"),
+    ):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+            train_block(*(embeddings, weights, text_of_documents()), documents=bad, **options())
+    for first, ids, message in (
+        (tf.zeros([2, 5]), [1, -1, 2, -1], r"first_vectors has shape \[2,5\]; expected"),
+        (tf.zeros([3, DIM]), [1, -1, 2, -1], "ids has 2 texts, each ended by -1, expected 3"),
+        (tf.zeros([1, DIM]), [1, 2], "ids has 0 texts"),
+        (tf.zeros([1, DIM]), [-2, 2, -1], "a sentence is of more than 0 documents"),
+        (tf.zeros([1, DIM]), [WORDS, -1], r"ids\[0\] = 50 is not below 50"),
+    ):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+            infer_documents(
+                *(embeddings, weights, ids, first),
+                **{"epochs": 1, "noise": noise_table(COUNTS), "seed": (1, 2)},
+            )
+    for table, fresh in zip((embeddings, weights, vectors), (*tables(), documents()), strict=True):
+        np.testing.assert_array_equal(table, fresh)
 
 
 def test_rates_may_be_tensors():
