@@ -59,8 +59,7 @@ _PAGES = {
         "Perplexity of the adaptive softmax",
         "adaptive_quality.py",
         "A language model, an LSTM, with the exact and with the adaptive softmax: perplexity of "
-        "text left out of training and the time of an epoch, the mean over seeds, and the range of "
-        "the perplexity.",
+        "text left out of training, the mean over seeds, and their range.",
     ),
     "sampled": (
         "Sampled losses",
@@ -607,15 +606,14 @@ def _adaptive_quality_table(rows: list[Row]) -> str:
     """A line for each epoch of each head, over the seeds."""
     first = rows[0]
     sizes = f"{int(first['words']):,} words, V={int(first['classes']):,}, D={first['dim']}"
-    lines = [["head", "epoch", "perplexity", "range", "seconds", "seeds"], ["---"] * 6]
+    lines = [["head", "epoch", "perplexity", "range", "seeds"], ["---"] * 5]
     for head, epoch in dict.fromkeys((row["head"], row["epoch"]) for row in rows):
         cell = [row for row in rows if (row["head"], row["epoch"]) == (head, epoch)]
         values = [float(row["perplexity"]) for row in cell]
-        seconds = statistics.fmean(float(row["seconds"]) for row in cell)
         lines.append(
             [
                 *(head, epoch, f"{statistics.fmean(values):.1f}"),
-                *(f"{min(values):.1f} to {max(values):.1f}", f"{seconds:.0f}", str(len(cell))),
+                *(f"{min(values):.1f} to {max(values):.1f}", str(len(cell))),
             ]
         )
     table = "\n".join(_line(line) for line in lines)
