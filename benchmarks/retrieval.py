@@ -141,7 +141,11 @@ def _recall_steps(case: Case) -> dict[str, Step]:
     def tensorflow() -> tuple[tf.Tensor, list]:
         return share(tf.math.top_k(tf.matmul(queries, items, transpose_b=True), k)[1]), []
 
-    made = {harness.OURS: tf.function(ours), "TensorFlow": tf.function(tensorflow)}
+    made = {
+        harness.OURS: tf.function(ours),
+        "TensorFlow": tf.function(tensorflow),
+        "XLA": tf.function(tensorflow, jit_compile=True),
+    }
     if HAS_TFRS:
         import tensorflow_recommenders as tfrs
 
