@@ -79,8 +79,9 @@ _PAGES = {
         "Tables that grow",
         "growing.py",
         "`keras.GrowingEmbedding` beside tables of fixed size, `keras.Embedding` of this library "
-        "and that of Keras with its optimizers, in processor time on one thread. A step is a lookup "
-        "in training, its gradient and the update. For the others the table says how many times as long they take "
+        "and that of Keras with its optimizers, in processor time on one thread. A step is a "
+        "lookup in training, its gradient and the update. For the others the table says how many "
+        "times as long they take "
         "as `GrowingEmbedding`. Below it: what it takes to give rows to ids that have none; and "
         "the area under the ROC curve on clicks held out, mean and range over seeds, of the models "
         "of `examples/undeclared_ids.py`.",
