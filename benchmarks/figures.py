@@ -151,7 +151,8 @@ _PAGES = {
         "training, as many of them at a time as there were threads: other programs of the machine "
         "count less so. Scores of the books are gensim's evaluation; unseen is the share of forms "
         "never seen of a made-up language whose nearest word of another stem is of the same topic. "
-        "Means over the seeds.",
+        "Means over the seeds; with one seed, scores of small texts say little. fastText draws its "
+        "noise by the square root of the counts, which cannot be set.",
     ),
     "distributed_word2vec": (
         "Word vectors on several workers",
@@ -689,7 +690,7 @@ def _subwords_table(rows: list[Row]) -> str:
                 f"{statistics.fmean(float(row[name]) for row in of):.3f}" if of[0][name] else ""
                 for name in names
             ]
-            size = f"{int(of[0]['text_words']):,} words, {of[0]['epochs']} passes, {len(of)} seeds"
+            size = f"{int(of[0]['text_words']):,} words, {of[0]['epochs']} passes, seeds: {len(of)}"
             lines.append(
                 [
                     *(f"{text}, {size}", form, contestant, of[0]["threads"], f"{speed(of):,.0f}"),

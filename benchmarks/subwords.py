@@ -12,10 +12,12 @@ stems each, and a tenth of the forms never occurs. Scores:
     unseen   of the language: the share of the forms that never occur whose nearest word of another
              stem is of the same topic
 
-All have the same settings. Each training is a process of its own, and the contestants take turns.
-Words per second are words of the text by the time that the processors worked on training alone,
-so that other programs on the machine count less; fastText's time is less that of training for no
-pass. With two threads the time of a clock is about half of it.
+fastText is the package `fasttext`, of which `fasttext-numpy2` is a build for NumPy 2;
+`--contestants fastw2v gensim` leaves it out. All have the same settings, but that its noise cannot
+be set. Each training is a process of its own, and the contestants take turns. Words per second are
+words of the text by the time that the processors worked on training alone, so that other programs
+on the machine count less; fastText's time is less that of training for no pass. With two threads
+the time of a clock is about half of it.
 """
 
 from __future__ import annotations
