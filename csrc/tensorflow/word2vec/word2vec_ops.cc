@@ -480,6 +480,7 @@ class InferDocumentsOp : public Word2VecKernel {
     vectors->flat<float>() = first.flat<float>();
     problem.documents = vectors->flat<float>().data();
     problem.num_documents = first.dim_size(0);
+    problem.most_documents = MostDocuments(problem.ids, problem.size);  // InferDocuments wants none
 
     const TensorFlowParallel parallel(context);
     ScratchMemory scratch;

@@ -35,8 +35,8 @@ class Doc2Vec(Word2Vec):
     """Trains vectors of documents beside those of words: PV-DM, as in gensim, or PV-DBOW, with
     ``dm=0``.
 
-    The arguments are gensim's, with its meaning, and the vectors are as good. With documents the
-    model is trained at once; without, call `build_vocab` and `train`. ::
+    The arguments are gensim's, with its meaning, and the vectors are about as good. With documents
+    the model is trained at once; without, call `build_vocab` and `train`. ::
 
         documents = [fastw2v.TaggedDocument(text.split(), [k]) for k, text in enumerate(texts)]
         model = fastw2v.Doc2Vec(documents, vector_size=100, dm=0, epochs=20)

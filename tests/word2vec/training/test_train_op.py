@@ -139,7 +139,7 @@ def test_bad_documents_change_nothing():
         (tf.zeros([2, 5]), [1, -1, 2, -1], r"first_vectors has shape \[2,5\]; expected"),
         (tf.zeros([3, DIM]), [1, -1, 2, -1], "ids has 2 texts, each ended by -1, expected 3"),
         (tf.zeros([1, DIM]), [1, 2], "ids has 0 texts"),
-        (tf.zeros([1, DIM]), [-2, 2, -1], "a sentence is of more than 0 documents"),
+        (tf.zeros([1, DIM]), [-2, 2, -1], r"ids\[0\] = -2 is below -1"),
         (tf.zeros([1, DIM]), [WORDS, -1], r"ids\[0\] = 50 is not below 50"),
     ):
         with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
