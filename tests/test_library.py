@@ -140,8 +140,6 @@ def test_import_alone_brings_no_tensorflow():
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'sofmax_loss'"):
         fastw2v.sofmax_loss  # noqa: B018
-    with pytest.raises(AttributeError, match=r"'Doc2Vec'; .* use gensim\.models\.Doc2Vec"):
-        fastw2v.Doc2Vec  # noqa: B018
     with pytest.raises(AttributeError, match="'models'; from fastw2v import Word2Vec"):
         fastw2v.models  # noqa: B018
     assert set(fastw2v.__all__) <= set(dir(fastw2v))

@@ -70,7 +70,7 @@ def test_words_made_of_ngrams(text, capsys):
     assert len(re.findall(r"^  \w+ +[01]\.\d+$", capsys.readouterr().out, re.M)) == 3
     assert run(*command, "--resume", "--checkpoint", "model") == 0
     assert run(text, "-o", "v.txt", "--resume", "--checkpoint", "model") == 2
-    assert "it is a model of fastw2v.FastText" in capsys.readouterr().err
+    assert "is a model of FastText: load it by FastText.load" in capsys.readouterr().err
 
 
 def test_options_of_the_other_kind_of_model(text, capsys):

@@ -61,6 +61,7 @@ def run(path, watching=None):
     with (
         redirect_stdout(printed),
         patch.object(sys, "argv", [str(path), *quick]),
+        patch.object(sys, "path", [str(path.parent), *sys.path]),  # as where Python runs a file
         warnings.catch_warnings(record=True) as told,
     ):
         warnings.simplefilter("always")

@@ -138,6 +138,17 @@ def texts():
     }
 
 
+def subwords():
+    words = [f"{i:x}".encode() for i in range(100_000)]
+    splits = np.arange(0, 100_001, 10)
+    table, rows = floats(1000, DIM), ids(1000, 100_000)
+    return {
+        "subwords": Call(lambda: kernels.subwords(b"a" * 10**6, 3, 6, 1000)),
+        "word_bags": Call(lambda: kernels.word_bags(words, 3, 6, 1000)),
+        "mean_rows": Call(lambda: kernels.mean_rows(table, splits, rows, **THREADS)),
+    }
+
+
 def id_tables():
     def given():
         table = kernels.IdTable()
@@ -169,6 +180,7 @@ calls = {
     **samplers(),
     **examples(),
     **texts(),
+    **subwords(),
     **id_tables(),
     **top_k(),
 }

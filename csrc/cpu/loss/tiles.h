@@ -228,7 +228,7 @@ class ClassTile {
     const int64_t* const range = p_->excluded + 2 * row;
     const int64_t last = std::min(range[1] - first_, count_);
     for (int64_t c = std::max<int64_t>(range[0] - first_, 0); c < last; ++c) {
-      if (!IsLabel(row, c)) column[c * kRowTile] = -std::numeric_limits<A>::infinity();
+      if (!IsLabel(row, c)) column[c * row_tile_] = -std::numeric_limits<A>::infinity();
     }
   }
 
