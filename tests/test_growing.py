@@ -232,7 +232,7 @@ def test_fit_of_a_subclassed_model_that_was_not_built():
 
     keras.utils.set_random_seed(1)
     model = Model()
-    model.compile(fastw2v.optimizers.Adam(0.1), "mse")
+    model.compile(fastw2v.optimizers.Adam(0.02), "mse")
     ids = undeclared()["ids"][:, 0]
     labels = (ids // 10**12 % 2).astype(np.float32)
     losses = model.fit(ids, labels, epochs=8, verbose=0).history["loss"]
