@@ -76,13 +76,15 @@ def test_other_dtypes(dtype):
     np.testing.assert_allclose(loss, right, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"logit_softcap": 2.0}], ids=["plain", "capped"])
 @pytest.mark.parametrize("batch", [1, 3, BATCH])
 @pytest.mark.parametrize("k", [1, 20, CLASSES])
-def test_the_largest_logits(batch, k):
+def test_the_largest_logits(batch, k, options):
     hidden, weights, biases, _, excluded = problem()
     hidden, excluded = hidden[:batch], excluded[:batch]
-    values, classes = prediction.top_k(hidden, weights, biases, k, excluded=excluded)
-    right, right_classes = reference.top_k(hidden, weights, biases, k, excluded=excluded)
+    options = {**options, "excluded": excluded}
+    values, classes = prediction.top_k(hidden, weights, biases, k, **options)
+    right, right_classes = reference.top_k(hidden, weights, biases, k, **options)
     np.testing.assert_allclose(values, right, rtol=1e-10)
     there = ~np.isinf(right)
     np.testing.assert_array_equal(classes.numpy()[there], right_classes.numpy()[there])

@@ -221,6 +221,17 @@ def test_fit_over_ids_that_were_never_declared():
     assert embedding(model).num_ids == before
 
 
+@pytest.mark.parametrize(
+    ("ids", "options"),
+    [(0, {"mask_zero": True}), (7, {}), (7, {"min_count": 10**6})],
+    ids=["padding", "one new id", "an id that is counted"],
+)
+def test_memory_is_that_of_different_ids(ids, options):
+    layer = layer_of(**options)
+    layer(tf.fill([100, 100], tf.constant(ids, tf.int64)), training=True)
+    assert layer.num_ids == (0 if options else 1) and layer.embeddings.shape[0] <= 1024
+
+
 def test_fit_of_a_subclassed_model_that_was_not_built():
     class Model(keras.Model):
         def __init__(self):

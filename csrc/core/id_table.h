@@ -71,9 +71,12 @@ Status CheckIdTable(const IdTable& table);
 int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const Parallel& parallel,
                  int64_t* rows);
 
+// How many different ids FindRows has found no row for, padding aside: at most so many get one.
+int64_t NumNewIds(const int64_t* ids, const int64_t* rows, int64_t count, const IdRules& rules);
+
 // A step: rows that FindRows has found are seen, and the other ids, in order, get rows where the
-// rules say so. `capacity` is at least the rows in use and the ids without one, or `max_rows` + 1.
-// The rows given are appended to `born`, which has memory for as many as there are such ids.
+// rules say so. `capacity` is at least the rows in use and NumNewIds of the ids, or `max_rows` + 1.
+// The rows given are appended to `born`, which has memory for as many.
 void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdRules& rules,
               const Parallel& parallel, int64_t* rows, std::vector<int64_t>* born);
 

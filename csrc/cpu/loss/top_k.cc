@@ -282,6 +282,12 @@ class Driver {
       }
       if (p_.logit_softcap == 0) return;
       Kernels<A>().softcap(static_cast<A>(p_.logit_softcap), logits + row * k, nullptr, k);
+      if (candidates_.excluded == nullptr) return;
+      const int64_t* const range = candidates_.excluded + 2 * row;
+      for (int64_t i = 0; i < k; ++i) {  // no cap lifts what does not compete
+        if (all[i].index < range[0] || all[i].index >= range[1]) continue;
+        logits[row * k + i] = -std::numeric_limits<A>::infinity();
+      }
     });
   }
 

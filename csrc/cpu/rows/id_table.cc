@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <unordered_set>
 
 #include "csrc/core/random.h"
 #include "csrc/core/types.h"
@@ -99,8 +100,11 @@ int64_t FreeRow(const IdTable& table, const IdRules& rules) {
 // The row of an id that had none when the step began.
 int64_t GiveRow(const IdTable& table, int64_t id, const IdRules& rules,
                 std::vector<int64_t>* born) {
-  const int64_t given = table.slots[PlaceOf(table, id)].row;
-  if (given != 0) return given;
+  const IdSlot& slot = table.slots[PlaceOf(table, id)];
+  if (slot.row != 0) {
+    // Where others have written into the slots, it may belong to another id, or to no row.
+    return slot.id == id && slot.row > 0 && slot.row < table.counters->rows ? slot.row : 0;
+  }
   const uint64_t hash = Hash(id);
   if (table.candidates != nullptr && Count(table, id, hash) < rules.min_count) return 0;
   const int64_t row = FreeRow(table, rules);
@@ -168,6 +172,14 @@ int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const 
   int64_t total = 0;
   for (const int64_t one : missing) total += one;
   return total;
+}
+
+int64_t NumNewIds(const int64_t* ids, const int64_t* rows, int64_t count, const IdRules& rules) {
+  std::unordered_set<int64_t> different;
+  for (int64_t i = 0; i < count; ++i) {
+    if (rows[i] == 0 && (ids[i] != 0 || !rules.zero_is_padding)) different.insert(ids[i]);
+  }
+  return static_cast<int64_t>(different.size());
 }
 
 void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdRules& rules,

@@ -74,8 +74,8 @@ Status InferDocuments(const Word2VecProblem& problem, int64_t epochs, const Para
     workers.emplace_back(each.problem, &scratch);
     workers.back().Start(Crowds());
   }
-  const int64_t cost =
-      epochs * problem.dim * 100 * (problem.size / std::max<int64_t>(1, texts) + 1);
+  const int64_t cost = std::min<int64_t>(epochs, 100) * problem.dim * 100 *
+                       (problem.size / std::max<int64_t>(1, texts) + 1);
   parallel.For(texts, cost, [&](int64_t d, int worker) {
     Inferred& mine = inferred[worker];
     mine.Take(problem, d, begins[d], begins[d + 1]);

@@ -42,7 +42,8 @@ class GrowingIds {
     Array<int64_t> rows(ids.size());
     const PlainThreads threads(num_threads);
     ThrowIfError(CheckIdTable(View()));
-    const int64_t missing = FindRows(View(), ids.data(), ids.size(), threads, rows.mutable_data());
+    FindRows(View(), ids.data(), ids.size(), threads, rows.mutable_data());
+    const int64_t missing = NumNewIds(ids.data(), rows.data(), ids.size(), rules_);
     const int64_t needed = std::min(rules_.max_rows + 1, counters_.rows + missing);
     if (needed > static_cast<int64_t>(records_.size())) Resize(needed);
     std::vector<int64_t> born;

@@ -217,7 +217,11 @@ class GiveRowsOp final : public Kernel {
     Tensor* rows;
     TF_RETURN_IF_ERROR(context->allocate_output(0, given->shape(), &rows));
     int64_t* row_data = rows->flat<int64_t>().data();
-    const int64_t missing = FindRows(ids, data, count, parallel, row_data);
+    int64_t missing = FindRows(ids, data, count, parallel, row_data);
+    // Padding and ids that occur several times are counted once where it matters.
+    if (missing > ids.capacity - ids.counters->rows) {
+      missing = NumNewIds(data, row_data, count, rules_);
+    }
     std::vector<int64_t> born;
     born.reserve(missing);
     TF_RETURN_IF_ERROR(Grow(context, variables, missing, &ids));

@@ -408,6 +408,8 @@ class Word2VecTrainOp : public Word2VecKernel {
       const Tensor& table = *documents->tensor();
       TF_RETURN_IF_ERROR(CheckShape(table.dim_size(1) == problem.dim, "documents", table,
                                     absl::StrCat("[num_documents, ", problem.dim, "]").c_str()));
+      TF_RETURN_IF_ERROR(CheckShape(table.NumElements() > 0, "documents", table,
+                                    "at least one row and one column"));
       problem.num_documents = table.dim_size(0);
       problem.most_documents = MostDocuments(problem.ids, problem.size);
     }

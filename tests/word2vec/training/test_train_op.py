@@ -131,6 +131,10 @@ def test_bad_documents_change_nothing():
         (tf.Variable(tf.zeros([3])), r"documents has dtype float32 and shape \(3,\), expected"),
         (embeddings, "documents is the variable of another table"),
         (tf.Variable(tf.zeros([2, DIM])), "is document 2, which is not below 2"),
+        (
+            tf.Variable(tf.zeros([0, DIM])),
+            r"documents has shape \[0,24\]; expected at least one row",
+        ),
         (np.zeros((3, DIM)), "documents is a ndarray, expected a tf.Variable"),
     ):
         with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
