@@ -455,6 +455,8 @@ def test_word_vectors(tmp_path):
         names, cosines = zip(*words.most_similar(word, topn=3), strict=True)
         assert [name.decode() for name in best["words"].numpy()[i]] == list(names)
         np.testing.assert_allclose(best["similarities"][i], cosines, rtol=1e-5)
+    all_others = loaded.most_similar(tf.constant(["red"]), 99)["words"].numpy()[0]
+    assert sorted(word.decode() for word in all_others) == sorted({*words.words} - {"red"})
 
 
 def test_the_vectors_of_a_model(tmp_path):

@@ -42,5 +42,5 @@ def run(options: argparse.Namespace) -> None:
     else:
         check_outputs(output, {"VECTORS": options.vectors})
     vectors = _vectors.load(options, options.limit)
-    vectors.save(options.output, output_format)
+    vectors.save(options.output, options.to)
     print(f"{len(vectors):,} words of width {vectors.vector_size}: {options.output}")

@@ -209,7 +209,7 @@ def run(options: argparse.Namespace) -> None:
 def _write(model: Word2Vec, output: Path) -> None:
     """Writes the vectors; to a file of fastText with the weights, to train on from it."""
     is_of_fasttext = hasattr(model, "save_facebook_model") and not model.hs
-    if is_of_fasttext and formats.format_of(output) == "binary":
+    if is_of_fasttext and output.name.lower().endswith(".bin"):
         model.save_facebook_model(output)
     else:
         model.wv.save(output)

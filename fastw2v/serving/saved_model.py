@@ -54,7 +54,8 @@ def export(
 
     Args:
         model: What the functions belong to: a Keras model or layer, a ``tf.Module``, or word
-            vectors, a `fastw2v.KeyedVectors` or a `fastw2v.Word2Vec`.
+            vectors, a `fastw2v.KeyedVectors` or a `fastw2v.Word2Vec`. Of `fastw2v.FastText` and
+            `fastw2v.Doc2Vec` the words of the vocabulary are served.
         path: The directory of the SavedModel. One that is there is written over.
         functions: What is served, a ``tf.function`` with an ``input_signature`` by name. Each is a
             signature of the SavedModel, the first also ``serving_default``. None: of a functional

@@ -50,12 +50,13 @@ class Words(tf.Module):
         ]
     )
     def most_similar(self, words: tf.Tensor, topn: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The ``topn`` words of the largest cosines with each of some words [n]."""
+        """The ``topn`` words of the largest cosines with each of some words [n], or all others."""
         queries = self.lookup(words)
         queries /= tf.math.maximum(tf.norm(queries, axis=1, keepdims=True), 1e-30)
         cosines = tf.matmul(queries, self.vectors, transpose_b=True) / self.lengths
         own = tf.range(tf.size(self.lengths, tf.int64)) == self.rows.lookup(words)[:, tf.newaxis]
-        best = tf.math.top_k(tf.where(own, -np.inf, cosines), topn)
+        others = tf.maximum(tf.size(self.lengths) - 1, 0)
+        best = tf.math.top_k(tf.where(own, -np.inf, cosines), tf.minimum(topn, others))
         return {
             "words": self.words.lookup(tf.cast(best.indices, tf.int64)),
             "similarities": best.values,

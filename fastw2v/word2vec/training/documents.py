@@ -204,6 +204,18 @@ class Doc2Vec(Word2Vec):
         return bool(self.settings.sg)
 
     @property
+    def wv(self) -> WordVectors:
+        """The words with their vectors as they are, as `Word2Vec.wv`; not to be replaced."""
+        return super().wv
+
+    @wv.setter
+    def wv(self, vectors: WordVectors) -> None:
+        raise TypeError(
+            "the words of a model of documents stay: give vectors to begin at to build_vocab, as "
+            "pretrained"
+        )
+
+    @property
     def dv(self) -> WordVectors:
         """The tags with the vectors of their documents as they are, `WordVectors`.
 
@@ -312,10 +324,6 @@ class Doc2Vec(Word2Vec):
         Raises:
             ValueError: As there; or a document has a tag that the model has not.
         """
-        if self._workers.number > 1:
-            raise ValueError(
-                "Doc2Vec is trained by one worker: make it outside of the scope of the strategy"
-            )
         return super().train(
             one_iterable(documents, corpus_iterable, self.text_argument),
             corpus_file,
@@ -390,8 +398,8 @@ class Doc2Vec(Word2Vec):
             >>> model.infer_vectors([["to", "be"], ["or"], []]).shape
             (3, 8)
         """
+        self._settle()  # words that were added to wv are known, too
         index = self._check_counted().index
-        self._settle()
         given = {"epochs": epochs, "alpha": alpha, "min_alpha": min_alpha}
         passes, *rates = (
             getattr(self.settings, name) if value is None else options.TABLE[name].checked(value)
@@ -470,6 +478,17 @@ class Doc2Vec(Word2Vec):
         how.pop("cache")
         tags = None if how.get("vocabulary") is None else self._tags
         return read_documents(documents, tags=tags, **how)
+
+    def _encoded(self, source: Source, cache: FilePath | None, workers: int | None) -> TokenCorpus:
+        corpus = super()._encoded(source, cache, workers)
+        assert self._tags is not None
+        if corpus.tags is None:
+            raise TypeError("the corpus has no documents: read it by read_documents")
+        if corpus.tags.words != self._tags.words:
+            raise ValueError(
+                "the corpus is numbered by other tags: read the documents by model.train itself"
+            )
+        return corpus
 
     def _renumbered(self, corpus: TokenCorpus, vocabulary: Vocabulary) -> TokenCorpus:
         assert isinstance(corpus, DocumentCorpus)

@@ -133,11 +133,7 @@ class FastText(Word2Vec):
             )
         known = {name: given[name] for name in options.table_of(SubwordSettings) if name in given}
         ModelWords.__init__(self, SubwordSettings(**known))
-        if self._workers.number > 1:
-            raise ValueError(
-                "fastw2v.FastText is trained by one worker: make it outside of strategy.scope(), "
-                "or train fastw2v.Word2Vec"
-            )
+        self._check_one_worker()
         self._begin(FastText, given)
 
     @property
@@ -252,7 +248,7 @@ class FastText(Word2Vec):
                 epochs=max(arguments.epoch, 1),
                 min_count=max(arguments.minCount, 0),
                 negative=arguments.neg if arguments.neg > 0 else Settings.negative,
-                sample=arguments.t,
+                sample=0.0 if arguments.t >= 1 else arguments.t,  # -t 1 keeps all words
             )
         model.wv = FastTextVectors.of_contents(contents)
         if arguments.loss == fasttext_format.NEGATIVE_SAMPLING:

@@ -240,9 +240,16 @@ class GensimNames(ModelWords):
         """Takes the vocabulary of another model, with tables as they are before training.
 
         Raises:
+            TypeError: One of the two models has documents, and the other has none.
             ValueError: The other model has no vocabulary.
         """
         vocabulary = other_model._check_built()
+        has_documents = issubclass(self.settings_type, options.DocumentSettings)
+        if has_documents != (other_model._tags is not None):
+            raise TypeError(
+                f"other_model is a {type(other_model).__name__}: the words of a "
+                f"{type(self).__name__} are not those of documents, or the other way round"
+            )
         state = other_model._state
         self._begin_with(
             vocabulary, state.corpus_count, state.corpus_total_words, other_model._tags

@@ -132,6 +132,8 @@ class LiveVectors(TrainedVectors):
         variable: Their vectors.
     """
 
+    _may_grow = True  # words may be added
+
     def __init__(self, vocabulary: Vocabulary, variable: tf.Variable) -> None:
         self._variable = variable
         self._is_on_cpu = tables.is_on_cpu(variable)
@@ -152,7 +154,8 @@ class LiveVectors(TrainedVectors):
             return
         vectors = np.ascontiguousarray(vectors, np.float32)
         rows, width = self._variable.shape
-        if vectors.ndim != 2 or vectors.shape[1] != width or len(vectors) < rows:
+        fits = len(vectors) >= rows if self._may_grow else len(vectors) == rows
+        if vectors.ndim != 2 or vectors.shape[1] != width or not fits:
             raise ValueError(
                 f"vectors has shape {vectors.shape}; the model has {rows:,} words of width {width}"
             )
@@ -236,6 +239,8 @@ class LiveDocuments(LiveVectors):
     ``vectors`` is the table of the model, as in `LiveVectors`. There are no other documents than
     those of `build_vocab`.
     """
+
+    _may_grow = False
 
     def _make_rows(self, words: Sequence[Hashable]) -> None:
         if words:

@@ -369,6 +369,7 @@ class Word2Vec(GensimNames, ModelWords, tf.Module):
             KeyboardInterrupt: Ctrl-C, between two blocks; the second one comes at once.
         """
         self._check_built()
+        self._check_one_worker()
         _check_call(
             corpus_file,
             cache=cache,

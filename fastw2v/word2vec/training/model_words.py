@@ -205,6 +205,14 @@ class ModelWords(tf.Module):
         """The rows of each word in the embeddings; None: one for each."""
         return None
 
+    def _check_one_worker(self) -> None:
+        """Tables of n-grams and of documents are not merged among workers."""
+        if self._workers.number > 1 and self.settings_type is not Settings:
+            raise ValueError(
+                f"{type(self).__name__} is trained by one worker: make it outside of "
+                "strategy.scope(), or train fastw2v.Word2Vec"
+            )
+
     def build_vocab(
         self,
         sentences: Source | None = None,
@@ -552,6 +560,8 @@ class ModelWords(tf.Module):
     def _read(self, source: Source, workers: int | None, **how: Any) -> TokenCorpus:
         """A text as `read_corpus` reads it; one that is read already as it is."""
         if isinstance(source, TokenCorpus):
+            if source.tags is not None:
+                raise TypeError("the corpus is of documents: train fastw2v.Doc2Vec with it")
             return source
         return read_corpus(
             source,

@@ -115,6 +115,10 @@ def read(
         is_pickle = plain_pickle.is_pickle(file)
     if is_pickle and kind is Settings:
         return _of_gensim(path, state)
+    if is_pickle:
+        raise ValueError(
+            f"{os.fspath(path)} is a pickle: of gensim's models those of Word2Vec alone are read"
+        )
     with model_file.opened(path) as (archive, description):
         tags = None
         if _TAGS in archive.names:
@@ -153,7 +157,7 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
 
 def _kind(given: dict[str, Any], tags: Vocabulary | None) -> type[Settings]:
     """Whose settings they are."""
-    if tags is not None:
+    if tags is not None or "dbow_words" in given:
         return DocumentSettings
     return SubwordSettings if SUBWORD_SETTING in given else Settings
 

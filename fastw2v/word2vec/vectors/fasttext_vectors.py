@@ -256,6 +256,30 @@ class FastTextVectors(WordVectors):
         return loaded
 
     @classmethod
+    def from_gensim(cls, keyed: Any) -> FastTextVectors:
+        """The vectors of gensim's ``FastTextKeyedVectors``, or of its ``FastText``.
+
+        Raises:
+            TypeError: It has no rows of n-grams.
+        """
+        keyed = getattr(keyed, "wv", keyed)
+        if not hasattr(keyed, "vectors_ngrams"):
+            raise TypeError(
+                f"{type(keyed).__name__} has no rows of n-grams: take it by WordVectors.from_gensim"
+            )
+        rows = np.concatenate([keyed.vectors_vocab, keyed.vectors_ngrams])
+        counts = getattr(keyed, "expandos", {}).get("count")
+        return cls(keyed.index_to_key, rows, counts, min_n=keyed.min_n, max_n=keyed.max_n)
+
+    @classmethod
+    def load_word2vec_format(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises TypeError: files of that format have no rows of n-grams."""
+        raise TypeError(
+            "a file of word2vec's format has no rows of n-grams: read it by "
+            "WordVectors.load_word2vec_format"
+        )
+
+    @classmethod
     def of_contents(cls, contents: formats.Contents) -> FastTextVectors:
         """What a file holds that has vectors of n-grams."""
         assert contents.subwords is not None

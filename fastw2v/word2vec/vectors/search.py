@@ -383,9 +383,9 @@ class Search(WordTable):
 
     def closer_than(self, key1: Hashable, key2: Hashable) -> list[Any]:
         """Returns the words that are nearer to a word than another one is, in their order."""
-        distances = self.distances(key1)
-        nearer = np.flatnonzero(distances < distances[self.get_index(key2)])
-        return [self.words[row] for row in nearer if row != self.get_index(key1)]
+        nearer = np.flatnonzero(self.distances(key1) < self.distances(key1, [key2])[0])
+        named = self.get_index(key1, -1), self.get_index(key2, -1)  # may have a vector and no row
+        return [self.words[row] for row in nearer if row not in named]
 
     def words_closer_than(self, word1: Hashable, word2: Hashable) -> list[Any]:
         """The old name of ``closer_than``."""

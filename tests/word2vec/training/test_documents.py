@@ -11,7 +11,7 @@ import pytest
 
 import fastw2v
 from fastw2v import Doc2Vec, TaggedDocument
-from fastw2v.word2vec.corpus import read_documents
+from fastw2v.word2vec.corpus import read_corpus, read_documents
 
 FORMS = {
     "PV-DBOW": {"dm": 0},
@@ -283,6 +283,29 @@ BAD_CALLS = {
     "a tag that is not there": (lambda model: model.dv["none"], KeyError, "none"),
     "another form": (lambda model: setattr(model, "sg", 1), AttributeError, "sg is 0 and decides"),
     "a loss": (lambda model: setattr(model, "loss", "softmax"), ValueError, "negative or hs"),
+    "documents read with other tags": (
+        lambda model: model.train(
+            read_documents(tagged(texts()[0])[::-1], vocabulary=model.vocabulary)
+        ),
+        ValueError,
+        "numbered by other tags",
+    ),
+    "sentences": (
+        lambda model: model.train(read_corpus(texts()[0], vocabulary=model.vocabulary)),
+        TypeError,
+        "the corpus has no documents",
+    ),
+    "vectors of words": (lambda model: setattr(model, "wv", model.wv), TypeError, "pretrained"),
+    "more vectors": (
+        lambda model: setattr(model.dv, "vectors", np.zeros((99, model.vector_size))),
+        ValueError,
+        "vectors has shape",
+    ),
+    "the words of another model": (
+        lambda model: model.reset_from(fastw2v.Word2Vec([["a", "b"]] * 9, sample=0)),
+        TypeError,
+        "other_model is a Word2Vec",
+    ),
 }
 
 
@@ -322,3 +345,28 @@ def test_several_workers_are_refused():
     model._workers = SimpleNamespace(number=2)
     with pytest.raises(ValueError, match="Doc2Vec is trained by one worker"):
         model.train()
+
+
+def test_documents_do_not_train_other_models():
+    corpus = read_documents(tagged(texts()[0]))
+    for kind in (fastw2v.Word2Vec, fastw2v.FastText):
+        with pytest.raises(TypeError, match=r"the corpus is of documents: train fastw2v\.Doc2Vec"):
+            kind(corpus)
+    model = Doc2Vec(**options())
+    model.build_vocab(tagged(texts()[0]))
+    with pytest.raises(TypeError, match="other_model is a Doc2Vec"):
+        fastw2v.Word2Vec().reset_from(model)
+
+
+def test_words_added_to_the_vectors_are_inferred_with():
+    model = Doc2Vec(**options("PV-DM"))
+    model.build_vocab(tagged(texts()[0]))
+    model.wv["new"] = np.ones(model.vector_size, np.float32)
+    first, second = (model.infer_vector(["new", "new", model.wv.words[0]]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_pickle_of_gensim_is_named(tmp_path):
+    (tmp_path / "gensim").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="of gensim's models those of Word2Vec alone are read"):
+        Doc2Vec.load(tmp_path / "gensim")

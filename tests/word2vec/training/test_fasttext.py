@@ -214,6 +214,9 @@ def test_arguments_of_a_file_are_checked(text, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.bin is not a model of fastText to train on"):
         fastw2v.FastText.load_facebook_model(path)
+    content[8 + 48 : 8 + 56] = np.float64(1).tobytes()
+    path.write_bytes(content)
+    assert fastw2v.FastText.load_facebook_model(path).sample == 0  # keeps all words, as -t 1 does
     content[8 + 7 * 4] = 3  # supervised
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.bin holds a classifier"):

@@ -141,3 +141,25 @@ def test_copies(vectors, copied):
 def test_refuses(words, rows, rules, message):
     with pytest.raises(ValueError, match=message):
         FastTextVectors(words, rows, **rules)
+
+
+def test_vectors_of_gensim(vectors, theirs):
+    ours = FastTextVectors.from_gensim(theirs)
+    for word in (*vectors.words[:2], "neverseen"):
+        np.testing.assert_allclose(ours[word], vectors[word], rtol=1e-6)
+    with pytest.raises(TypeError, match="WordVectors has no rows of n-grams"):
+        FastTextVectors.from_gensim(WordVectors(["a"], np.zeros((1, 2))))
+    with pytest.raises(TypeError, match=r"WordVectors\.load_word2vec_format"):
+        FastTextVectors.load_word2vec_format("vectors.txt")
+
+
+def test_ranks_of_words_never_seen(vectors):
+    known = vectors.words[0]
+    distance = vectors.distance("neverseen", known)
+    others = vectors.distances("neverseen")
+    assert vectors.rank("neverseen", known) == 1 + int(np.sum(others < distance))
+    assert vectors.closer_than(known, "neverseen") == [
+        word
+        for word in vectors.words[1:]
+        if vectors.distance(known, word) < vectors.distance(known, "neverseen")
+    ]
