@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <unordered_set>
+#include <vector>
 
 #include "csrc/core/random.h"
 #include "csrc/core/types.h"
@@ -175,11 +175,13 @@ int64_t FindRows(const IdTable& table, const int64_t* ids, int64_t count, const 
 }
 
 int64_t NumNewIds(const int64_t* ids, const int64_t* rows, int64_t count, const IdRules& rules) {
-  std::unordered_set<int64_t> different;
+  std::vector<int64_t> found;
+  found.reserve(static_cast<std::size_t>(std::count(rows, rows + count, 0)));
   for (int64_t i = 0; i < count; ++i) {
-    if (rows[i] == 0 && (ids[i] != 0 || !rules.zero_is_padding)) different.insert(ids[i]);
+    if (rows[i] == 0 && (ids[i] != 0 || !rules.zero_is_padding)) found.push_back(ids[i]);
   }
-  return static_cast<int64_t>(different.size());
+  std::sort(found.begin(), found.end());
+  return std::unique(found.begin(), found.end()) - found.begin();
 }
 
 void GiveRows(const IdTable& table, const int64_t* ids, int64_t count, const IdRules& rules,
