@@ -14,14 +14,12 @@ left out of training: how often the item taken is among the ten that the model p
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
-from two_towers import Interactions, SummedAdam, make_interactions
+from two_towers import Interactions, SummedAdam, make_interactions, print_epochs
 
 import fastw2v
 
@@ -87,14 +85,6 @@ def with_keras(data: Interactions, epochs: int) -> Iterator[float]:
         scores = tf.matmul(user_table(wanted_by), item_table.embeddings, transpose_b=True)
         best = tf.math.top_k(scores, 10).indices.numpy()
         yield float(np.mean(np.any(best == wanted[:, np.newaxis], axis=1)))
-
-
-def print_epochs(name: str, recalls: Iterator[float]) -> None:
-    start = time.perf_counter()
-    for epoch, recall in enumerate(recalls, 1):
-        print(f"{name:<10}  epoch {epoch}  recall@10 {recall:.3f}", flush=True)
-    # To stderr: what goes to stdout is the same at every run.
-    print(f"{name:<10}  {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
 
 def main() -> None:

@@ -38,18 +38,25 @@ def run(script: str, *arguments: object) -> str:
     return finished.stdout
 
 
+def measured(script: str, output: Path, columns: tuple, *arguments: object) -> tuple[str, list]:
+    """What a script prints in its quick setting, and the rows of the CSV, which has the columns."""
+    printed = run(script, "--quick", *arguments, "--output", output)
+    with output.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames) == columns
+    return printed, rows
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "script", ["adaptive", "exact", "sampled", "latency", "top_k", "retrieval"]
 )
 def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
     output = tmp_path / "results" / f"{script}.csv"
-    printed = run(script, "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    assert tuple(reader.fieldnames) == benchmark_module("harness").COLUMNS
-    cases = {tuple(row[name] for name in reader.fieldnames[:7]) for row in rows}
+    columns = benchmark_module("harness").COLUMNS
+    printed, rows = measured(script, output, columns)
+    cases = {tuple(row[name] for name in columns[:7]) for row in rows}
     assert len(cases) >= 2
     for row in rows:
         assert row["contestant"] in printed
@@ -63,7 +70,7 @@ def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
         contestants = {
             row["contestant"]: row
             for row in rows
-            if tuple(row[name] for name in reader.fieldnames[:7]) == case
+            if tuple(row[name] for name in columns[:7]) == case
         }
         assert {"fastw2v", "TensorFlow"} <= set(contestants)
         assert float(contestants["fastw2v"]["time_ratio"]) == 1
@@ -85,11 +92,7 @@ def test_script_writes_its_table_and_csv(script, tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "data.csv"
-    printed = run("data", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    assert tuple(reader.fieldnames) == benchmark_module("data").COLUMNS
+    printed, rows = measured("data", output, benchmark_module("data").COLUMNS)
     contestants = [row["contestant"] for row in rows]
     assert contestants.count("Keras") == contestants.count("fastw2v") == 2
     assert contestants.count("fastw2v, in tf.data") == 2
@@ -106,12 +109,8 @@ def test_data_writes_its_table_and_csv(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_recall_is_the_same_of_stored_logits(tmp_path, benchmark_module):
     output = tmp_path / "results" / "recall.csv"
-    printed = run("recall", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
     recall = benchmark_module("recall")
-    assert tuple(reader.fieldnames) == recall.COLUMNS
+    printed, rows = measured("recall", output, recall.COLUMNS)
     found = {(row["setting"], row["contestant"]): float(row["recall_at_10"]) for row in rows}
     for setting in recall.SETTINGS:
         assert setting in printed
@@ -123,11 +122,8 @@ def test_recall_is_the_same_of_stored_logits(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_adaptive_quality_writes_its_csv_and_table(tmp_path, benchmark_module):
     output = tmp_path / "adaptive_quality.csv"
-    printed = run("adaptive_quality", "--quick", "--package", "keras", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    assert tuple(reader.fieldnames) == benchmark_module("adaptive_quality").COLUMNS
+    columns = benchmark_module("adaptive_quality").COLUMNS
+    printed, rows = measured("adaptive_quality", output, columns, "--package", "keras")
     assert [row["head"].partition(",")[0] for row in rows] == ["exact", "adaptive"]
     for row in rows:
         assert row["head"] in printed and row["cpu"]
@@ -139,12 +135,8 @@ def test_adaptive_quality_writes_its_csv_and_table(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_growing_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "growing.csv"
-    printed = run("growing", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
     growing = benchmark_module("growing")
-    assert tuple(reader.fieldnames) == growing.COLUMNS
+    printed, rows = measured("growing", output, growing.COLUMNS)
     for row in rows:
         assert row["contestant"] in printed
         if row["work"] == "clicks":
@@ -161,11 +153,7 @@ def test_growing_writes_its_table_and_csv(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "training.csv"
-    printed = run("training", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    assert tuple(reader.fieldnames) == benchmark_module("training").COLUMNS
+    printed, rows = measured("training", output, benchmark_module("training").COLUMNS)
     contestants = [row["contestant"] for row in rows]
     assert contestants.count("fastw2v") == len(benchmark_module("training").QUICK)
     assert contestants.count("TensorFlow, Keras") == contestants.count("fastw2v, tape") == 3
@@ -180,12 +168,8 @@ def test_training_writes_its_table_and_csv(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "word2vec.csv"
-    printed = run("word2vec", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
     word2vec = benchmark_module("word2vec")
-    assert tuple(reader.fieldnames) == word2vec.COLUMNS
+    printed, rows = measured("word2vec", output, word2vec.COLUMNS)
     found = {(row["part"], row["contestant"], row["measure"]): row for row in rows}
     assert float(found["speed", "fastw2v", "times_gensim"]["value"]) > 0
     for contestant in ("fastw2v", "gensim"):
@@ -211,11 +195,7 @@ def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_subwords_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "subwords.csv"
-    printed = run("subwords", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    assert tuple(reader.fieldnames) == benchmark_module("subwords").COLUMNS
+    printed, rows = measured("subwords", output, benchmark_module("subwords").COLUMNS)
     cases = {(row["text"], row["form"], row["contestant"]) for row in rows}
     assert len(cases) == len(rows) == 8
     for row in rows:
@@ -232,10 +212,7 @@ def test_subwords_writes_its_table_and_csv(tmp_path, benchmark_module):
 @pytest.mark.slow
 def test_doc2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
     output = tmp_path / "results" / "doc2vec.csv"
-    printed = run("doc2vec", "--quick", "--output", output)
-    with output.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == benchmark_module("doc2vec").COLUMNS
+    printed, rows = measured("doc2vec", output, benchmark_module("doc2vec").COLUMNS)
     found = {(row["text"], row["contestant"], row["measure"]): float(row["value"]) for row in rows}
     for contestant in ("fastw2v", "gensim"):
         for measure in ("train_words_per_s", "infer_words_per_s"):
