@@ -115,7 +115,8 @@ def in_batch_softmax_loss(
     with tf.name_scope(name or "in_batch_softmax_loss"):
         ours = _Candidates.of("candidates", candidates, candidate_ids, log_q)
         queries = _vectors("queries", queries, ours.vectors.dtype)
-        queries = _divided(_paired(queries, ours.vectors), temperature)
+        queries, ours = _paired(queries, ours)
+        queries = _divided(queries, temperature)
         if num_hard_negatives is not None:
             num_hard_negatives = to_integer("num_hard_negatives", num_hard_negatives, 1)
         batch = tf.shape(queries, tf.int64)[0]
@@ -164,16 +165,25 @@ class _Candidates(NamedTuple):
         """
         prefix = {"candidates": "", "negatives": "negative_"}[name]
         vectors = _vectors(name, vectors)
+        checks = []
         if ids is not None:
             ids_name = prefix + "ids" if prefix else "candidate_ids"
             ids = to_tensor(ids_name, ids)
             if ids.dtype != tf.string:
                 ids = to_ids(ids_name, ids)
-            _check_length(ids_name, ids, name, vectors)
+            checks += _check_length(ids_name, ids, name, vectors)
         if log_q is not None:
             log_q = to_floats(prefix + "log_q", log_q, vectors.dtype)
-            _check_length(prefix + "log_q", log_q, name, vectors)
-        return cls(vectors, ids, log_q)
+            checks += _check_length(prefix + "log_q", log_q, name, vectors)
+        return cls(vectors, ids, log_q).after(checks)
+
+    def after(self, checks: list[Any]) -> _Candidates:
+        """These, once the checks of a graph have passed: no op meets sizes that do not fit, so
+        that the message is always that of the check."""
+        if not checks:
+            return self
+        with tf.control_dependencies(checks):
+            return _Candidates(*(None if x is None else tf.identity(x) for x in self))
 
     def gathered(self, group: Group) -> _Candidates:
         """Those of all members of a group."""
@@ -308,27 +318,37 @@ def _vectors(name: str, value: Any, dtype: tf.DType | None = None) -> tf.Tensor:
     return vectors if dtype is None else tf.cast(vectors, dtype)
 
 
-def _check_length(name: str, values: tf.Tensor, of: str, vectors: tf.Tensor) -> None:
-    """A ValueError where an argument is no vector of a number for each row of another."""
+def _check_length(name: str, values: tf.Tensor, of: str, vectors: tf.Tensor) -> list[Any]:
+    """The checks of a graph that an argument has a number for each row of another.
+
+    Raises:
+        ValueError: It has not, whatever its sizes will be.
+    """
     if not values.shape.is_compatible_with(vectors.shape[:1]):
         raise wrong_shape(name, values.shape, f"[{vectors.shape[0]}], one for each of {of}")
+    known = values.shape.is_fully_defined() and vectors.shape[0] is not None
+    if known or xla.compiles():
+        return []
+    message = f"{name} has another length than {of}"
+    return [tf.debugging.assert_equal(tf.shape(values), tf.shape(vectors)[:1], message)]
 
 
-def _paired(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """The queries, of which there are as many as candidates, and as wide ones."""
-    if not queries.shape.is_compatible_with(candidates.shape):
+def _paired(queries: tf.Tensor, candidates: _Candidates) -> tuple[tf.Tensor, _Candidates]:
+    """The two, of which there are as many, and as wide ones."""
+    vectors = candidates.vectors
+    if not queries.shape.is_compatible_with(vectors.shape):
         raise ValueError(
-            f"candidates has shape {candidates.shape}, but queries has shape {queries.shape}: row "
+            f"candidates has shape {vectors.shape}, but queries has shape {queries.shape}: row "
             "b of the one belongs to row b of the other; more candidates are given as negatives"
         )
-    if queries.shape.is_fully_defined() and candidates.shape.is_fully_defined():
-        return queries
+    if queries.shape.is_fully_defined() and vectors.shape.is_fully_defined():
+        return queries, candidates
     if xla.compiles():
-        return tf.reshape(queries, tf.shape(candidates))
+        return tf.reshape(queries, tf.shape(vectors)), candidates
     message = "candidates has another shape than queries"
-    fits = tf.debugging.assert_equal(tf.shape(queries), tf.shape(candidates), message)
+    fits = tf.debugging.assert_equal(tf.shape(queries), tf.shape(vectors), message)
     with tf.control_dependencies([fits]):
-        return tf.identity(queries)
+        return tf.identity(queries), candidates.after([fits])
 
 
 def _divided(queries: tf.Tensor, temperature: Any) -> tf.Tensor:

@@ -185,7 +185,7 @@ def test_sizes_that_a_graph_does_not_know(batch):
 
     @tf.function(input_signature=[tf.TensorSpec([None, DIM]), tf.TensorSpec([None, DIM])])
     def step(queries, candidates):
-        ids = tf.range(tf.shape(queries)[0]) // 2
+        ids = tf.range(tf.shape(candidates)[0]) // 2
         return fastw2v.in_batch_softmax_loss(
             queries, candidates, candidate_ids=ids, num_hard_negatives=7
         )
@@ -197,6 +197,38 @@ def test_sizes_that_a_graph_does_not_know(batch):
     np.testing.assert_allclose(step(queries, candidates), expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(tf.errors.InvalidArgumentError, match="another shape than queries"):
         step(queries, candidates[:-1])
+
+
+@pytest.mark.parametrize("missing", ["candidate_ids", "log_q", "negative_ids", "negative_log_q"])
+def test_lengths_that_a_graph_does_not_know(missing):
+    """The message is that of the check, whichever op of the graph runs first."""
+    queries, candidates, _ = problem("float32", batch=9)
+    negatives = queries[:5]
+    ids, log_q = tf.range(9, dtype=tf.int64) // 2, tf.zeros(9)
+    given = {
+        "candidate_ids": ids,
+        "log_q": log_q,
+        "negatives": negatives,
+        "negative_ids": ids[:5],
+        "negative_log_q": log_q[:5],
+    }
+
+    @tf.function(reduce_retracing=True)
+    def step(queries, candidates, given):
+        return fastw2v.in_batch_softmax_loss(queries, candidates, **given)
+
+    unknown = tf.nest.map_structure(
+        lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), (queries, candidates, given)
+    )
+    step = step.get_concrete_function(*unknown)
+    step(queries, candidates, given)
+    given[missing] = given[missing][:-1]
+    of = "negatives" if missing.startswith("negative") else "candidates"
+    for _ in range(20):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=f"{missing} has another length than {of}"
+        ):
+            step(queries, candidates, given)
 
 
 def test_second_gradients():
