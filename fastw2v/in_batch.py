@@ -178,7 +178,7 @@ class _Candidates(NamedTuple):
         return cls(vectors, ids, log_q).after(checks)
 
     def after(self, checks: list[Any]) -> _Candidates:
-        """These, once the checks of a graph have passed: no op meets sizes that do not fit, so
+        """These, once the checks of a graph have passed: no op sees sizes that do not fit, so
         that the message is always that of the check."""
         if not checks:
             return self
