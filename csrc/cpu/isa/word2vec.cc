@@ -179,22 +179,82 @@ void SumBlock(const float* table, const int32_t* rows, int64_t count, int64_t di
   StoreFirst<float>(sum + first + kLast, factor * sums[kVectors - 1], lanes);
 }
 
+// Adds a block of vectors of a step to those of each row, as above.
+template <int64_t kVectors>
+void AddBlock(const float* step, const int32_t* rows, const float* factors, int64_t count,
+              int64_t dim, int64_t first, float* table) {
+  constexpr int64_t kLast = (kVectors - 1) * kWidth;
+  const int64_t lanes = Min(kWidth, dim - first - kLast);
+  V steps[kVectors];
+  for (int64_t v = 0; v < kVectors; ++v) steps[v] = Load<float>(step + first + v * kWidth);
+  for (int64_t i = 0; i < count; ++i) {
+    float* const row = table + rows[i] * dim + first;
+    const float factor = factors == nullptr ? 1.0f : factors[i];
+    for (int64_t v = 0; v < kVectors - 1; ++v) {
+      Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + factor * steps[v]);
+    }
+    AddFirst(row + kLast, factor * steps[kVectors - 1], lanes);
+  }
+}
+
+// Calls body(vectors, first) for blocks of at most eight vectors of a row: `vectors` is a constant.
+template <typename Body>
+void ForBlocks(int64_t dim, const Body& body) {
+  constexpr int64_t kMost = 8;
+  for (int64_t first = 0; first < dim; first += kMost * kWidth) {
+    switch (Min(kMost, VectorsFor(dim - first))) {
+      case 1:
+        body(std::integral_constant<int64_t, 1>(), first);
+        break;
+      case 2:
+        body(std::integral_constant<int64_t, 2>(), first);
+        break;
+      case 3:
+        body(std::integral_constant<int64_t, 3>(), first);
+        break;
+      case 4:
+        body(std::integral_constant<int64_t, 4>(), first);
+        break;
+      case 5:
+        body(std::integral_constant<int64_t, 5>(), first);
+        break;
+      case 6:
+        body(std::integral_constant<int64_t, 6>(), first);
+        break;
+      case 7:
+        body(std::integral_constant<int64_t, 7>(), first);
+        break;
+      default:
+        body(std::integral_constant<int64_t, 8>(), first);
+    }
+  }
+}
+
 void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t dim, float factor,
              float* sum) {
-  constexpr decltype(&SumBlock<1>) kBlocks[] = {SumBlock<1>, SumBlock<2>, SumBlock<3>, SumBlock<4>,
-                                                SumBlock<5>, SumBlock<6>, SumBlock<7>, SumBlock<8>};
-  constexpr int64_t kMost = sizeof(kBlocks) / sizeof(kBlocks[0]);
-  for (int64_t first = 0; first < dim; first += kMost * kWidth) {
-    const int64_t vectors = Min(kMost, VectorsFor(dim - first));
-    kBlocks[vectors - 1](table, rows, count, dim, first, factor, sum);
-  }
+  ForBlocks(dim, [&](auto vectors, int64_t first) {
+    SumBlock<vectors()>(table, rows, count, dim, first, factor, sum);
+  });
+}
+
+void AddToRows(const float* step, const int32_t* rows, const float* factors, int64_t count,
+               int64_t dim, float* table) {
+  ForBlocks(dim, [&](auto vectors, int64_t first) {
+    AddBlock<vectors()>(step, rows, factors, count, dim, first, table);
+  });
 }
 
 }  // namespace
 
 extern const Word2VecKernels kWord2VecKernels;
-const Word2VecKernels kWord2VecKernels = {
-    static_cast<int>(kWidth), FindSteps, AddSteps,   FindStepsOfBags,
-    AddStepsOfBags,           SumBags,   SpreadBags, SumRows};
+const Word2VecKernels kWord2VecKernels = {static_cast<int>(kWidth),
+                                          FindSteps,
+                                          AddSteps,
+                                          FindStepsOfBags,
+                                          AddStepsOfBags,
+                                          SumBags,
+                                          SpreadBags,
+                                          SumRows,
+                                          AddToRows};
 
 }  // namespace fastw2v::cpu::FASTW2V_ISA

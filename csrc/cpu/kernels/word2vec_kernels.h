@@ -92,6 +92,9 @@ struct Word2VecKernels {
   // sum = factor * the sum of `count` rows of a table
   void (*sum_rows)(const float* table, const int32_t* rows, int64_t count, int64_t dim,
                    float factor, float* sum);
+  // Adds factors[i] * step to row rows[i] of a table; without factors: step.
+  void (*add_to_rows)(const float* step, const int32_t* rows, const float* factors, int64_t count,
+                      int64_t dim, float* table);
 };
 
 }  // namespace fastw2v::cpu

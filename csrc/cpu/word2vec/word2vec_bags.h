@@ -105,13 +105,15 @@ class WordsOfGroup {
     steps_ = scratch->Take<float>(most * stride);
     word_curvatures_ = scratch->Take<float>(most);
     // Updates of a round are added up elsewhere.
-    if (!problem.deterministic) row_curvatures_ = scratch->Take<float>(problem.EmbeddingRows());
+    if (!problem.deterministic)
+      row_curvatures_ = scratch->Take<RowCurvature>(problem.EmbeddingRows());
   }
 
   // Once the memory is there. `crowds` of the rows of the embeddings; null: 1.
   void Start(const float* crowds) {
     crowds_ = crowds;
-    if (row_curvatures_ != nullptr) std::fill_n(row_curvatures_, p_.EmbeddingRows(), 0.0f);
+    if (row_curvatures_ != nullptr)
+      std::fill_n(row_curvatures_, p_.EmbeddingRows(), RowCurvature());
   }
 
   void Clear() { words_.clear(); }
@@ -134,34 +136,49 @@ class WordsOfGroup {
 
   // Adds the steps of the words to the rows of their bags, by the curvatures of the rows.
   void AddSteps(Shortening* steps) {
-    const auto axpy = cpu::Kernels<float>().axpy;
+    ++group_;
+    float wanted = 0, lost = 0;
+    bool any_lost = false;
     for (const Word& each : words_) {
-      ForRows(p_, each.word,
-              [&](int32_t row) { row_curvatures_[row] += word_curvatures_[each.place]; });
-    }
-    for (const Word& each : words_) {
+      const float of_word = word_curvatures_[each.place];
       ForRows(p_, each.word, [&](int32_t row) {
-        axpy(StepFactor(Crowd(row) * row_curvatures_[row]), step(each.place),
-             p_.embeddings + int64_t{row} * p_.dim, p_.dim);
+        RowCurvature& of_row = row_curvatures_[row];
+        const float before = of_row.group == group_ ? of_row.curvature : 0;
+        of_row = {group_, before + of_word};
+        const float crowd = Crowd(row), lost_now = Lost(crowd * of_row.curvature);
+        wanted += crowd * of_word;
+        lost += lost_now - Lost(crowd * before);
+        any_lost |= lost_now > 0;
       });
     }
-    float wanted = 0, made = 0;
     for (const Word& each : words_) {
-      ForRows(p_, each.word, [&](int32_t row) {
-        const float curvature = Crowd(row) * row_curvatures_[row];
-        wanted += curvature;
-        made += std::min(curvature, kMostCurvature);
-        row_curvatures_[row] = 0;  // counts once
-      });
+      const int32_t* const rows = p_.bags.rows + p_.bags.splits[each.word];
+      const int64_t count = NumRows(p_, each.word);
+      if (any_lost) {
+        factors_.resize(std::max<std::size_t>(factors_.size(), count));
+        for (int64_t i = 0; i < count; ++i) {
+          factors_[i] = StepFactor(Crowd(rows[i]) * row_curvatures_[rows[i]].curvature);
+        }
+      }
+      cpu::ActiveKernels().word2vec->add_to_rows(step(each.place), rows,
+                                                 any_lost ? factors_.data() : nullptr, count,
+                                                 p_.dim, p_.embeddings);
     }
     const float share = ShareOfRow(p_);
-    steps->Add(share * wanted, share * made);
+    steps->Add(share * wanted, share * (wanted - lost));
   }
 
  private:
   struct Word {
     int32_t place, word;
   };
+  // Of what a group adds to a row: counts in that group alone.
+  struct RowCurvature {
+    uint32_t group;
+    float curvature;
+  };
+
+  static float Lost(float curvature) { return std::max(0.0f, curvature - kMostCurvature); }
 
   float Crowd(int32_t row) const { return crowds_ == nullptr ? 1.0f : crowds_[row]; }
 
@@ -169,7 +186,9 @@ class WordsOfGroup {
   int64_t stride_;
   std::vector<Word> words_;
   float *rows_ = nullptr, *steps_ = nullptr, *word_curvatures_ = nullptr;
-  float* row_curvatures_ = nullptr;  // [EmbeddingRows()], zeros between two groups
+  RowCurvature* row_curvatures_ = nullptr;  // [EmbeddingRows()]
+  uint32_t group_ = 0;                      // the groups are counted from 1
+  std::vector<float> factors_;
   const float* crowds_ = nullptr;
 };
 

@@ -419,6 +419,7 @@ class ModelWords(tf.Module):
         added = {
             name: tf.zeros(shape)
             for name, shape in table_shapes(self.settings, rows - before).items()
+            if name != "embeddings"
         }
         added["embeddings"] = added_vectors
         grown = {  # rows of n-grams stay at the end
