@@ -181,7 +181,7 @@ def test_word2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
         assert row["contestant"] in printed and row["measure"] in printed
         for name in ("cpu", "cores", "instruction_set", "fastw2v", "tensorflow", "gensim"):
             assert row[name], name
-    table = benchmark_module("figures")._word2vec_tables(rows)
+    table = benchmark_module("tables").tables_of("word2vec", rows)
     assert "| skip-gram, 100 wide |" in table and "| WordSim-353 |" in table
 
     # Another run of a case takes its rows' place, and leaves other cases and other texts.
@@ -205,7 +205,7 @@ def test_subwords_writes_its_table_and_csv(tmp_path, benchmark_module):
             assert all(-1 <= float(score) <= 1 for score in scores) and not row["unseen"]
         else:
             assert not any(scores) and 0 <= float(row["unseen"]) <= 1
-    table = benchmark_module("figures")._subwords_table(rows)
+    table = benchmark_module("tables").tables_of("subwords", rows)
     assert table.count("| fastw2v |") == 4
 
 
@@ -220,7 +220,7 @@ def test_doc2vec_writes_its_table_and_csv(tmp_path, benchmark_module):
         assert 0 <= found["Lee's documents", contestant, "itself"] <= 1
         assert 0.1 < found["documents of ten classes", contestant, "accuracy"] <= 1
     assert all(row["measure"] in printed for row in rows)
-    table = benchmark_module("figures")._doc2vec_tables(rows)
+    table = benchmark_module("tables").tables_of("doc2vec", rows)
     assert "| training | PV-DBOW |" in table and "accuracy of classification" in table
 
 
