@@ -160,49 +160,39 @@ void AddSteps(const Word2VecGroup& b) {
   while (b.ahead->count > 0) PrefetchOne(b.ahead);
 }
 
-// A block of vectors of each row, from `first` on, whose sums stay in registers. The last vector
-// may not be full.
+// A block of vectors of each row, from `first` on, whose sums stay in registers.
 template <int64_t kVectors>
-void SumBlock(const float* table, const int32_t* rows, int64_t count, int64_t dim, int64_t first,
+void SumBlock(const float* table, const int32_t* rows, int64_t count, int64_t stride, int64_t first,
               float factor, float* sum) {
-  constexpr int64_t kLast = (kVectors - 1) * kWidth;
-  const int64_t lanes = Min(kWidth, dim - first - kLast);
   V sums[kVectors] = {};
   for (int64_t i = 0; i < count; ++i) {
-    const float* const row = table + rows[i] * dim + first;
-    for (int64_t v = 0; v < kVectors - 1; ++v) sums[v] += Load<float>(row + v * kWidth);
-    sums[kVectors - 1] += LoadFirst<float>(row + kLast, lanes);
+    const float* const row = table + rows[i] * stride + first;
+    for (int64_t v = 0; v < kVectors; ++v) sums[v] += Load<float>(row + v * kWidth);
   }
-  for (int64_t v = 0; v < kVectors - 1; ++v) {
-    Store<float>(sum + first + v * kWidth, factor * sums[v]);
-  }
-  StoreFirst<float>(sum + first + kLast, factor * sums[kVectors - 1], lanes);
+  for (int64_t v = 0; v < kVectors; ++v) Store<float>(sum + first + v * kWidth, factor * sums[v]);
 }
 
-// Adds a block of vectors of a step to those of each row, as above.
+// Adds a block of vectors of a step to those of each row.
 template <int64_t kVectors>
 void AddBlock(const float* step, const int32_t* rows, const float* factors, int64_t count,
-              int64_t dim, int64_t first, float* table) {
-  constexpr int64_t kLast = (kVectors - 1) * kWidth;
-  const int64_t lanes = Min(kWidth, dim - first - kLast);
+              int64_t stride, int64_t first, float* table) {
   V steps[kVectors];
   for (int64_t v = 0; v < kVectors; ++v) steps[v] = Load<float>(step + first + v * kWidth);
   for (int64_t i = 0; i < count; ++i) {
-    float* const row = table + rows[i] * dim + first;
+    float* const row = table + rows[i] * stride + first;
     const float factor = factors == nullptr ? 1.0f : factors[i];
-    for (int64_t v = 0; v < kVectors - 1; ++v) {
+    for (int64_t v = 0; v < kVectors; ++v) {
       Store<float>(row + v * kWidth, Load<float>(row + v * kWidth) + factor * steps[v]);
     }
-    AddFirst(row + kLast, factor * steps[kVectors - 1], lanes);
   }
 }
 
 // Calls body(vectors, first) for blocks of at most eight vectors of a row: `vectors` is a constant.
 template <typename Body>
-void ForBlocks(int64_t dim, const Body& body) {
+void ForBlocks(int64_t stride, const Body& body) {
   constexpr int64_t kMost = 8;
-  for (int64_t first = 0; first < dim; first += kMost * kWidth) {
-    switch (Min(kMost, VectorsFor(dim - first))) {
+  for (int64_t first = 0; first < stride; first += kMost * kWidth) {
+    switch (Min(kMost, (stride - first) / kWidth)) {
       case 1:
         body(std::integral_constant<int64_t, 1>(), first);
         break;
@@ -230,17 +220,17 @@ void ForBlocks(int64_t dim, const Body& body) {
   }
 }
 
-void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t dim, float factor,
+void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t stride, float factor,
              float* sum) {
-  ForBlocks(dim, [&](auto vectors, int64_t first) {
-    SumBlock<vectors()>(table, rows, count, dim, first, factor, sum);
+  ForBlocks(stride, [&](auto vectors, int64_t first) {
+    SumBlock<vectors()>(table, rows, count, stride, first, factor, sum);
   });
 }
 
 void AddToRows(const float* step, const int32_t* rows, const float* factors, int64_t count,
-               int64_t dim, float* table) {
-  ForBlocks(dim, [&](auto vectors, int64_t first) {
-    AddBlock<vectors()>(step, rows, factors, count, dim, first, table);
+               int64_t stride, float* table) {
+  ForBlocks(stride, [&](auto vectors, int64_t first) {
+    AddBlock<vectors()>(step, rows, factors, count, stride, first, table);
   });
 }
 

@@ -89,12 +89,13 @@ struct Word2VecKernels {
   void (*sum_bags)(const Word2VecBags& bags);  // hidden = forward * embeddings
   // to_embeddings += factors * backward * d_hidden
   void (*spread_bags)(const Word2VecBags& bags);
-  // sum = factor * the sum of `count` rows of a table
-  void (*sum_rows)(const float* table, const int32_t* rows, int64_t count, int64_t dim,
+  // sum = factor * the sum of `count` rows of a table. Rows are `stride` apart, a multiple of
+  // `lanes`.
+  void (*sum_rows)(const float* table, const int32_t* rows, int64_t count, int64_t stride,
                    float factor, float* sum);
-  // Adds factors[i] * step to row rows[i] of a table; without factors: step.
+  // Adds factors[i] * step to row rows[i] of such a table; without factors: step.
   void (*add_to_rows)(const float* step, const int32_t* rows, const float* factors, int64_t count,
-                      int64_t dim, float* table);
+                      int64_t stride, float* table);
 };
 
 }  // namespace fastw2v::cpu

@@ -246,7 +246,7 @@ std::size_t Word2VecScratchBytes(const Word2VecProblem& problem, const Parallel&
     TakeScratch(problem, parallel, &scratch);
   } else {
     const UsedRows used(problem);
-    scratch.Take<float>(used.size() * problem.dim);
+    scratch.Take<float>(used.size() * EmbeddingStride(problem));
     TakeScratch(used.Of(problem, nullptr), parallel, &scratch);
   }
   return scratch.used();
@@ -260,7 +260,7 @@ Status TrainWord2Vec(const Word2VecProblem& problem, const Parallel& parallel, v
     TrainOn(problem, parallel, &scratch, result);
   } else {
     const UsedRows used(problem);
-    float* const table = scratch.Take<float>(used.size() * problem.dim);
+    float* const table = scratch.Take<float>(used.size() * EmbeddingStride(problem));
     used.Copy(problem, table, false, parallel);
     TrainOn(used.Of(problem, table), parallel, &scratch, result);
     used.Copy(problem, table, true, parallel);

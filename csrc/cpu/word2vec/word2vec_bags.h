@@ -38,9 +38,15 @@ inline float ShareOfRow(const Word2VecProblem& problem) {
   return static_cast<float>(problem.classes) / static_cast<float>(problem.bags.num_rows);
 }
 
+// Rows of words that are bags are trained on in a table of UsedRows.
+inline int64_t EmbeddingStride(const Word2VecProblem& problem) {
+  if (problem.bags.splits == nullptr) return problem.dim;
+  return cpu::RoundUp(problem.dim, cpu::ActiveKernels().word2vec->lanes);
+}
+
 // The rows of the embeddings that the words of a text are made of, those of frequent words first.
-// Side by side in a table of their own they take fewer pages and lines of the caches than among the
-// millions that a table of n-grams has.
+// Side by side in a table of their own, whole vectors each, they take fewer pages and lines of the
+// caches than among the millions that a table of n-grams has.
 class UsedRows {
  public:
   explicit UsedRows(const Word2VecProblem& problem) : places_(problem.bags.num_rows) {
@@ -65,7 +71,7 @@ class UsedRows {
 
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
 
-  // The same problem on a table [size(), dim] of these rows.
+  // The same problem on a table [size(), EmbeddingStride] of these rows.
   Word2VecProblem Of(Word2VecProblem problem, float* table) const {
     problem.embeddings = table;
     problem.bags.rows = places_.data();
@@ -77,13 +83,14 @@ class UsedRows {
   void Copy(const Word2VecProblem& problem, float* table, bool back,
             const Parallel& parallel) const {
     constexpr int64_t kRowsPerTask = 1024;
-    const std::size_t bytes = static_cast<std::size_t>(problem.dim) * sizeof(float);
+    const int64_t dim = problem.dim, stride = EmbeddingStride(problem);
     const auto copy = [&](int64_t task, int) {
       const int64_t end = std::min(size(), (task + 1) * kRowsPerTask);
       for (int64_t i = task * kRowsPerTask; i < end; ++i) {
-        float* const row = problem.embeddings + int64_t{rows_[i]} * problem.dim;
-        float* const here = table + i * problem.dim;
-        std::memcpy(back ? row : here, back ? here : row, bytes);
+        float* const row = problem.embeddings + int64_t{rows_[i]} * dim;
+        float* const here = table + i * stride;
+        std::copy_n(back ? here : row, dim, back ? row : here);
+        std::fill(here + dim, here + stride, 0.0f);
       }
     };
     parallel.For((size() + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * problem.dim, copy);
@@ -123,7 +130,7 @@ class WordsOfGroup {
     words_.push_back({static_cast<int32_t>(i), word});
     const int64_t begin = p_.bags.splits[word], count = p_.bags.splits[word + 1] - begin;
     const float factor = p_.cbow ? 1.0f : 1.0f / static_cast<float>(count);
-    cpu::ActiveKernels().word2vec->sum_rows(p_.embeddings, p_.bags.rows + begin, count, p_.dim,
+    cpu::ActiveKernels().word2vec->sum_rows(p_.embeddings, p_.bags.rows + begin, count, stride_,
                                             factor, row(i));
     std::memset(step(i), 0, stride_ * sizeof(float));
     word_curvatures_[i] = 0;
@@ -162,7 +169,7 @@ class WordsOfGroup {
       }
       cpu::ActiveKernels().word2vec->add_to_rows(step(each.place), rows,
                                                  any_lost ? factors_.data() : nullptr, count,
-                                                 p_.dim, p_.embeddings);
+                                                 stride_, p_.embeddings);
     }
     const float share = ShareOfRow(p_);
     steps->Add(share * wanted, share * (wanted - lost));

@@ -23,7 +23,7 @@ inline int64_t NumInputs(const Word2VecProblem& p) { return p.EmbeddingRows() + 
 
 inline float* InputRow(const Word2VecProblem& p, int64_t id) {
   const int64_t rows = p.EmbeddingRows();
-  return id < rows ? p.embeddings + id * p.dim : p.documents + (id - rows) * p.dim;
+  return id < rows ? p.embeddings + id * EmbeddingStride(p) : p.documents + (id - rows) * p.dim;
 }
 
 // Calls body(id) for the ids, among those of all rows that are put in, of the documents of a center
