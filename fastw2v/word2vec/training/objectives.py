@@ -249,7 +249,8 @@ class TextObjective(Objective):
 class NegativeSampling(TextObjective):
     """Words against words of the noise."""
 
-    _NARROW = 128
+    _NARROW = 128  # vectors
+    _MANY = 10_000  # words
 
     def __init__(
         self,
@@ -273,14 +274,14 @@ class NegativeSampling(TextObjective):
 
         With more drawn ones, or smaller groups, vectors are a little better and training takes
         longer; the wider they are, the more. Updates of a group add up: of few words each would
-        have so many that steps overshoot, and the loss may become NaN. Documents are trained on a
-        few words each, and need more drawn ones to become as good as gensim's. The rows of n-grams
-        are read once for a group.
+        have so many that steps overshoot, and the loss may become NaN. CBOW, which has a bag where
+        skip-gram has several pairs, is as good in groups of 32 if the words are many. Documents are
+        trained on a few words each, and need more drawn ones to become as good as gensim's.
         """
         if self._tables.documents is not None:
             group, shared = (32, 40) if self._settings.sg else (16, 24)
         elif not self._settings.sg:
-            group, shared = (16 if self._bags is None else 32), 16
+            group, shared = (16 if len(self._counts) < self._MANY else 32), 16
         else:
             group, shared = (24 if self._settings.vector_size <= self._NARROW else 32), 24
         return {"group": min(group, max(1, len(self._counts) // 2)), "shared": shared}
