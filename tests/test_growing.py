@@ -10,6 +10,7 @@ import tensorflow as tf
 from kernels.id_table_definition import IdTable
 
 import fastw2v
+from fastw2v._core.library import ops
 from fastw2v.optimizers.variables import GrowingVariable
 
 DIM = 4
@@ -450,6 +451,24 @@ def test_no_values_crash(name):
                 layer(ids, training=training)
             except tf.errors.InvalidArgumentError as error:
                 assert "belong together" in str(error) or "is not in" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("handles", [0, 2])
+@pytest.mark.parametrize("bad", range(3))
+def test_an_argument_holds_one_handle(bad, handles):
+    layer = layer_of()
+    layer(tf.constant([1]), training=True)
+    names = ["records", "slots", "counters"]
+    tables = [getattr(layer, name).value.handle for name in names]
+
+    @tf.function  # TensorFlow itself looks at arguments of no handle where it is eager
+    def rows():
+        tables[bad] = tf.stack([tables[bad]] * 2)[:handles]
+        return ops.fastw2v_find_rows(tf.constant([1], tf.int64), *tables)
+
+    message = rf"{names[bad]} has shape \[{handles}\], expected the handle of one variable"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        rows()
 
 
 def test_growing_variables_are_on_the_cpu():

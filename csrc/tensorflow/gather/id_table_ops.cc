@@ -106,8 +106,7 @@ class Variables {
     TF_RETURN_IF_ERROR(context->input_list(name, &handles));
     for (const Tensor& handle : handles) {
       found_.emplace_back();
-      TF_RETURN_IF_ERROR(FindVariable(context, handle.flat<tensorflow::ResourceHandle>()(0), name,
-                                      &found_.back()));
+      TF_RETURN_IF_ERROR(FindVariable(context, handle, name, &found_.back()));
     }
     return absl::OkStatus();
   }

@@ -150,8 +150,7 @@ class OptimizedArgument {
           absl::StrCat(name, " is a tensor, expected the handle of a variable"));
     }
     variables_.emplace_back();
-    return FindVariable(context, handle.flat<tensorflow::ResourceHandle>()(0), name,
-                        &variables_.back());
+    return FindVariable(context, handle, name, &variables_.back());
   }
 
   absl::Status Data(int i, int64_t size, Core** data) {

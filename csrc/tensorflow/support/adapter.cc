@@ -73,8 +73,7 @@ absl::Status TableArgument::Read(OpKernelContext* context, const char* name,
   for (int i = 0; i < inputs.size(); ++i) {
     tensorflow::core::RefCountPtr<Var> variable;
     if (inputs[i].dtype() == tensorflow::DT_RESOURCE) {
-      const auto& handle = inputs[i].flat<tensorflow::ResourceHandle>()(0);
-      TF_RETURN_IF_ERROR(FindVariable(context, handle, name, &variable));
+      TF_RETURN_IF_ERROR(FindVariable(context, inputs[i], name, &variable));
       inputs_.push_back(nullptr);
     } else {
       inputs_.push_back(&inputs[i]);
@@ -134,8 +133,14 @@ void TableArgument::AppendVariables(std::vector<Var*>* variables) const {
   }
 }
 
-absl::Status FindVariable(OpKernelContext* context, const tensorflow::ResourceHandle& handle,
-                          const std::string& name, tensorflow::core::RefCountPtr<Var>* variable) {
+absl::Status FindVariable(OpKernelContext* context, const Tensor& tensor, const std::string& name,
+                          tensorflow::core::RefCountPtr<Var>* variable) {
+  if (tensor.NumElements() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " has shape ",
+                                                   tensor.shape().DebugString(),
+                                                   ", expected the handle of one variable"));
+  }
+  const auto& handle = tensor.flat<tensorflow::ResourceHandle>()(0);
   const absl::Status found = LookupResource(context, handle, variable);
   if (found.ok()) return found;
   return absl::FailedPreconditionError(absl::StrCat(

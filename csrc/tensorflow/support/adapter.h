@@ -115,9 +115,9 @@ class WriteLock {
   std::vector<std::unique_ptr<tensorflow::mutex_lock>> locks_;
 };
 
-// The variable behind a handle, which the argument `name` of the op holds.
-absl::Status FindVariable(tensorflow::OpKernelContext* context,
-                          const tensorflow::ResourceHandle& handle, const std::string& name,
+// The variable whose handle the argument `name` of the op holds.
+absl::Status FindVariable(tensorflow::OpKernelContext* context, const tensorflow::Tensor& tensor,
+                          const std::string& name,
                           tensorflow::core::RefCountPtr<tensorflow::Var>* variable);
 
 // Makes the memory of a locked variable its own, so that it can be written in place: whoever holds

@@ -275,8 +275,7 @@ class Word2VecKernel : public Kernel {
  protected:
   static absl::Status Find(OpKernelContext* context, int input, const char* name,
                            RefCountPtr<Var>* variable) {
-    const Tensor& handle = context->input(input);
-    return FindVariable(context, handle.flat<tensorflow::ResourceHandle>()(0), name, variable);
+    return FindVariable(context, context->input(input), name, variable);
   }
 
   static absl::Status CheckTable(const char* name, Var* variable, const char* rows) {
