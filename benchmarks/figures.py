@@ -137,8 +137,8 @@ _PAGES = {
         "training, as many of them at a time as there were threads: other programs of the machine "
         "count less so. Scores of the books are gensim's evaluation; unseen is the share of forms "
         "never seen of a made-up language whose nearest word of another stem is of the same topic. "
-        "Means over the seeds; with one seed, scores of small texts say little. fastText draws its "
-        "noise by the square root of the counts, which cannot be set.",
+        "Speeds are medians over the seeds, times those of the quotients for one seed, scores are "
+        "means. fastText draws its noise by the square root of the counts, which cannot be set.",
     ),
     "distributed_word2vec": (
         "Word vectors on several workers",

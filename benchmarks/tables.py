@@ -324,14 +324,16 @@ def _subwords_table(rows: list[Row]) -> str:
         ["---"] * (6 + len(names)),
     ]
 
-    def speed(of: list[Row]) -> float:
-        return statistics.median(float(row["words_per_s"]) for row in of)
+    def speeds(of: list[Row]) -> list[float]:
+        return [float(row["words_per_s"]) for row in of]
 
-    for (text, form), group in groupby(rows, lambda row: (row["text"], row["form"])):
-        case = list(group)
+    for text, form in dict.fromkeys((row["text"], row["form"]) for row in rows):
+        case = [row for row in rows if (row["text"], row["form"]) == (text, form)]
         for contestant in dict.fromkeys(row["contestant"] for row in case):
             of = [row for row in case if row["contestant"] == contestant]
             ours = [row for row in case if row["contestant"] == OURS]
+            times = [x / y for x, y in zip(speeds(ours), speeds(of), strict=False)]
+            speed = statistics.median(speeds(of))
             means = [
                 f"{statistics.fmean(float(row[name]) for row in of):.3f}" if of[0][name] else ""
                 for name in names
@@ -339,8 +341,8 @@ def _subwords_table(rows: list[Row]) -> str:
             size = f"{int(of[0]['text_words']):,} words, {of[0]['epochs']} passes, seeds: {len(of)}"
             lines.append(
                 [
-                    *(f"{text}, {size}", form, contestant, of[0]["threads"], f"{speed(of):,.0f}"),
-                    *("" if contestant == OURS else f"{speed(ours) / speed(of):.1f}x", *means),
+                    *(f"{text}, {size}", form, contestant, of[0]["threads"], f"{speed:,.0f}"),
+                    *("" if of == ours else f"{statistics.median(times):.1f}x", *means),
                 ]
             )
     return "\n".join(as_line(line) for line in lines)
