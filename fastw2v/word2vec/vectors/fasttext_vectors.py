@@ -249,11 +249,13 @@ class FastTextVectors(WordVectors):
             ValueError: It is damaged, or has no vectors of n-grams.
         """
         loaded = WordVectors.load(fname, *args, **kwargs)
-        if not isinstance(loaded, FastTextVectors):
+        if isinstance(loaded, FastTextVectors):
+            return loaded
+        if (limit := kwargs.get("limit")) is not None:
             raise ValueError(
-                f"{os.fspath(fname)} has no vectors of n-grams: read it by WordVectors"
+                f"limit is {limit}, but n-grams are those of all words: WordVectors.load reads some"
             )
-        return loaded
+        raise ValueError(f"{os.fspath(fname)} has no vectors of n-grams: read it by WordVectors")
 
     @classmethod
     def from_gensim(cls, keyed: Any) -> FastTextVectors:

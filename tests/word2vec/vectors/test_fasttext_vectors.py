@@ -153,6 +153,16 @@ def test_vectors_of_gensim(vectors, theirs):
         FastTextVectors.load_word2vec_format("vectors.txt")
 
 
+def test_files_of_some_words(vectors, tmp_path):
+    """Vectors of n-grams are made for all words of a file."""
+    path = tmp_path / "vectors.bin"
+    vectors.save(path)
+    with pytest.raises(ValueError, match="limit is 3, but n-grams are those of all words"):
+        FastTextVectors.load(path, limit=3)
+    assert WordVectors.load(path, limit=3).words == WORDS[:3]
+    assert FastTextVectors.load(path, limit=len(WORDS)).words == WORDS
+
+
 def test_ranks_of_words_never_seen(vectors):
     known = vectors.words[0]
     distance = vectors.distance("neverseen", known)
