@@ -329,9 +329,9 @@ def _subwords_table(rows: list[Row]) -> str:
 
     for text, form in dict.fromkeys((row["text"], row["form"]) for row in rows):
         case = [row for row in rows if (row["text"], row["form"]) == (text, form)]
+        ours = [row for row in case if row["contestant"] == OURS]
         for contestant in dict.fromkeys(row["contestant"] for row in case):
             of = [row for row in case if row["contestant"] == contestant]
-            ours = [row for row in case if row["contestant"] == OURS]
             times = [x / y for x, y in zip(speeds(ours), speeds(of), strict=False)]
             speed = statistics.median(speeds(of))
             means = [

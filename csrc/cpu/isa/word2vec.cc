@@ -187,50 +187,35 @@ void AddBlock(const float* step, const int32_t* rows, const float* factors, int6
   }
 }
 
-// Calls body(vectors, first) for blocks of at most eight vectors of a row: `vectors` is a constant.
+// Calls body(Count<n>) for n vectors, but for at most kMost.
+template <int kMost, typename Body>
+void ForCount(int64_t vectors, const Body& body) {
+  if constexpr (kMost > 1) {
+    if (vectors < kMost) return ForCount<kMost - 1>(vectors, body);
+  }
+  body(Count<kMost>{});
+}
+
+// Calls body(first, Count<n>) for blocks of at most eight vectors of a row.
 template <typename Body>
 void ForBlocks(int64_t stride, const Body& body) {
-  constexpr int64_t kMost = 8;
+  constexpr int kMost = 8;
   for (int64_t first = 0; first < stride; first += kMost * kWidth) {
-    switch (Min(kMost, (stride - first) / kWidth)) {
-      case 1:
-        body(std::integral_constant<int64_t, 1>(), first);
-        break;
-      case 2:
-        body(std::integral_constant<int64_t, 2>(), first);
-        break;
-      case 3:
-        body(std::integral_constant<int64_t, 3>(), first);
-        break;
-      case 4:
-        body(std::integral_constant<int64_t, 4>(), first);
-        break;
-      case 5:
-        body(std::integral_constant<int64_t, 5>(), first);
-        break;
-      case 6:
-        body(std::integral_constant<int64_t, 6>(), first);
-        break;
-      case 7:
-        body(std::integral_constant<int64_t, 7>(), first);
-        break;
-      default:
-        body(std::integral_constant<int64_t, 8>(), first);
-    }
+    ForCount<kMost>((stride - first) / kWidth, [&](auto vectors) { body(first, vectors); });
   }
 }
 
 void SumRows(const float* table, const int32_t* rows, int64_t count, int64_t stride, float factor,
              float* sum) {
-  ForBlocks(stride, [&](auto vectors, int64_t first) {
-    SumBlock<vectors()>(table, rows, count, stride, first, factor, sum);
+  ForBlocks(stride, [&](int64_t first, auto vectors) {
+    SumBlock<decltype(vectors)::kValue>(table, rows, count, stride, first, factor, sum);
   });
 }
 
 void AddToRows(const float* step, const int32_t* rows, const float* factors, int64_t count,
                int64_t stride, float* table) {
-  ForBlocks(stride, [&](auto vectors, int64_t first) {
-    AddBlock<vectors()>(step, rows, factors, count, stride, first, table);
+  ForBlocks(stride, [&](int64_t first, auto vectors) {
+    AddBlock<decltype(vectors)::kValue>(step, rows, factors, count, stride, first, table);
   });
 }
 

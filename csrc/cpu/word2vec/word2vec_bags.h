@@ -38,10 +38,14 @@ inline float ShareOfRow(const Word2VecProblem& problem) {
   return static_cast<float>(problem.classes) / static_cast<float>(problem.bags.num_rows);
 }
 
+// Of rows of `dim` numbers that are padded to whole vectors.
+inline int64_t PaddedStride(const Word2VecProblem& problem) {
+  return cpu::RoundUp(problem.dim, cpu::ActiveKernels().word2vec->lanes);
+}
+
 // Rows of words that are bags are trained on in a table of UsedRows.
 inline int64_t EmbeddingStride(const Word2VecProblem& problem) {
-  if (problem.bags.splits == nullptr) return problem.dim;
-  return cpu::RoundUp(problem.dim, cpu::ActiveKernels().word2vec->lanes);
+  return problem.bags.splits == nullptr ? problem.dim : PaddedStride(problem);
 }
 
 // The rows of the embeddings that the words of a text are made of, those of frequent words first.
@@ -90,7 +94,7 @@ class UsedRows {
         float* const row = problem.embeddings + int64_t{rows_[i]} * dim;
         float* const here = table + i * stride;
         std::copy_n(back ? here : row, dim, back ? row : here);
-        std::fill(here + dim, here + stride, 0.0f);
+        if (!back) std::fill(here + dim, here + stride, 0.0f);
       }
     };
     parallel.For((size() + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * problem.dim, copy);
@@ -112,15 +116,15 @@ class WordsOfGroup {
     steps_ = scratch->Take<float>(most * stride);
     word_curvatures_ = scratch->Take<float>(most);
     // Updates of a round are added up elsewhere.
-    if (!problem.deterministic)
-      row_curvatures_ = scratch->Take<RowCurvature>(problem.EmbeddingRows());
+    if (problem.deterministic) return;
+    row_curvatures_ = scratch->Take<RowCurvature>(problem.EmbeddingRows());
   }
 
   // Once the memory is there. `crowds` of the rows of the embeddings; null: 1.
   void Start(const float* crowds) {
     crowds_ = crowds;
-    if (row_curvatures_ != nullptr)
-      std::fill_n(row_curvatures_, p_.EmbeddingRows(), RowCurvature());
+    if (row_curvatures_ == nullptr) return;
+    std::fill_n(row_curvatures_, p_.EmbeddingRows(), RowCurvature());
   }
 
   void Clear() { words_.clear(); }
@@ -144,35 +148,35 @@ class WordsOfGroup {
   // Adds the steps of the words to the rows of their bags, by the curvatures of the rows.
   void AddSteps(Shortening* steps) {
     ++group_;
-    float wanted = 0, lost = 0;
-    bool any_lost = false;
+    float wanted = 0, made = 0;
+    bool shortened = false;
     for (const Word& each : words_) {
       const float of_word = word_curvatures_[each.place];
       ForRows(p_, each.word, [&](int32_t row) {
         RowCurvature& of_row = row_curvatures_[row];
         const float before = of_row.group == group_ ? of_row.curvature : 0;
         of_row = {group_, before + of_word};
-        const float crowd = Crowd(row), lost_now = Lost(crowd * of_row.curvature);
+        const float crowd = Crowd(row), curvature = crowd * of_row.curvature;
         wanted += crowd * of_word;
-        lost += lost_now - Lost(crowd * before);
-        any_lost |= lost_now > 0;
+        made += std::min(curvature, kMostCurvature) - std::min(crowd * before, kMostCurvature);
+        shortened |= curvature > kMostCurvature;
       });
     }
     for (const Word& each : words_) {
       const int32_t* const rows = p_.bags.rows + p_.bags.splits[each.word];
       const int64_t count = NumRows(p_, each.word);
-      if (any_lost) {
+      if (shortened) {
         factors_.resize(std::max<std::size_t>(factors_.size(), count));
         for (int64_t i = 0; i < count; ++i) {
           factors_[i] = StepFactor(Crowd(rows[i]) * row_curvatures_[rows[i]].curvature);
         }
       }
       cpu::ActiveKernels().word2vec->add_to_rows(step(each.place), rows,
-                                                 any_lost ? factors_.data() : nullptr, count,
+                                                 shortened ? factors_.data() : nullptr, count,
                                                  stride_, p_.embeddings);
     }
     const float share = ShareOfRow(p_);
-    steps->Add(share * wanted, share * (wanted - lost));
+    steps->Add(share * wanted, share * made);
   }
 
  private:
@@ -184,8 +188,6 @@ class WordsOfGroup {
     uint32_t group;
     float curvature;
   };
-
-  static float Lost(float curvature) { return std::max(0.0f, curvature - kMostCurvature); }
 
   float Crowd(int32_t row) const { return crowds_ == nullptr ? 1.0f : crowds_[row]; }
 

@@ -44,7 +44,7 @@ struct Updates {
 struct Sizes {
   explicit Sizes(const Word2VecProblem& p)
       : lanes(cpu::ActiveKernels().word2vec->lanes),
-        stride(cpu::RoundUp(p.dim, lanes)),
+        stride(PaddedStride(p)),
         noise(cpu::RoundUp(p.tree.splits != nullptr ? MaxNodes(p) : p.shared, lanes)),
         centers(cpu::RoundUp(p.CentersOfGroup(), lanes)),
         rows(MaxRows(p) + MaxDocuments(p)),

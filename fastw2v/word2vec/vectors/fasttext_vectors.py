@@ -246,7 +246,7 @@ class FastTextVectors(WordVectors):
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is damaged, or has no vectors of n-grams.
+            ValueError: It is damaged, or has no vectors of n-grams, or ``limit`` leaves words out.
         """
         loaded = WordVectors.load(fname, *args, **kwargs)
         if isinstance(loaded, FastTextVectors):
